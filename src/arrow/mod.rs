@@ -1,0 +1,1 @@
+//! Every scan as Arrow record batches.

@@ -1,0 +1,1 @@
+//! An order book in memory: levels of two sides and what can be measured on them.

@@ -1,0 +1,1 @@
+//! Encodings of column pages: values to bytes and back, lossless; no files.

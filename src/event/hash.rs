@@ -1,0 +1,284 @@
+//! One number that sums up rows: equal rows give equal numbers, however they are stored.
+//!
+//! `format-spec/01-conventions.md`, "Content hash", has the definition. The hash of rows A followed
+//! by rows B can be computed from the hashes of A and B, so the hash of a partition is known
+//! without reading it. It finds damage and mistakes; it is no protection against an adversary.
+
+use super::batch::{Batch, Column, Values};
+use super::schema::ColumnType;
+use crate::limit::SCALE_MAX;
+use crate::quantity::{NULL, POW10};
+
+/// The modulus, 2^61 - 1, a Mersenne prime.
+const P: u64 = (1 << 61) - 1;
+/// The multiplier of one row.
+const R: u64 = 0x0b0a_9d7c_3f1e_5261;
+/// Odd constants, one per column position: the first 64 bits of the fractional parts of the square
+/// roots of the primes, as in SHA-512.
+const K: [u64; 16] = [
+    0x6a09_e667_f3bc_c909,
+    0xbb67_ae85_84ca_a73b,
+    0x3c6e_f372_fe94_f82b,
+    0xa54f_f53a_5f1d_36f1,
+    0x510e_527f_ade6_82d1,
+    0x9b05_688c_2b3e_6c1f,
+    0x1f83_d9ab_fb41_bd6b,
+    0x5be0_cd19_137e_2179,
+    0xcbbb_9d5d_c105_9ed9,
+    0x629a_292a_367c_d507,
+    0x9159_015a_3070_dd17,
+    0x152f_ecd8_f70e_5939,
+    0x6733_2667_ffc0_0b31,
+    0x8eb4_4a87_6858_1511,
+    0xdb0c_2e0d_64f9_8fa7,
+    0x47b5_481d_befa_4fa5,
+];
+
+/// The running hash of rows and their count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ContentHash {
+    value: u64,
+    rows: u64,
+}
+
+/// High and low half of the product, folded.
+#[inline]
+fn mix(a: u64, b: u64) -> u64 {
+    let product = u128::from(a) * u128::from(b);
+    (product >> 64) as u64 ^ product as u64
+}
+
+#[inline]
+fn reduce(value: u128) -> u64 {
+    let folded = (value & u128::from(P)) as u64 + (value >> 61) as u64;
+    let folded = (folded & P) + (folded >> 61);
+    if folded >= P { folded - P } else { folded }
+}
+
+fn power(mut exponent: u64) -> u64 {
+    let (mut base, mut result) = (R, 1);
+    while exponent > 0 {
+        if exponent & 1 == 1 {
+            result = reduce(u128::from(result) * u128::from(base));
+        }
+        base = reduce(u128::from(base) * u128::from(base));
+        exponent >>= 1;
+    }
+    result
+}
+
+#[inline]
+fn mix_i64(value: i64, key: u64) -> u64 {
+    mix(value as u64 ^ key, key | 1)
+}
+
+#[inline]
+fn mix_decimal(mantissa: i64, unit: i64, key: u64) -> u64 {
+    if mantissa == NULL {
+        return mix_i64(NULL, key);
+    }
+    let wide = i128::from(mantissa) * i128::from(unit);
+    mix((wide as u64) ^ key, ((wide >> 64) as u64 ^ key) | 1)
+}
+
+fn mix_text(text: &[u8], key: u64) -> u64 {
+    let mut state = key ^ text.len() as u64;
+    for chunk in text.chunks(8) {
+        let mut word = [0; 8];
+        word[..chunk.len()].copy_from_slice(chunk);
+        state = mix(state ^ u64::from_le_bytes(word), key | 1);
+    }
+    state
+}
+
+impl ContentHash {
+    /// The hash of no rows.
+    pub const EMPTY: Self = Self { value: 0, rows: 0 };
+
+    /// A hash as it was stored.
+    #[must_use]
+    pub fn from_parts(value: u64, rows: u64) -> Self {
+        Self { value, rows }
+    }
+
+    /// The number itself.
+    #[must_use]
+    pub fn value(self) -> u64 {
+        self.value
+    }
+
+    /// How many rows it covers.
+    #[must_use]
+    pub fn rows(self) -> u64 {
+        self.rows
+    }
+
+    /// The hash of these rows followed by those of `other`.
+    #[must_use]
+    pub fn then(self, other: Self) -> Self {
+        let moved = u128::from(self.value) * u128::from(power(other.rows));
+        Self {
+            value: reduce(u128::from(reduce(moved)) + u128::from(other.value)),
+            rows: self.rows + other.rows,
+        }
+    }
+
+    /// Adds some messages of a batch that has every column.
+    pub fn update(&mut self, batch: &Batch, messages: std::ops::Range<usize>) {
+        if messages.is_empty() {
+            return;
+        }
+        let specs = batch.schema().columns;
+        let per_message: Vec<_> = (0..specs.len()).filter(|&at| specs[at].per_message).collect();
+        let per_row: Vec<_> = (0..specs.len()).filter(|&at| !specs[at].per_message).collect();
+        let grouped = batch.schema().is_grouped();
+        let first_row = batch.message_rows(messages.start).start;
+        let end_row = batch.message_rows(messages.end - 1).end;
+        let mut heads = vec![0; if grouped { messages.len() } else { 0 }];
+        let mut rows = vec![0; end_row - first_row];
+        for &at in &per_message {
+            add_column(batch.column(at), specs[at].ty, K[at], messages.start, &mut heads);
+        }
+        for &at in &per_row {
+            add_column(batch.column(at), specs[at].ty, K[at], first_row, &mut rows);
+        }
+        let mut value = self.value;
+        let mut row_step = |hash: u64| {
+            value = reduce(u128::from(value) * u128::from(R) + u128::from(hash));
+        };
+        if grouped {
+            for (message, &head) in messages.clone().zip(&heads) {
+                let range = batch.message_rows(message);
+                let last = range.end - 1;
+                for row in range {
+                    // The last row of a message is marked, so that message borders count too.
+                    let mark = if row == last { K[15] } else { K[14] };
+                    row_step(mix(rows[row - first_row] ^ mark, head | 1));
+                }
+            }
+        } else {
+            rows.iter().for_each(|&row| row_step(row));
+        }
+        self.value = value;
+        self.rows += rows.len() as u64;
+    }
+
+    /// Adds every message of a batch that has every column.
+    pub fn update_all(&mut self, batch: &Batch) {
+        self.update(batch, 0..batch.messages());
+    }
+}
+
+fn add_column(column: Option<&Column>, ty: ColumnType, key: u64, start: usize, sums: &mut [u64]) {
+    let Some(column) = column else { return };
+    match &column.values {
+        Values::I64(values) if ty == ColumnType::Decimal => {
+            let unit = POW10[usize::from(SCALE_MAX - column.scale)];
+            for (sum, &value) in sums.iter_mut().zip(&values[start..]) {
+                *sum ^= mix_decimal(value, unit, key).rotate_left(17);
+                *sum = sum.wrapping_mul(K[13]);
+            }
+        }
+        Values::I64(values) => {
+            for (sum, &value) in sums.iter_mut().zip(&values[start..]) {
+                *sum ^= mix_i64(value, key).rotate_left(17);
+                *sum = sum.wrapping_mul(K[13]);
+            }
+        }
+        Values::U8(values) => {
+            for (sum, &value) in sums.iter_mut().zip(&values[start..]) {
+                *sum ^= mix_i64(i64::from(value), key).rotate_left(17);
+                *sum = sum.wrapping_mul(K[13]);
+            }
+        }
+        Values::Text(values) => {
+            for (at, sum) in sums.iter_mut().enumerate() {
+                *sum ^= mix_text(values.get(start + at), key).rotate_left(17);
+                *sum = sum.wrapping_mul(K[13]);
+            }
+        }
+    }
+}
+
+impl std::fmt::Display for ContentHash {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:016x}", self.value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{BatchBuilder, Kind, MessageHead, Side};
+    use super::*;
+    use crate::quantity::TsNs;
+
+    fn sample(messages: i64) -> Batch {
+        let mut builder = BatchBuilder::new(Kind::Book);
+        for message in 0..messages {
+            builder.begin(MessageHead {
+                ts_recv: TsNs(message * 10),
+                venue_seq: Some(message),
+                ..MessageHead::default()
+            });
+            for level in 0..=message % 3 {
+                builder.level_text(Side::Ask, &format!("{level}.5"), "1").unwrap();
+            }
+            builder.end();
+        }
+        builder.finish().unwrap().pop().unwrap()
+    }
+
+    fn hash(batch: &Batch) -> ContentHash {
+        let mut hash = ContentHash::EMPTY;
+        hash.update_all(batch);
+        hash
+    }
+
+    #[test]
+    fn parts_joined_give_the_hash_of_the_whole() {
+        let whole = sample(20);
+        for split in 0..=20 {
+            let (mut a, mut b) = (ContentHash::EMPTY, ContentHash::EMPTY);
+            a.update(&whole, 0..split);
+            b.update(&whole, split..20);
+            let mut running = a;
+            running.update(&whole, split..20);
+
+            assert_eq!(a.then(b), hash(&whole));
+            assert_eq!(running, hash(&whole));
+        }
+    }
+
+    #[test]
+    fn the_scale_does_not_count_but_every_value_and_border_does() {
+        let batch = sample(5);
+        let mut raised = batch.clone();
+        raised.raise_scale(super::super::book::PRICE, 9).unwrap();
+        assert_eq!(hash(&raised), hash(&batch));
+
+        let mut order = batch.slice_messages(1..2);
+        order.append(&batch.slice_messages(0..1)).unwrap();
+        assert_ne!(hash(&order), hash(&batch.slice_messages(0..2)));
+
+        let (_, columns) = batch.clone().into_parts();
+        let one: Vec<u32> = (1..=u32::try_from(batch.rows()).unwrap()).collect();
+        let mut columns_per_row = columns.clone();
+        for (at, column) in columns_per_row.iter_mut().enumerate() {
+            if !batch.schema().columns[at].per_message {
+                continue;
+            }
+            let messages: Vec<_> = (0..batch.rows()).map(|row| batch.message_of(row)).collect();
+            match &mut column.as_mut().unwrap().values {
+                Values::I64(values) => {
+                    *values = messages.iter().map(|&m| values[m]).collect::<Vec<_>>().into();
+                }
+                Values::U8(values) => {
+                    *values = messages.iter().map(|&m| values[m]).collect::<Vec<_>>().into();
+                }
+                Values::Text(_) => {}
+            }
+        }
+        let split = Batch::from_parts(Kind::Book, batch.rows(), one.into(), columns_per_row);
+        assert_ne!(hash(&split.unwrap()), hash(&batch));
+    }
+}

@@ -1,0 +1,18 @@
+//! What is stored: the kinds of records, their columns, and rows of them in memory.
+//!
+//! A [`Batch`] holds rows of one stream as columns; a [`BatchBuilder`] makes batches from rows; a
+//! [`ContentHash`] sums up rows so that equal rows, however stored, have equal sums. Nothing here
+//! knows files, encodings or venues.
+
+mod batch;
+mod builder;
+mod hash;
+mod schema;
+
+pub use batch::{Batch, Buffer, Column, TextValues, Value, Values};
+pub use builder::{BatchBuilder, MessageHead, QuoteRow, StatusRow, TickerRow, TradeRow};
+pub use hash::ContentHash;
+pub use schema::{
+    Action, ColumnSpec, ColumnType, FLAG_LAST, FLAG_SNAPSHOT, Kind, Schema, Side, StatusWhat,
+    TradeSide, book, quotes, status, ticker, trades,
+};

@@ -1,0 +1,1 @@
+//! The on-disk structures as plain values; bytes in, values or a fault out.

@@ -1,0 +1,71 @@
+//! Feeds: a venue's bytes in, rows or an error out.
+//!
+//! A [`Dialect`] knows one venue's messages, snapshot rule, sequence rule and checksum. It is pure:
+//! no sockets, no files, no clock; the same dialect reads a capture file and a live connection. A
+//! [`Source`] reads one input file and fills [`Rows`]. Nothing here writes a store.
+
+mod rows;
+
+pub use rows::{Reject, Rows, StreamKey};
+
+use crate::error::Result;
+use crate::quantity::TsNs;
+
+/// One thing that happened on a connection to a venue, as a capture or a socket delivers it.
+#[derive(Clone, Copy, Debug)]
+pub enum Frame<'a> {
+    /// The connection to this address is up.
+    Connected {
+        /// Address connected to; tells markets of one venue apart.
+        url: &'a str,
+    },
+    /// We sent this text, e.g. a subscription.
+    Sent(&'a [u8]),
+    /// The venue sent this message.
+    Message(&'a [u8]),
+    /// The venue answered a REST request.
+    Reply {
+        /// The request.
+        url: &'a str,
+        /// The body.
+        body: &'a [u8],
+    },
+    /// The connection was lost.
+    Disconnected,
+}
+
+/// Turns one venue's messages into rows.
+///
+/// State lives as long as the dialect: books for checksums, sequence numbers per instrument. A hole
+/// in the sequence or a wrong checksum becomes a gap row and a `status` row at once; levels until
+/// the next venue snapshot are still stored, under that gap.
+pub trait Dialect: Send {
+    /// Takes one frame received at `ts_recv` on connection `connection` (numbered by the caller)
+    /// and adds its rows.
+    ///
+    /// # Errors
+    /// The frame cannot be read: [`crate::ErrorKind::Invalid`] with the field and what was expected.
+    /// No row of it was added; the dialect stays usable.
+    fn frame(
+        &mut self,
+        ts_recv: TsNs,
+        connection: u32,
+        frame: &Frame<'_>,
+        rows: &mut Rows,
+    ) -> Result<()>;
+}
+
+/// One input file being read.
+pub trait Source: Send {
+    /// Reads on and adds rows, until some 100,000 rows are pending in `rows` or the input ends.
+    /// `false` at the end of the input.
+    ///
+    /// Lines that cannot be read become [`Rows::reject`] entries, not errors.
+    ///
+    /// # Errors
+    /// The input itself fails: it cannot be read or decompressed any further.
+    fn fill(&mut self, rows: &mut Rows) -> Result<bool>;
+
+    /// Bytes of the input file consumed so far, compressed as it is.
+    fn bytes_read(&self) -> u64;
+}

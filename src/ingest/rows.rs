@@ -1,0 +1,138 @@
+//! Rows that a feed has made and nobody has stored yet, by stream.
+
+use std::collections::HashMap;
+
+use crate::error::{Error, Result};
+use crate::event::{Batch, BatchBuilder, Kind};
+use crate::quantity::{Instrument, TsNs};
+
+/// What a stream is called: instrument and kind.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StreamKey {
+    /// What is traded where.
+    pub instrument: Instrument,
+    /// Which record.
+    pub kind: Kind,
+}
+
+/// An input line or message that could not become rows.
+#[derive(Debug)]
+pub struct Reject {
+    /// Line in the input file, from 1.
+    pub line: u64,
+    /// Why.
+    pub error: Error,
+    /// The line as it was, for the reject file.
+    pub text: Vec<u8>,
+}
+
+/// Pending rows by stream, and what was refused.
+#[derive(Debug, Default)]
+pub struct Rows {
+    streams: HashMap<StreamKey, Pending>,
+    rejects: Vec<Reject>,
+    stepped_back: u64,
+}
+
+#[derive(Debug)]
+struct Pending {
+    builder: BatchBuilder,
+    last: TsNs,
+}
+
+impl Rows {
+    /// No rows.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The builder of a stream, and `ts_recv` as it may be stored there: never before the stream's
+    /// last row. A capture clock that stepped back is counted in [`Rows::stepped_back`].
+    pub fn stream(
+        &mut self,
+        instrument: &Instrument,
+        kind: Kind,
+        ts_recv: TsNs,
+    ) -> (&mut BatchBuilder, TsNs) {
+        let key = StreamKey { instrument: instrument.clone(), kind };
+        let pending = self
+            .streams
+            .entry(key)
+            .or_insert_with(|| Pending { builder: BatchBuilder::new(kind), last: TsNs::MIN });
+        if ts_recv < pending.last {
+            self.stepped_back += 1;
+        } else {
+            pending.last = ts_recv;
+        }
+        (&mut pending.builder, pending.last)
+    }
+
+    /// Receive time of the last row ever added to a stream.
+    #[must_use]
+    pub fn last_ts_recv(&self, key: &StreamKey) -> Option<TsNs> {
+        self.streams.get(key).map(|pending| pending.last)
+    }
+
+    /// Notes an input line that could not become rows.
+    pub fn reject(&mut self, reject: Reject) {
+        self.rejects.push(reject);
+    }
+
+    /// Takes the refused lines so far.
+    pub fn take_rejects(&mut self) -> Vec<Reject> {
+        std::mem::take(&mut self.rejects)
+    }
+
+    /// How many messages came with a receive time before their stream's last row.
+    #[must_use]
+    pub fn stepped_back(&self) -> u64 {
+        self.stepped_back
+    }
+
+    /// Rows pending over all streams.
+    #[must_use]
+    pub fn pending_rows(&self) -> usize {
+        self.streams.values().map(|pending| pending.builder.rows()).sum()
+    }
+
+    /// Takes all pending rows, streams in order of their names.
+    ///
+    /// # Errors
+    /// As [`BatchBuilder::finish`].
+    pub fn take(&mut self) -> Result<Vec<(StreamKey, Batch)>> {
+        let mut taken = Vec::new();
+        for (key, pending) in &mut self.streams {
+            for batch in pending.builder.finish()? {
+                taken.push((key.clone(), batch));
+            }
+        }
+        taken.sort_by(|a, b| a.0.cmp(&b.0));
+        Ok(taken)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::MessageHead;
+
+    #[test]
+    fn a_clock_that_steps_back_is_held_and_counted() {
+        let instrument = Instrument::parse("binance:X").unwrap();
+        let mut rows = Rows::new();
+        for ts in [5, 3, 7] {
+            let (builder, ts_recv) = rows.stream(&instrument, Kind::Book, TsNs(ts));
+            builder.begin(MessageHead { ts_recv, ..MessageHead::default() });
+            builder.reset();
+            builder.end();
+        }
+
+        assert_eq!((rows.pending_rows(), rows.stepped_back()), (3, 1));
+        let taken = rows.take().unwrap();
+        assert_eq!(taken[0].1.ts_recv(), [5, 5, 7]);
+        assert_eq!(rows.pending_rows(), 0);
+        let key = StreamKey { instrument, kind: Kind::Book };
+        assert_eq!(rows.last_ts_recv(&key), Some(TsNs(7)));
+    }
+}

@@ -1,0 +1,2 @@
+//! The `tickreel` binary.
+fn main() {}

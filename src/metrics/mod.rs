@@ -1,0 +1,1 @@
+//! Measures over time: from books and trades to series.

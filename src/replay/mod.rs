@@ -1,0 +1,1 @@
+//! Cursors over stored streams: scan, merge and replay in the total order.

@@ -1,0 +1,1 @@
+//! The immutable file of one stream and day: writing, opening, seeking.

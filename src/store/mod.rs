@@ -1,0 +1,1 @@
+//! The folder: open, snapshot, import.
