@@ -4,8 +4,10 @@
 //! no sockets, no files, no clock; the same dialect reads a capture file and a live connection. A
 //! [`Source`] reads one input file and fills [`Rows`]. Nothing here writes a store.
 
+mod input;
 mod rows;
 
+pub use input::{Compression, Input, Line};
 pub use rows::{Reject, Rows, StreamKey};
 
 use crate::error::Result;
