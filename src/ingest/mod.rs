@@ -5,10 +5,13 @@
 //! [`Source`] reads one input file and fills [`Rows`]. Nothing here writes a store.
 
 mod input;
+pub mod json;
 mod rows;
+mod ticker;
 
 pub use input::{Compression, Input, Line};
 pub use rows::{Reject, Rows, StreamKey};
+pub use ticker::TickerState;
 
 use crate::error::Result;
 use crate::quantity::TsNs;

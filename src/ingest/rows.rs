@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::error::{Error, Result};
-use crate::event::{Batch, BatchBuilder, Kind};
+use crate::event::{Batch, BatchBuilder, Kind, MessageHead, StatusRow, StatusWhat};
 use crate::quantity::{Instrument, TsNs};
 
 /// What a stream is called: instrument and kind.
@@ -68,6 +68,36 @@ impl Rows {
         (&mut pending.builder, pending.last)
     }
 
+    /// Adds a fact about the connection or stream of `instrument`.
+    pub fn status(
+        &mut self,
+        instrument: &Instrument,
+        ts_recv: TsNs,
+        ts_event: Option<TsNs>,
+        what: StatusWhat,
+        detail: &str,
+    ) {
+        let (builder, ts_recv) = self.stream(instrument, Kind::Status, ts_recv);
+        builder.status(&StatusRow { ts_recv, ts_event, what, detail });
+    }
+
+    /// Notes that `missing` book messages (0 if unknown) are missing before what comes next: a gap
+    /// row in the book and a `status` row with `detail`.
+    pub fn gap(
+        &mut self,
+        instrument: &Instrument,
+        ts_recv: TsNs,
+        ts_event: Option<TsNs>,
+        missing: u64,
+        detail: &str,
+    ) {
+        self.status(instrument, ts_recv, ts_event, StatusWhat::Gap, detail);
+        let (builder, ts_recv) = self.stream(instrument, Kind::Book, ts_recv);
+        builder.begin(MessageHead { ts_recv, ts_event, venue_seq: None, snapshot: false });
+        builder.gap(missing);
+        builder.end();
+    }
+
     /// Receive time of the last row ever added to a stream.
     #[must_use]
     pub fn last_ts_recv(&self, key: &StreamKey) -> Option<TsNs> {
@@ -115,7 +145,7 @@ impl Rows {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::MessageHead;
+    use crate::event::{Action, Value, book, status};
 
     #[test]
     fn a_clock_that_steps_back_is_held_and_counted() {
@@ -134,5 +164,20 @@ mod tests {
         assert_eq!(rows.pending_rows(), 0);
         let key = StreamKey { instrument, kind: Kind::Book };
         assert_eq!(rows.last_ts_recv(&key), Some(TsNs(7)));
+    }
+
+    #[test]
+    fn a_gap_is_a_row_of_the_book_and_a_status_row() {
+        let instrument = Instrument::parse("binance:X").unwrap();
+        let mut rows = Rows::new();
+
+        rows.gap(&instrument, TsNs(5), Some(TsNs(4)), 3, "expected 7, found 10");
+
+        let taken = rows.take().unwrap();
+        let (book_rows, status_rows) = (&taken[0].1, &taken[1].1);
+        assert_eq!(book_rows.u8s(book::ACTION), [Action::Gap as u8]);
+        assert_eq!(book_rows.i64s(book::QTY), [3]);
+        assert_eq!(status_rows.value(0, 0, status::WHAT), Value::Code("gap"));
+        assert_eq!(status_rows.value(0, 0, status::DETAIL), Value::Text(b"expected 7, found 10"));
     }
 }

@@ -1,0 +1,96 @@
+//! The state of a derivative, merged over the channels and deltas a venue sends it in.
+
+use crate::event::TickerRow;
+use crate::quantity::{Decimal, TsNs};
+
+/// What is known about one derivative; every change makes a row with the whole state.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TickerState {
+    row: TickerRow,
+    changed: bool,
+}
+
+impl TickerState {
+    /// Price of the last trade.
+    pub fn last(&mut self, value: Option<Decimal>) {
+        merge(&mut self.row.last, value, &mut self.changed);
+    }
+
+    /// Mark price.
+    pub fn mark(&mut self, value: Option<Decimal>) {
+        merge(&mut self.row.mark, value, &mut self.changed);
+    }
+
+    /// Index price.
+    pub fn index(&mut self, value: Option<Decimal>) {
+        merge(&mut self.row.index, value, &mut self.changed);
+    }
+
+    /// Funding rate of the current period.
+    pub fn funding_rate(&mut self, value: Option<Decimal>) {
+        merge(&mut self.row.funding_rate, value, &mut self.changed);
+    }
+
+    /// Funding rate predicted for the next period.
+    pub fn predicted_funding_rate(&mut self, value: Option<Decimal>) {
+        merge(&mut self.row.predicted_funding_rate, value, &mut self.changed);
+    }
+
+    /// When funding is next exchanged.
+    pub fn funding_ts(&mut self, value: Option<TsNs>) {
+        merge(&mut self.row.funding_ts, value, &mut self.changed);
+    }
+
+    /// Open interest.
+    pub fn open_interest(&mut self, value: Option<Decimal>) {
+        merge(&mut self.row.open_interest, value, &mut self.changed);
+    }
+
+    /// Event time of what was merged last; keeps the old one where the message has none. A new
+    /// time alone is no change.
+    pub fn ts_event(&mut self, value: Option<TsNs>) {
+        self.row.ts_event = value.or(self.row.ts_event);
+    }
+
+    /// The state as a row received at `ts_recv`, if anything changed since the last row.
+    #[must_use]
+    pub fn take(&mut self, ts_recv: TsNs) -> Option<TickerRow> {
+        let row = TickerRow { ts_recv, ..self.row };
+        std::mem::take(&mut self.changed).then_some(row)
+    }
+}
+
+/// A message that lacks a field says nothing about it.
+fn merge<T: PartialEq + Copy>(field: &mut Option<T>, value: Option<T>, changed: &mut bool) {
+    if value.is_some() && *field != value {
+        *field = value;
+        *changed = true;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_has_the_whole_state_and_comes_only_with_a_change() {
+        let one = Decimal::from_int(1);
+        let mut state = TickerState::default();
+        assert!(state.take(TsNs(1)).is_none());
+
+        state.last(one);
+        state.ts_event(Some(TsNs(7)));
+        let row = state.take(TsNs(2)).unwrap();
+        assert_eq!((row.last, row.ts_event, row.ts_recv), (one, Some(TsNs(7)), TsNs(2)));
+
+        state.last(one);
+        state.ts_event(Some(TsNs(8)));
+        state.mark(None);
+        assert!(state.take(TsNs(3)).is_none());
+
+        state.open_interest(one);
+        state.ts_event(None);
+        let row = state.take(TsNs(4)).unwrap();
+        assert_eq!((row.last, row.open_interest, row.ts_event), (one, one, Some(TsNs(8))));
+    }
+}
