@@ -1,1 +1,49 @@
-//! Encodings of column pages: values to bytes and back, lossless; no files.
+//! Encodings of column pages: values to bytes and back, lossless.
+//!
+//! `format-spec/04-encodings.md` is the definition. The writer picks an encoding per page; a reader
+//! decodes any run of values of a page, at most [`crate::limit::GROUP_VALUES`] more than asked for.
+//! Nothing here opens a file, reads a clock or starts a thread; wrong bytes give a [`Fault`].
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::indexing_slicing))]
+
+mod bits;
+mod integers;
+mod text;
+
+pub use integers::{IntegerPage, encode_integers};
+pub use text::{decode_texts, encode_texts};
+
+/// How a page's values became bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Encoding {
+    /// The array itself.
+    Plain = 0,
+    /// One value for all.
+    Constant = 1,
+    /// Groups of 1,024: distance from the group's base, bit-packed, with exceptions.
+    Packed = 2,
+    /// As `Packed`, of the differences from each value to the next.
+    Delta = 3,
+    /// Plain bytes, LZ4-compressed.
+    Lz4 = 4,
+    /// Text that is canonical decimal integers, as an integer page.
+    TextIntegers = 5,
+}
+
+impl Encoding {
+    /// The encoding with this number, if there is one.
+    #[must_use]
+    pub fn from_code(code: u8) -> Option<Self> {
+        [Self::Plain, Self::Constant, Self::Packed, Self::Delta, Self::Lz4, Self::TextIntegers]
+            .into_iter()
+            .find(|encoding| *encoding as u8 == code)
+    }
+}
+
+/// Bytes of a page that contradict the specification.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fault(pub &'static str);
+
+/// Result of decoding.
+pub type Result<T> = std::result::Result<T, Fault>;

@@ -1,1 +1,105 @@
-//! The only code that touches files, and the only `unsafe`: read-only maps of sealed files.
+//! The only code that touches files of a store, and the only `unsafe`.
+//!
+//! [`Disk`] lists every effect the engine may have on a folder. [`OsDisk`] is the real one; tests
+//! put others in its place. What a block, a manifest or a book is, this room does not know.
+
+mod map;
+mod os;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+pub use map::Mapped;
+pub use os::OsDisk;
+
+/// Bytes of a sealed file that stay where they are while somebody holds them.
+pub type SharedBytes = Arc<dyn AsRef<[u8]> + Send + Sync>;
+
+/// Every effect on files that the engine needs. Paths are full paths.
+///
+/// A written file is durable after [`WriteFile::sync`] and its name after [`Disk::sync_folder`].
+/// Errors are the operating system's; nothing is retried here.
+pub trait Disk: Send + Sync {
+    /// Maps a sealed file, which nobody will ever write or shorten again.
+    ///
+    /// # Errors
+    /// The file cannot be opened or mapped.
+    fn map(&self, sealed: &Path) -> io::Result<SharedBytes>;
+
+    /// Reads a small file whole.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is longer than `limit_bytes`.
+    fn read(&self, path: &Path, limit_bytes: u64) -> io::Result<Vec<u8>>;
+
+    /// Creates a file that must not exist yet, for writing from its start.
+    ///
+    /// # Errors
+    /// The file exists or cannot be created.
+    fn create(&self, path: &Path) -> io::Result<Box<dyn WriteFile>>;
+
+    /// Gives a file another name, replacing what had that name, in one step.
+    ///
+    /// # Errors
+    /// The file cannot be renamed.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Removes a file's name.
+    ///
+    /// # Errors
+    /// The file cannot be removed.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+
+    /// Makes a folder and those above it, where missing.
+    ///
+    /// # Errors
+    /// A folder cannot be made.
+    fn create_folder(&self, path: &Path) -> io::Result<()>;
+
+    /// Makes the names in a folder durable.
+    ///
+    /// # Errors
+    /// The folder cannot be synced.
+    fn sync_folder(&self, path: &Path) -> io::Result<()>;
+
+    /// Names in a folder, sorted; `true` for folders.
+    ///
+    /// # Errors
+    /// The folder cannot be listed.
+    fn list(&self, path: &Path) -> io::Result<Vec<(PathBuf, bool)>>;
+
+    /// Length of a file in bytes.
+    ///
+    /// # Errors
+    /// There is no such file.
+    fn len(&self, path: &Path) -> io::Result<u64>;
+
+    /// Takes away the right to write a file (mode 0444).
+    ///
+    /// # Errors
+    /// The mode cannot be changed.
+    fn make_read_only(&self, path: &Path) -> io::Result<()>;
+
+    /// Takes the exclusive lock of a lock file, made if missing; held until dropped. `None` if
+    /// another process or handle holds it.
+    ///
+    /// # Errors
+    /// The lock file cannot be opened.
+    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Send + Sync>>>;
+}
+
+/// A file being written from its start.
+pub trait WriteFile: Send {
+    /// Appends all of `bytes`.
+    ///
+    /// # Errors
+    /// Not all could be written.
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
+
+    /// Makes everything appended so far durable.
+    ///
+    /// # Errors
+    /// The device refused; what was appended may or may not be durable.
+    fn sync(&mut self) -> io::Result<()>;
+}

@@ -1,0 +1,654 @@
+//! Pages of `i64`: constant, bit-packed in groups, or plain.
+//!
+//! A packed page first takes out what all values share: an offset and a multiplier (prices that are
+//! multiples of a step, times that are whole milliseconds). Each group of 1,024 then has its own
+//! base and width; the few values that would need more bits are exceptions.
+
+use bytemuck::{Pod, Zeroable};
+
+use super::bits::{self, Group, LANE_VALUES, LANES};
+use super::{Encoding, Fault, Result};
+use crate::limit::GROUP_VALUES;
+use crate::quantity::NULL;
+
+/// Start of a packed page, 32 bytes. `format-spec/04-encodings.md`, table 4.1.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct PageHeader {
+    offset: i64,        //  0  added to every value
+    multiplier: u64,    //  8  at least 1
+    group_count: u32,   // 16
+    reserved: [u8; 12], // 20  written 0
+}
+
+/// One group of a packed page, 24 bytes. `format-spec/04-encodings.md`, table 4.2.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct GroupEntry {
+    base: i64,            //  0  added to every residual; delta pages: value before the first
+    delta_base: i64,      //  8  delta pages: added to every packed difference; else 0
+    data_offset: u32,     // 16  bytes from the start of the page, multiple of 8
+    exception_count: u16, // 20
+    width: u8,            // 22  bits of a packed residual, at most 64
+    exception_bytes: u8,  // 23  1, 2, 4 or 8; 0 without exceptions
+}
+
+const HEADER_BYTES: usize = size_of::<PageHeader>();
+const ENTRY_BYTES: usize = size_of::<GroupEntry>();
+const _: () = assert!(HEADER_BYTES == 32 && ENTRY_BYTES == 24);
+
+/// Groups looked at to choose between packing values and packing differences.
+const SAMPLE_GROUPS: usize = 8;
+
+/// Appends `values` to `out` in the smallest encoding and says which.
+///
+/// `plain_bytes` is the size of one value in a plain page (8, 4 or 1): packing is used only where
+/// it is smaller.
+pub fn encode_integers(values: &[i64], plain_bytes: usize, out: &mut Vec<u8>) -> Encoding {
+    let Some((&first, rest)) = values.split_first() else { return Encoding::Plain };
+    if rest.iter().all(|&value| value == first) {
+        out.extend_from_slice(&first.to_le_bytes());
+        return Encoding::Constant;
+    }
+    let multiplier = multiplier(first, rest);
+    let reduced: Vec<i64> = if multiplier == 1 {
+        values.iter().map(|&value| value.wrapping_sub(first)).collect()
+    } else {
+        let divisor = multiplier as i64;
+        values.iter().map(|&value| (value - first) / divisor).collect()
+    };
+    let delta = differences_are_smaller(&reduced);
+    let start = out.len();
+    write_packed(&reduced, first, multiplier, delta, out);
+    if out.len() - start < values.len() * plain_bytes {
+        return if delta { Encoding::Delta } else { Encoding::Packed };
+    }
+    out.truncate(start);
+    for value in values {
+        out.extend(value.to_le_bytes().into_iter().take(plain_bytes));
+    }
+    Encoding::Plain
+}
+
+/// The largest number that divides every distance from `first`; 1 where a distance overflows.
+fn multiplier(first: i64, rest: &[i64]) -> u64 {
+    let mut gcd = 0u64;
+    for &value in rest {
+        let Some(distance) = value.checked_sub(first) else { return 1 };
+        if value == NULL || distance == NULL {
+            return 1;
+        }
+        let distance = distance.unsigned_abs();
+        if gcd == 0 || !distance.is_multiple_of(gcd) {
+            gcd = greatest_common_divisor(gcd, distance);
+            if gcd == 1 {
+                return 1;
+            }
+        }
+    }
+    gcd.max(1)
+}
+
+fn greatest_common_divisor(mut a: u64, mut b: u64) -> u64 {
+    while b != 0 {
+        (a, b) = (b, a % b);
+    }
+    a
+}
+
+fn differences(group: &[i64], out: &mut Vec<i64>) {
+    out.clear();
+    out.extend(group.windows(2).map(|pair| match pair {
+        [a, b] => b.wrapping_sub(*a),
+        _ => 0,
+    }));
+}
+
+fn differences_are_smaller(values: &[i64]) -> bool {
+    let groups = values.len().div_ceil(GROUP_VALUES);
+    let step = (groups / SAMPLE_GROUPS).max(1);
+    let (mut plain, mut delta) = (0, 0);
+    let mut scratch = Vec::with_capacity(GROUP_VALUES);
+    for group in values.chunks(GROUP_VALUES).step_by(step) {
+        plain += Plan::new(group, group.len()).cost;
+        differences(group, &mut scratch);
+        delta += Plan::new(&scratch, group.len()).cost;
+    }
+    delta < plain
+}
+
+/// How one group is packed.
+#[derive(Clone, Copy)]
+struct Plan {
+    base: i64,
+    width: u32,
+    exception_bytes: usize,
+    cost: usize,
+}
+
+fn bit_len(value: u64) -> usize {
+    64 - value.leading_zeros() as usize
+}
+
+fn signed_bytes(low: i64, high: i64) -> usize {
+    let bits = bit_len((low ^ (low >> 63)) as u64).max(bit_len((high ^ (high >> 63)) as u64)) + 1;
+    match bits {
+        0..=8 => 1,
+        9..=16 => 2,
+        17..=32 => 4,
+        _ => 8,
+    }
+}
+
+impl Plan {
+    /// The cheapest width: residuals above the minimum, or around the median, with the rest as
+    /// exceptions. `count` is the number of packed values, one more for differences.
+    fn new(values: &[i64], count: usize) -> Self {
+        let min = values.iter().copied().min().unwrap_or(0);
+        let max = values.iter().copied().max().unwrap_or(0);
+        let mut sorted = values.to_vec();
+        let middle = sorted.len() / 2;
+        let median = match sorted.is_empty() {
+            true => 0,
+            false => *sorted.select_nth_unstable(middle).1,
+        };
+        let mut above = [0usize; 65];
+        let mut around = [0usize; 65];
+        for &value in values {
+            let up = bit_len(value.wrapping_sub(min) as u64);
+            let off = value.wrapping_sub(median);
+            let zigzag = bit_len(((off << 1) ^ (off >> 63)) as u64);
+            if let (Some(above), Some(around)) = (above.get_mut(up), around.get_mut(zigzag)) {
+                *above += 1;
+                *around += 1;
+            }
+        }
+        let mut best = Self { base: min, width: 64, exception_bytes: 0, cost: usize::MAX };
+        let (mut inside_above, mut inside_around) = (0, 0);
+        for ((width, above), around) in (0u32..).zip(above).zip(around) {
+            inside_above += above;
+            inside_around += around;
+            let half = if width == 0 { 0 } else { 1i64.wrapping_shl(width - 1) };
+            let bases = [(min, inside_above), (median.wrapping_sub(half), inside_around)];
+            for (base, inside) in bases {
+                let exceptions = values.len() - inside;
+                let (low, high) = (min.checked_sub(base), max.checked_sub(base));
+                let exception_bytes = match (exceptions, low, high) {
+                    (0, ..) => 0,
+                    (_, Some(low), Some(high)) => signed_bytes(low, high),
+                    _ => 8,
+                };
+                let cost = bits::packed_len(count, width)
+                    + (exceptions * (2 + exception_bytes)).next_multiple_of(8);
+                if cost < best.cost {
+                    best = Self { base, width, exception_bytes, cost };
+                }
+            }
+        }
+        best
+    }
+
+    fn holds(&self, residual: i64) -> bool {
+        self.width >= 64 || (residual as u64) >> self.width == 0
+    }
+}
+
+fn write_packed(values: &[i64], offset: i64, multiplier: u64, delta: bool, out: &mut Vec<u8>) {
+    let start = out.len();
+    let groups = values.len().div_ceil(GROUP_VALUES);
+    let group_count = u32::try_from(groups).unwrap_or(u32::MAX);
+    let header = PageHeader { offset, multiplier, group_count, reserved: [0; 12] };
+    out.extend_from_slice(bytemuck::bytes_of(&header));
+    let directory = out.len();
+    out.resize(directory + groups * ENTRY_BYTES, 0);
+    let mut scratch = Vec::with_capacity(GROUP_VALUES);
+    let mut packed = Vec::with_capacity(GROUP_VALUES);
+    for (index, group) in values.chunks(GROUP_VALUES).enumerate() {
+        let data_offset = u32::try_from(out.len() - start).unwrap_or(u32::MAX);
+        let first = group.first().copied().unwrap_or(0);
+        let (plan, base, delta_base) = if delta {
+            differences(group, &mut scratch);
+            let plan = Plan::new(&scratch, group.len());
+            // The first value has no difference: it is packed as 0 and `base` makes it right.
+            scratch.insert(0, plan.base);
+            (plan, first.wrapping_sub(plan.base), plan.base)
+        } else {
+            scratch.clear();
+            scratch.extend_from_slice(group);
+            let plan = Plan::new(group, group.len());
+            (plan, plan.base, 0)
+        };
+        let exceptions = write_group(&scratch, &plan, &mut packed, out);
+        let entry = GroupEntry {
+            base,
+            delta_base,
+            data_offset,
+            exception_count: exceptions,
+            width: plan.width as u8,
+            exception_bytes: if exceptions == 0 { 0 } else { plan.exception_bytes as u8 },
+        };
+        let at = directory + index * ENTRY_BYTES;
+        if let Some(place) = out.get_mut(at..at + ENTRY_BYTES) {
+            place.copy_from_slice(bytemuck::bytes_of(&entry));
+        }
+    }
+}
+
+/// Appends the packed residuals, then positions and values of the exceptions; how many there are.
+fn write_group(values: &[i64], plan: &Plan, packed: &mut Vec<u64>, out: &mut Vec<u8>) -> u16 {
+    packed.clear();
+    let mut positions = Vec::new();
+    let mut residuals = Vec::new();
+    for (position, &value) in (0u16..).zip(values) {
+        let residual = value.wrapping_sub(plan.base);
+        if plan.holds(residual) {
+            packed.push(residual as u64);
+        } else {
+            packed.push(0);
+            positions.extend_from_slice(&position.to_le_bytes());
+            residuals.extend(residual.to_le_bytes().into_iter().take(plan.exception_bytes));
+        }
+    }
+    bits::pack(packed, plan.width, out);
+    out.extend_from_slice(&positions);
+    out.extend_from_slice(&residuals);
+    out.resize(out.len().next_multiple_of(8), 0);
+    (positions.len() / 2) as u16
+}
+
+/// A page of integers, checked as far as its header; any run of its values can be read.
+#[derive(Clone, Copy)]
+pub struct IntegerPage<'a> {
+    bytes: &'a [u8],
+    count: usize,
+    form: Form<'a>,
+}
+
+#[derive(Clone, Copy)]
+enum Form<'a> {
+    Plain { plain_bytes: usize },
+    Constant(i64),
+    Packed { header: PageHeader, entries: &'a [u8], delta: bool },
+}
+
+impl<'a> IntegerPage<'a> {
+    /// Checks the start of a page of `count` values.
+    ///
+    /// # Errors
+    /// A [`Fault`] if `bytes` cannot be such a page.
+    pub fn parse(
+        bytes: &'a [u8],
+        encoding: Encoding,
+        count: usize,
+        plain_bytes: usize,
+    ) -> Result<Self> {
+        let form = match encoding {
+            Encoding::Plain => {
+                if count.checked_mul(plain_bytes) != Some(bytes.len()) {
+                    return Err(Fault("plain page has another length than its count"));
+                }
+                Form::Plain { plain_bytes }
+            }
+            Encoding::Constant => {
+                let value = bytes.try_into().map_err(|_| Fault("constant page is not 8 bytes"))?;
+                Form::Constant(i64::from_le_bytes(value))
+            }
+            Encoding::Packed | Encoding::Delta => {
+                let header: PageHeader = read(bytes, 0).ok_or(Fault("packed page is too short"))?;
+                let groups = count.div_ceil(GROUP_VALUES);
+                if header.group_count as usize != groups || header.reserved != [0; 12] {
+                    return Err(Fault("packed page has another group count than its values"));
+                }
+                let entries = groups
+                    .checked_mul(ENTRY_BYTES)
+                    .and_then(|len| bytes.get(HEADER_BYTES..HEADER_BYTES.checked_add(len)?))
+                    .ok_or(Fault("packed page ends inside its group directory"))?;
+                Form::Packed { header, entries, delta: encoding == Encoding::Delta }
+            }
+            Encoding::Lz4 | Encoding::TextIntegers => {
+                return Err(Fault("page of integers has an encoding for text"));
+            }
+        };
+        Ok(Self { bytes, count, form })
+    }
+
+    /// How many values the page has.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Appends the values at `range` to `out`.
+    ///
+    /// # Errors
+    /// A [`Fault`] if the bytes contradict the specification or `range` passes the end.
+    pub fn read(&self, range: std::ops::Range<usize>, out: &mut Vec<i64>) -> Result<()> {
+        if range.start > range.end || range.end > self.count {
+            return Err(Fault("values asked for lie outside the page"));
+        }
+        match self.form {
+            Form::Constant(value) => out.resize(out.len() + range.len(), value),
+            Form::Plain { plain_bytes } => read_plain(self.bytes, plain_bytes, range, out)?,
+            Form::Packed { .. } => {
+                let mut group: Group = [[0; LANES]; LANE_VALUES];
+                let mut at = range.start;
+                while at < range.end {
+                    let index = at / GROUP_VALUES;
+                    let count = self.group(index, &mut group)?;
+                    let first = index * GROUP_VALUES;
+                    let end = range.end.min(first + count);
+                    let values = group.as_flattened().get(at - first..end - first);
+                    out.extend_from_slice(bytemuck::cast_slice(
+                        values.ok_or(Fault("group is shorter than its page says"))?,
+                    ));
+                    at = end;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// As [`IntegerPage::read`], of values that fit a `u8`.
+    ///
+    /// # Errors
+    /// As [`IntegerPage::read`], or a value above 255.
+    pub fn read_u8(&self, range: std::ops::Range<usize>, out: &mut Vec<u8>) -> Result<()> {
+        const TOO_LARGE: Fault = Fault("code or flag above 255");
+        if range.start > range.end || range.end > self.count {
+            return Err(Fault("values asked for lie outside the page"));
+        }
+        match self.form {
+            Form::Constant(value) => {
+                out.resize(out.len() + range.len(), u8::try_from(value).map_err(|_| TOO_LARGE)?);
+            }
+            Form::Plain { plain_bytes: 1 } => {
+                out.extend_from_slice(self.bytes.get(range).unwrap_or_default());
+            }
+            Form::Plain { .. } => return Err(Fault("plain page of codes is not of bytes")),
+            Form::Packed { .. } => {
+                let mut group: Group = [[0; LANES]; LANE_VALUES];
+                let mut at = range.start;
+                while at < range.end {
+                    let index = at / GROUP_VALUES;
+                    let count = self.group(index, &mut group)?;
+                    let first = index * GROUP_VALUES;
+                    let end = range.end.min(first + count);
+                    let values = group.as_flattened().get(at - first..end - first);
+                    let values = values.ok_or(Fault("group is shorter than its page says"))?;
+                    if values.iter().fold(0, |all, value| all | value) > 255 {
+                        return Err(TOO_LARGE);
+                    }
+                    out.extend(values.iter().map(|&value| value as u8));
+                    at = end;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// First index whose value is at least `bound` in a page of values that never fall.
+    ///
+    /// Searches the group directory and decodes one group.
+    ///
+    /// # Errors
+    /// As [`IntegerPage::read`].
+    pub fn partition_point(&self, bound: i64) -> Result<usize> {
+        match self.form {
+            Form::Constant(value) => Ok(if value < bound { self.count } else { 0 }),
+            Form::Plain { plain_bytes: 8 } => {
+                let (values, _) = self.bytes.as_chunks::<8>();
+                Ok(values.partition_point(|value| i64::from_le_bytes(*value) < bound))
+            }
+            Form::Plain { .. } => Err(Fault("plain page of times is not of 8 bytes")),
+            Form::Packed { header, entries, delta } => {
+                let groups = entries.len() / ENTRY_BYTES;
+                if !delta {
+                    let mut values = Vec::with_capacity(self.count);
+                    self.read(0..self.count, &mut values)?;
+                    return Ok(values.partition_point(|&value| value < bound));
+                }
+                // The group that may hold the first value at or after `bound` is the last one
+                // whose own first value is before it.
+                let (entries, _) = entries.as_chunks::<ENTRY_BYTES>();
+                let first_value = |entry: &[u8; ENTRY_BYTES]| {
+                    let entry: GroupEntry = bytemuck::pod_read_unaligned(entry);
+                    let first = entry.base.wrapping_add(entry.delta_base);
+                    header.offset.wrapping_add(first.wrapping_mul(header.multiplier as i64))
+                };
+                let before = entries.partition_point(|entry| first_value(entry) < bound);
+                let Some(index) = before.checked_sub(1) else { return Ok(0) };
+                debug_assert!(index < groups);
+                let mut group: Group = [[0; LANES]; LANE_VALUES];
+                let count = self.group(index, &mut group)?;
+                let values: &[i64] = bytemuck::cast_slice(group.as_flattened());
+                let values = values.get(..count).unwrap_or_default();
+                Ok(index * GROUP_VALUES + values.partition_point(|&value| value < bound))
+            }
+        }
+    }
+
+    /// Decodes group `index` of a packed page to final values; how many it has.
+    fn group(&self, index: usize, out: &mut Group) -> Result<usize> {
+        const SHORT: Fault = Fault("group lies outside its page");
+        let Form::Packed { header, entries, delta } = self.form else { return Err(SHORT) };
+        let entry: GroupEntry = read(entries, index * ENTRY_BYTES).ok_or(SHORT)?;
+        let count = (self.count - index * GROUP_VALUES).min(GROUP_VALUES);
+        let width = u32::from(entry.width);
+        let exceptions = usize::from(entry.exception_count);
+        let exception_bytes = usize::from(entry.exception_bytes);
+        if width > 64 || exceptions > count {
+            return Err(Fault("group has an impossible width or exception count"));
+        }
+        let data = self.bytes.get(entry.data_offset as usize..).ok_or(SHORT)?;
+        let (packed, data) = data.split_at_checked(bits::packed_len(count, width)).ok_or(SHORT)?;
+        bits::unpack(packed, count, width, out)?;
+        if exceptions > 0 {
+            let (positions, data) = data.split_at_checked(exceptions * 2).ok_or(SHORT)?;
+            let values = data.get(..exceptions * exception_bytes).ok_or(SHORT)?;
+            patch(positions, values, exception_bytes, count, out)?;
+        }
+        let multiplier = header.multiplier as i64;
+        if delta {
+            sum_differences(&header, &entry, out);
+        } else {
+            let shift = header.offset.wrapping_add(entry.base.wrapping_mul(multiplier)) as u64;
+            if multiplier == 1 {
+                out.as_flattened_mut().iter_mut().for_each(|v| *v = v.wrapping_add(shift));
+            } else {
+                let multiplier = multiplier as u64;
+                for value in out.as_flattened_mut() {
+                    *value = value.wrapping_mul(multiplier).wrapping_add(shift);
+                }
+            }
+        }
+        Ok(count)
+    }
+}
+
+fn sum_differences(header: &PageHeader, entry: &GroupEntry, out: &mut Group) {
+    // Offset and multiplier are folded into the running sum.
+    let multiplier = header.multiplier;
+    let step = (entry.delta_base as u64).wrapping_mul(multiplier);
+    let mut sum = (header.offset as u64).wrapping_add((entry.base as u64).wrapping_mul(multiplier));
+    for value in out.as_flattened_mut() {
+        sum = sum.wrapping_add(value.wrapping_mul(multiplier)).wrapping_add(step);
+        *value = sum;
+    }
+}
+
+fn patch(
+    positions: &[u8],
+    values: &[u8],
+    exception_bytes: usize,
+    count: usize,
+    out: &mut Group,
+) -> Result<()> {
+    let (positions, _) = positions.as_chunks::<2>();
+    let out = out.as_flattened_mut();
+    let mut put = |position: &[u8; 2], value: i64| {
+        let position = usize::from(u16::from_le_bytes(*position));
+        match out.get_mut(position).filter(|_| position < count) {
+            Some(place) => {
+                *place = value as u64;
+                Ok(())
+            }
+            None => Err(Fault("exception lies outside its group")),
+        }
+    };
+    match exception_bytes {
+        1 => positions.iter().zip(values).try_for_each(|(at, &v)| put(at, i64::from(v as i8))),
+        2 => positions
+            .iter()
+            .zip(values.as_chunks::<2>().0)
+            .try_for_each(|(at, v)| put(at, i64::from(i16::from_le_bytes(*v)))),
+        4 => positions
+            .iter()
+            .zip(values.as_chunks::<4>().0)
+            .try_for_each(|(at, v)| put(at, i64::from(i32::from_le_bytes(*v)))),
+        8 => positions
+            .iter()
+            .zip(values.as_chunks::<8>().0)
+            .try_for_each(|(at, v)| put(at, i64::from_le_bytes(*v))),
+        _ => Err(Fault("exceptions are not of 1, 2, 4 or 8 bytes")),
+    }
+}
+
+fn read_plain(
+    bytes: &[u8],
+    plain_bytes: usize,
+    range: std::ops::Range<usize>,
+    out: &mut Vec<i64>,
+) -> Result<()> {
+    let part = range
+        .start
+        .checked_mul(plain_bytes)
+        .zip(range.end.checked_mul(plain_bytes))
+        .and_then(|(start, end)| bytes.get(start..end))
+        .ok_or(Fault("values asked for lie outside the page"))?;
+    match plain_bytes {
+        8 => out.extend(part.as_chunks::<8>().0.iter().map(|value| i64::from_le_bytes(*value))),
+        4 => out.extend(
+            part.as_chunks::<4>().0.iter().map(|value| i64::from(u32::from_le_bytes(*value))),
+        ),
+        _ => out.extend(part.iter().map(|&value| i64::from(value))),
+    }
+    Ok(())
+}
+
+fn read<T: Pod>(bytes: &[u8], at: usize) -> Option<T> {
+    bytes.get(at..at.checked_add(size_of::<T>())?).map(bytemuck::pod_read_unaligned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn round_trip(values: &[i64]) -> (Encoding, usize) {
+        let mut bytes = Vec::new();
+        let encoding = encode_integers(values, 8, &mut bytes);
+        let page = IntegerPage::parse(&bytes, encoding, values.len(), 8).unwrap();
+        let mut whole = Vec::new();
+        page.read(0..values.len(), &mut whole).unwrap();
+        assert_eq!(whole, values);
+        for range in [0..1, values.len() / 3..values.len() / 2, values.len() - 1..values.len()] {
+            let mut part = Vec::new();
+            page.read(range.clone(), &mut part).unwrap();
+            assert_eq!(part, values[range]);
+        }
+        (encoding, bytes.len())
+    }
+
+    #[test]
+    fn sizes_are_what_the_shape_of_the_values_allows() {
+        let n = 10 * 1024;
+        assert_eq!(round_trip(&vec![7; n]), (Encoding::Constant, 8));
+
+        let sequence: Vec<i64> = (0..n as i64).map(|i| 1_000_000 + i).collect();
+        let (encoding, bytes) = round_trip(&sequence);
+        assert_eq!(encoding, Encoding::Delta);
+        assert!(bytes <= 32 + 10 * 24, "{bytes}");
+
+        let milliseconds: Vec<i64> = (0..n as i64)
+            .map(|i| 1_723_161_255_000_000_000 + (i * i % 7 + i) * 1_000_000)
+            .collect();
+        let (_, bytes) = round_trip(&milliseconds);
+        assert!(bytes < n, "{bytes}");
+
+        let mut outlier: Vec<i64> =
+            (0..n as i64).map(|i| 50_000 + (i * 7919 % 10_007) % 13).collect();
+        outlier[77] = i64::MAX;
+        outlier[5000] = NULL;
+        let (encoding, bytes) = round_trip(&outlier);
+        assert_eq!(encoding, Encoding::Packed);
+        assert!(bytes < n, "{bytes}");
+    }
+
+    #[test]
+    fn a_time_is_found_through_the_group_directory() {
+        let times: Vec<i64> = (0..5000).map(|i| 1000 + (i / 3) * 7).collect();
+        let mut bytes = Vec::new();
+        let encoding = encode_integers(&times, 8, &mut bytes);
+        let page = IntegerPage::parse(&bytes, encoding, times.len(), 8).unwrap();
+
+        for bound in 990..13_000 {
+            let expected = times.partition_point(|&value| value < bound);
+            assert_eq!(page.partition_point(bound).unwrap(), expected, "{bound}");
+        }
+    }
+
+    #[test]
+    fn damaged_pages_are_refused_or_read_without_panic() {
+        let values: Vec<i64> =
+            (0..1500).map(|i| i * i % 977 + (i % 100 / 99) * 1_000_000).collect();
+        let mut bytes = Vec::new();
+        let encoding = encode_integers(&values, 8, &mut bytes);
+        for cut in 0..bytes.len() {
+            let mut out = Vec::new();
+            let result = IntegerPage::parse(&bytes[..cut], encoding, values.len(), 8)
+                .and_then(|page| page.read(0..values.len(), &mut out));
+            assert!(result.is_err() || cut + 8 > bytes.len(), "cut at {cut}");
+        }
+        for bit in 0..bytes.len() * 8 {
+            let mut damaged = bytes.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            for encoding in [Encoding::Packed, Encoding::Delta, Encoding::Plain, Encoding::Constant]
+            {
+                let mut out = Vec::new();
+                let _ = IntegerPage::parse(&damaged, encoding, values.len(), 8)
+                    .and_then(|page| page.read(0..values.len(), &mut out));
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_integers_come_back(
+            values in prop::collection::vec(
+                prop_oneof![any::<i64>(), -5i64..5, Just(NULL), Just(i64::MAX)], 1..3000),
+        ) {
+            round_trip(&values);
+        }
+
+        #[test]
+        fn small_integers_come_back_as_bytes(
+            values in prop::collection::vec(0i64..4, 1..3000),
+        ) {
+            let mut bytes = Vec::new();
+            let encoding = encode_integers(&values, 1, &mut bytes);
+            let page = IntegerPage::parse(&bytes, encoding, values.len(), 1).unwrap();
+            let mut out = Vec::new();
+            page.read_u8(0..values.len(), &mut out).unwrap();
+            prop_assert_eq!(out.iter().map(|&v| i64::from(v)).collect::<Vec<_>>(), values);
+        }
+
+        #[test]
+        fn steady_walks_come_back(
+            steps in prop::collection::vec(-50i64..50, 1..5000), multiple in 1i64..1_000_000,
+        ) {
+            let mut at = 1_723_161_255_000_000_000i64;
+            let values: Vec<i64> = steps.iter().map(|step| { at += step * multiple; at }).collect();
+            round_trip(&values);
+        }
+    }
+}
