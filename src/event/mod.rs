@@ -14,5 +14,5 @@ pub use builder::{BatchBuilder, MessageHead, QuoteRow, StatusRow, TickerRow, Tra
 pub use hash::ContentHash;
 pub use schema::{
     Action, ColumnSpec, ColumnType, FLAG_LAST, FLAG_SNAPSHOT, Kind, Schema, Side, StatusWhat,
-    TradeSide, book, quotes, status, ticker, trades,
+    StreamKey, TradeSide, book, quotes, status, ticker, trades,
 };

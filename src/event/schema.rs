@@ -4,6 +4,7 @@
 //! A new kind is one more table here; the file format does not change.
 
 use crate::error::{Error, Result};
+use crate::quantity::Instrument;
 
 /// Which record a stream holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -117,6 +118,22 @@ impl Kind {
 impl std::fmt::Display for Kind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.pad(self.name())
+    }
+}
+
+/// What a stream is called: instrument and kind. What is stored, compacted and scanned on its own.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StreamKey {
+    /// What is traded where.
+    pub instrument: Instrument,
+    /// Which record.
+    pub kind: Kind,
+}
+
+impl std::fmt::Display for StreamKey {
+    /// `binance-futures:BTCUSDT book`
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.instrument, self.kind)
     }
 }
 

@@ -9,8 +9,9 @@ pub mod json;
 mod rows;
 mod ticker;
 
+pub use crate::event::StreamKey;
 pub use input::{Compression, Input, Line};
-pub use rows::{Reject, Rows, StreamKey};
+pub use rows::{Reject, Rows};
 pub use ticker::TickerState;
 
 use crate::error::Result;

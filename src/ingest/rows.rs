@@ -3,17 +3,8 @@
 use std::collections::HashMap;
 
 use crate::error::{Error, Result};
-use crate::event::{Batch, BatchBuilder, Kind, MessageHead, StatusRow, StatusWhat};
+use crate::event::{Batch, BatchBuilder, Kind, MessageHead, StatusRow, StatusWhat, StreamKey};
 use crate::quantity::{Instrument, TsNs};
-
-/// What a stream is called: instrument and kind.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct StreamKey {
-    /// What is traded where.
-    pub instrument: Instrument,
-    /// Which record.
-    pub kind: Kind,
-}
 
 /// An input line or message that could not become rows.
 #[derive(Debug)]

@@ -1,0 +1,387 @@
+//! The manifest: which segments exist. `format-spec/06-manifest.md`.
+
+use std::mem::offset_of;
+
+use bytemuck::{Pod, Zeroable};
+
+use super::{ALIGNMENT, Fault, Result, aligned, own_checksum, read};
+use crate::event::{Kind, StreamKey};
+use crate::limit;
+use crate::quantity::Instrument;
+
+/// First bytes of a manifest.
+pub const MAGIC: [u8; 8] = *b"TKM\x1A\x0A\xA9\x0D\x0A";
+/// A reader refuses a larger one.
+pub const VERSION_MAJOR: u16 = 1;
+/// A reader accepts a larger one.
+pub const VERSION_MINOR: u16 = 0;
+
+/// Manifest header, 128 bytes at offset 0. Table 6.1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Header {
+    /// [`MAGIC`].
+    pub magic: [u8; 8], //   0
+    /// [`VERSION_MAJOR`].
+    pub version_major: u16, //   8
+    /// [`VERSION_MINOR`].
+    pub version_minor: u16, //  10
+    /// CRC-32 of these 128 bytes with this field as 0.
+    pub header_crc: u32, //  12
+    /// Random number of the store.
+    pub store_id: u64, //  16
+    /// Number of this manifest, +1 per commit.
+    pub generation: u64, //  24
+    /// No segment had this number or a larger one yet.
+    pub next_segment_id: u64, //  32
+    /// No stream had this number or a larger one yet.
+    pub next_stream_id: u32, //  40
+    /// Streams named.
+    pub stream_count: u32, //  44
+    /// Segments named.
+    pub segment_count: u32, //  48
+    /// CRC-32 of the streams region.
+    pub streams_crc: u32, //  52
+    /// CRC-32 of the segments region.
+    pub segments_crc: u32, //  56
+    /// Bytes of the streams region.
+    pub streams_len: u32, //  60
+    /// Start of the segments region, bytes, a multiple of 64.
+    pub segments_offset: u64, //  64
+    /// Bytes of the whole file.
+    pub file_len: u64, //  72
+    /// Written 0; a reader refuses anything else.
+    pub reserved: [u8; 48], //  80
+}
+const _: () = assert!(size_of::<Header>() == 128);
+
+/// One segment, 128 bytes. Table 6.3.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct SegmentEntry {
+    /// Number of the segment in its store.
+    pub segment_id: u64, //   0
+    /// Stream the rows belong to.
+    pub stream_id: u32, //   8
+    /// UTC day of all rows, days since 1970-01-01.
+    pub day: i32, //  12
+    /// Bytes of the file.
+    pub file_len: u64, //  16
+    /// Rows.
+    pub rows: u64, //  24
+    /// Messages.
+    pub messages: u64, //  32
+    /// Receive time of the first message, ns.
+    pub ts_recv_first: i64, //  40
+    /// Receive time of the last message, ns.
+    pub ts_recv_last: i64, //  48
+    /// Smallest event time, ns; null if there is none.
+    pub ts_event_min: i64, //  56
+    /// Largest event time, ns; null if there is none.
+    pub ts_event_max: i64, //  64
+    /// Content hash of all rows.
+    pub content_hash: u64, //  72
+    /// CRC-32 of the whole file.
+    pub file_crc: u32, //  80
+    /// Flags as in the segment's footer.
+    pub flags: u32, //  84
+    /// Most rows a seek in this segment replays.
+    pub replay_rows_max: u64, //  88
+    /// Decimal scale of each column, by its number in the schema.
+    pub scales: [u8; 16], //  96
+    /// Written 0.
+    pub reserved: [u8; 16], // 112
+}
+const _: () = assert!(size_of::<SegmentEntry>() == 128);
+
+/// Start of one stream in the streams region, 8 bytes; its names follow. Table 6.2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+struct StreamHead {
+    stream_id: u32,   // 0
+    kind: u8,         // 4
+    exchange_len: u8, // 5
+    symbol_len: u8,   // 6
+    reserved: u8,     // 7  written 0
+}
+
+/// A stream and its number in the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamEntry {
+    /// Number in the store; names the stream's folder.
+    pub id: u32,
+    /// Instrument and kind.
+    pub key: StreamKey,
+}
+
+/// What a manifest says, apart from its segments.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Contents {
+    /// Random number of the store.
+    pub store_id: u64,
+    /// Number of this manifest.
+    pub generation: u64,
+    /// Number for the next segment.
+    pub next_segment_id: u64,
+    /// Number for the next stream.
+    pub next_stream_id: u32,
+    /// Streams, by number.
+    pub streams: Vec<StreamEntry>,
+}
+
+/// The order of segments in a manifest: by stream, then time, then number.
+#[must_use]
+pub fn segment_order(entry: &SegmentEntry) -> (u32, i64, i64, u64) {
+    (entry.stream_id, entry.ts_recv_first, entry.ts_recv_last, entry.segment_id)
+}
+
+/// The bytes of a manifest. `segments` are in [`segment_order`].
+#[must_use]
+pub fn encode(contents: &Contents, segments: &[SegmentEntry]) -> Vec<u8> {
+    let mut streams = Vec::new();
+    for StreamEntry { id, key } in &contents.streams {
+        let (exchange, symbol) = (key.instrument.exchange(), key.instrument.symbol());
+        streams.extend_from_slice(bytemuck::bytes_of(&StreamHead {
+            stream_id: *id,
+            kind: key.kind.code(),
+            exchange_len: exchange.len() as u8,
+            symbol_len: symbol.len() as u8,
+            reserved: 0,
+        }));
+        streams.extend_from_slice(exchange.as_bytes());
+        streams.extend_from_slice(symbol.as_bytes());
+    }
+    let segments_bytes: &[u8] = bytemuck::cast_slice(segments);
+    let segments_offset = aligned((size_of::<Header>() + streams.len()) as u64);
+    let mut header = Header {
+        magic: MAGIC,
+        version_major: VERSION_MAJOR,
+        version_minor: VERSION_MINOR,
+        header_crc: 0,
+        store_id: contents.store_id,
+        generation: contents.generation,
+        next_segment_id: contents.next_segment_id,
+        next_stream_id: contents.next_stream_id,
+        stream_count: contents.streams.len() as u32,
+        segment_count: segments.len() as u32,
+        streams_crc: crc32fast::hash(&streams),
+        segments_crc: crc32fast::hash(segments_bytes),
+        streams_len: streams.len() as u32,
+        segments_offset,
+        file_len: segments_offset + segments_bytes.len() as u64,
+        reserved: [0; 48],
+    };
+    header.header_crc = own_checksum(&header, offset_of!(Header, header_crc));
+    let mut bytes = bytemuck::bytes_of(&header).to_vec();
+    bytes.extend_from_slice(&streams);
+    bytes.resize(segments_offset as usize, 0);
+    bytes.extend_from_slice(segments_bytes);
+    bytes
+}
+
+/// Reads and checks a manifest; the segments stay where they are in `file`, at the returned range.
+///
+/// # Errors
+/// A [`Fault`] that names what is wrong.
+pub fn decode(file: &[u8]) -> Result<(Contents, std::ops::Range<usize>)> {
+    let header: Header = read(file, 0).ok_or(Fault::new(0, "file is shorter than a manifest"))?;
+    if header.magic != MAGIC {
+        return Err(Fault::new(0, "not a manifest (magic)"));
+    }
+    if header.version_major > VERSION_MAJOR {
+        return Err(Fault::unsupported(8, "manifest version is newer than this reader")
+            .expected(VERSION_MAJOR.into(), header.version_major.into()));
+    }
+    let crc = own_checksum(&header, offset_of!(Header, header_crc));
+    if crc != header.header_crc {
+        return Err(Fault::new(12, "checksum of the manifest header")
+            .expected(header.header_crc.into(), crc.into()));
+    }
+    if header.reserved != [0; 48] || header.version_major == 0 {
+        return Err(Fault::new(80, "reserved bytes of the manifest header are not 0"));
+    }
+    let len = file.len() as u64;
+    if header.file_len != len {
+        return Err(Fault::new(72, "length of the manifest").expected(header.file_len, len));
+    }
+    let streams_end = size_of::<Header>() + header.streams_len as usize;
+    let segments_start = aligned(streams_end as u64);
+    let segments_len = u64::from(header.segment_count) * size_of::<SegmentEntry>() as u64;
+    if header.segments_offset != segments_start || segments_start + segments_len != len {
+        return Err(Fault::new(64, "regions of the manifest are not in order"));
+    }
+    let segments = segments_start as usize..file.len();
+    let region = |range: std::ops::Range<usize>| file.get(range).unwrap_or_default();
+    let checks = [
+        (
+            size_of::<Header>()..streams_end,
+            header.streams_crc,
+            "checksum of the manifest's streams",
+        ),
+        (segments.clone(), header.segments_crc, "checksum of the manifest's segments"),
+    ];
+    for (range, crc, what) in checks {
+        let at = range.start as u64;
+        let found = crc32fast::hash(region(range));
+        if found != crc {
+            return Err(Fault::new(at, what).expected(crc.into(), found.into()));
+        }
+    }
+    if region(streams_end..segments.start).iter().any(|&byte| byte != 0) {
+        return Err(Fault::new(streams_end as u64, "padding of the manifest is not 0"));
+    }
+    let streams = decode_streams(region(size_of::<Header>()..streams_end), header.stream_count)?;
+    let contents = Contents {
+        store_id: header.store_id,
+        generation: header.generation,
+        next_segment_id: header.next_segment_id,
+        next_stream_id: header.next_stream_id,
+        streams,
+    };
+    check_segments(&contents, segment_slice(region(segments.clone())), segments.start as u64)?;
+    Ok((contents, segments))
+}
+
+/// The segment entries in the segments region of a checked manifest.
+#[must_use]
+pub fn segment_slice(region: &[u8]) -> &[SegmentEntry] {
+    bytemuck::try_cast_slice(region).unwrap_or_default()
+}
+
+fn decode_streams(mut bytes: &[u8], count: u32) -> Result<Vec<StreamEntry>> {
+    let at = |rest: &[u8]| (size_of::<Header>() + bytes.len() - rest.len()) as u64;
+    if count as usize > limit::STREAMS_MAX.min(bytes.len() / size_of::<StreamHead>()) {
+        return Err(Fault::new(44, "stream count of the manifest")
+            .expected(limit::STREAMS_MAX as u64, count.into()));
+    }
+    let mut streams: Vec<StreamEntry> = Vec::with_capacity(count as usize);
+    let whole = bytes;
+    for _ in 0..count {
+        let wrong = Fault::new(at(whole), "a stream of the manifest cannot be read");
+        let head: StreamHead = read(bytes, 0).ok_or(wrong)?;
+        let names = bytes.get(size_of::<StreamHead>()..).unwrap_or_default();
+        let (exchange, names) =
+            names.split_at_checked(usize::from(head.exchange_len)).ok_or(wrong)?;
+        let (symbol, rest) = names.split_at_checked(usize::from(head.symbol_len)).ok_or(wrong)?;
+        let text = |bytes| std::str::from_utf8(bytes).map_err(|_| wrong);
+        let instrument = Instrument::new(text(exchange)?, text(symbol)?).map_err(|_| wrong)?;
+        let kind = Kind::from_code(head.kind).ok_or(wrong)?;
+        let rising = streams.last().is_none_or(|last| last.id < head.stream_id);
+        if head.reserved != 0 || !rising {
+            return Err(wrong);
+        }
+        streams.push(StreamEntry { id: head.stream_id, key: StreamKey { instrument, kind } });
+        bytes = rest;
+    }
+    if !bytes.is_empty() {
+        return Err(Fault::new(44, "bytes after the last stream of the manifest"));
+    }
+    Ok(streams)
+}
+
+fn check_segments(contents: &Contents, segments: &[SegmentEntry], at: u64) -> Result<()> {
+    if !segments.is_sorted_by(|a, b| segment_order(a) < segment_order(b)) {
+        return Err(Fault::new(at, "segments of the manifest are not in order"));
+    }
+    for (entry, at) in segments.iter().zip((at..).step_by(size_of::<SegmentEntry>())) {
+        let known = contents.streams.binary_search_by_key(&entry.stream_id, |s| s.id).is_ok();
+        let fits = entry.segment_id < contents.next_segment_id
+            && entry.ts_recv_first <= entry.ts_recv_last
+            && entry.file_len <= limit::SEGMENT_BYTES_MAX
+            && entry.file_len.is_multiple_of(ALIGNMENT as u64)
+            && entry.rows <= limit::SEGMENT_ROWS_MAX
+            && entry.reserved == [0; 16]
+            && entry.scales.iter().all(|&scale| scale <= limit::SCALE_MAX);
+        if !known || !fits {
+            return Err(Fault::new(at, "a segment of the manifest is impossible"));
+        }
+    }
+    Ok(())
+}
+
+/// The text of the `CURRENT` file: generation, CRC-32 of the manifest, CRC-32 of the text before.
+#[must_use]
+pub fn encode_current(generation: u64, manifest_crc: u32) -> String {
+    let head = format!("manifest-{generation} {manifest_crc:08x}");
+    format!("{head} {:08x}\n", crc32fast::hash(head.as_bytes()))
+}
+
+/// Generation and manifest checksum that a `CURRENT` file names.
+///
+/// # Errors
+/// A [`Fault`] if the text is not exactly what [`encode_current`] writes.
+pub fn decode_current(bytes: &[u8]) -> Result<(u64, u32)> {
+    let wrong = Fault::new(0, "CURRENT does not name a manifest (text or checksum)");
+    let text = std::str::from_utf8(bytes).map_err(|_| wrong)?;
+    let mut words = text.strip_prefix("manifest-").ok_or(wrong)?.split(' ');
+    let generation = words.next().and_then(|word| word.parse().ok()).ok_or(wrong)?;
+    let crc = words.next().and_then(|word| u32::from_str_radix(word, 16).ok()).ok_or(wrong)?;
+    if encode_current(generation, crc).as_bytes() != bytes {
+        return Err(wrong);
+    }
+    Ok((generation, crc))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> (Contents, Vec<SegmentEntry>) {
+        let key = |name: &str, kind| StreamKey { instrument: name.parse().unwrap(), kind };
+        let contents = Contents {
+            store_id: 1,
+            generation: 12,
+            next_segment_id: 9,
+            next_stream_id: 3,
+            streams: vec![
+                StreamEntry { id: 0, key: key("binance:BTCUSDT", Kind::Book) },
+                StreamEntry { id: 2, key: key("kraken:XBT/USD", Kind::Trades) },
+            ],
+        };
+        let entry = |segment_id, stream_id, first| SegmentEntry {
+            segment_id,
+            stream_id,
+            file_len: 640,
+            rows: 3,
+            messages: 2,
+            ts_recv_first: first,
+            ts_recv_last: first + 5,
+            ..SegmentEntry::zeroed()
+        };
+        (contents, vec![entry(4, 0, 10), entry(3, 0, 20), entry(8, 2, 5)])
+    }
+
+    #[test]
+    fn a_manifest_comes_back_and_every_flip_and_cut_is_noticed() {
+        let (contents, segments) = sample();
+        let bytes = encode(&contents, &segments);
+
+        let (decoded, range) = decode(&bytes).unwrap();
+        assert_eq!(decoded, contents);
+        let copies: Vec<SegmentEntry> =
+            bytes[range].chunks(128).map(bytemuck::pod_read_unaligned).collect();
+        assert_eq!(copies, segments);
+        for bit in 0..bytes.len() * 8 {
+            let mut damaged = bytes.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            assert!(decode(&damaged).is_err(), "bit {bit}");
+        }
+        for cut in 0..bytes.len() {
+            assert!(decode(&bytes[..cut]).is_err(), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn current_comes_back_and_every_flip_and_cut_is_noticed() {
+        let text = encode_current(12, 0xdead_beef).into_bytes();
+        assert_eq!(decode_current(&text).unwrap(), (12, 0xdead_beef));
+        for bit in 0..text.len() * 8 {
+            let mut damaged = text.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            assert!(decode_current(&damaged).is_err(), "bit {bit}");
+        }
+        for cut in 0..text.len() {
+            assert!(decode_current(&text[..cut]).is_err());
+        }
+    }
+}
