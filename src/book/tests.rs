@@ -95,7 +95,8 @@ fn extreme() -> impl Strategy<Value = i64> {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        20 => (side(), -60i64..60, qty()).prop_map(|(side, offset, qty)| Step::Set { side, offset, qty }),
+        20 => (side(), -60i64..60, qty())
+            .prop_map(|(side, offset, qty)| Step::Set { side, offset, qty }),
         10 => (side(), -9000i64..9000, qty())
             .prop_map(|(side, offset, qty)| Step::Set { side, offset, qty }),
         10 => (side(), 0usize..4).prop_map(|(side, nth)| Step::Remove { side, nth }),

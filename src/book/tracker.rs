@@ -143,8 +143,8 @@ impl Tracker {
     /// # Errors
     /// [`crate::ErrorKind::Corrupt`] or [`crate::ErrorKind::Limit`] if scales are above
     /// [`limit::SCALE_MAX`], prices and quantities are not as many, a side has more than
-    /// [`limit::LEVELS_PER_SIDE_MAX`] levels or levels are not in order or empty; nothing has changed
-    /// then.
+    /// [`limit::LEVELS_PER_SIDE_MAX`] levels or levels are not in order or empty; nothing has
+    /// changed then.
     pub fn restore(&mut self, checkpoint: &Checkpoint<'_>) -> Result<()> {
         let Checkpoint { bid_prices, bid_qtys, ask_prices, ask_qtys, .. } = *checkpoint;
         let scale = checkpoint.price_scale.max(checkpoint.qty_scale);

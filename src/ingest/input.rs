@@ -148,8 +148,7 @@ impl Input {
     /// [`crate::ErrorKind::Io`] if the file cannot be read or decompressed any further.
     #[inline]
     pub fn next_line(&mut self) -> Result<Option<Line<'_>>> {
-        let pending = self.buffer.get(self.start..self.end).unwrap_or_default();
-        match memchr::memchr(b'\n', pending) {
+        match memchr::memchr(b'\n', self.pending()) {
             Some(length) if length <= self.line_bytes_max => {
                 let from = self.start;
                 self.start += length + 1;
@@ -157,6 +156,12 @@ impl Input {
             }
             _ => self.next_line_slow(),
         }
+    }
+
+    /// What was read and not handed out yet.
+    #[inline]
+    fn pending(&self) -> &[u8] {
+        self.buffer.get(self.start..self.end).unwrap_or_default()
     }
 
     #[inline]
@@ -172,8 +177,8 @@ impl Input {
     fn next_line_slow(&mut self) -> Result<Option<Line<'_>>> {
         let mut searched = 0;
         loop {
-            let pending = &self.buffer[self.start + searched..self.end];
-            let length = memchr::memchr(b'\n', pending).map(|at| searched + at);
+            let fresh = self.pending().get(searched..).unwrap_or_default();
+            let length = memchr::memchr(b'\n', fresh).map(|at| searched + at);
             if length.unwrap_or(self.end - self.start) > self.line_bytes_max {
                 return self.cut_line().map(Some);
             }
@@ -196,10 +201,10 @@ impl Input {
 
     /// Hands out the first bytes of a line that is too long, and skips its rest.
     fn cut_line(&mut self) -> Result<Line<'_>> {
-        let kept = self.buffer[self.start..self.start + self.line_bytes_max].to_vec();
-        self.start += self.line_bytes_max;
+        let kept = self.pending().iter().take(self.line_bytes_max).copied().collect::<Vec<_>>();
+        self.start += kept.len();
         loop {
-            match memchr::memchr(b'\n', &self.buffer[self.start..self.end]) {
+            match memchr::memchr(b'\n', self.pending()) {
                 Some(at) => {
                     self.start += at + 1;
                     break;
@@ -213,7 +218,7 @@ impl Input {
             }
         }
         // What follows the long line stays pending behind it.
-        let rest = self.buffer[self.start..self.end].to_vec();
+        let rest = self.pending().to_vec();
         self.start = kept.len();
         self.end = kept.len() + rest.len();
         self.buffer = kept;
@@ -237,7 +242,8 @@ impl Input {
 
     fn read_source(&mut self) -> Result<usize> {
         loop {
-            match self.source.read(&mut self.buffer[self.end..]) {
+            let free = self.buffer.get_mut(self.end..).unwrap_or_default();
+            match self.source.read(free) {
                 Ok(count) => return Ok(count),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
@@ -264,9 +270,7 @@ impl std::fmt::Debug for Input {
 
 impl Read for Input {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let pending = self.fill_buf()?;
-        let count = pending.len().min(into.len());
-        into[..count].copy_from_slice(&pending[..count]);
+        let count = self.fill_buf()?.read(into)?;
         self.consume(count);
         Ok(count)
     }
@@ -279,7 +283,7 @@ impl BufRead for Input {
             self.end = 0;
             self.end = self.source.read(&mut self.buffer)?;
         }
-        Ok(&self.buffer[self.start..self.end])
+        Ok(self.pending())
     }
 
     fn consume(&mut self, count: usize) {

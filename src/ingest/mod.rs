@@ -4,6 +4,12 @@
 //! no sockets, no files, no clock; the same dialect reads a capture file and a live connection. A
 //! [`Source`] reads one input file and fills [`Rows`]. Nothing here writes a store.
 
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+#![cfg_attr(
+    test,
+    allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
+)]
+
 mod input;
 pub mod json;
 mod rows;
@@ -50,8 +56,8 @@ pub trait Dialect: Send {
     /// and adds its rows.
     ///
     /// # Errors
-    /// The frame cannot be read: [`crate::ErrorKind::Invalid`] with the field and what was expected.
-    /// No row of it was added; the dialect stays usable.
+    /// The frame cannot be read: [`crate::ErrorKind::Invalid`] with the field and what was
+    /// expected. No row of it was added; the dialect stays usable.
     fn frame(
         &mut self,
         ts_recv: TsNs,

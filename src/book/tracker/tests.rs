@@ -184,7 +184,8 @@ proptest! {
             }
         }
         let mut restored = Tracker::new();
-        restored.apply(&batch(0, (6, 6), &[(false, vec![Row::Set(Side::Bid, 7, 7)])]), 0..1).unwrap();
+        let after = batch(0, (6, 6), &[(false, vec![Row::Set(Side::Bid, 7, 7)])]);
+        restored.apply(&after, 0..1).unwrap();
 
         restore_from(&mut restored, &tracker).unwrap();
 
