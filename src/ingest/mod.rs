@@ -10,13 +10,20 @@
     allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
 )]
 
+mod capture;
+mod detect;
 mod input;
 pub mod json;
+mod open;
 mod rows;
 mod ticker;
+pub mod venues;
 
 pub use crate::event::StreamKey;
+pub use capture::{CaptureSource, Form};
+pub use detect::Format;
 pub use input::{Compression, Input, Line};
+pub use open::{OpenInput, OpenOptions, open, open_all};
 pub use rows::{Reject, Rows};
 pub use ticker::TickerState;
 

@@ -1,0 +1,66 @@
+//! The table of venue dialects: which exchange ids there are and who reads them.
+//!
+//! A new venue is one file with a [`Venue`] and one line in [`VENUES`].
+
+use super::Dialect;
+use crate::error::{Error, Result};
+
+/// What may tell the venue of a capture.
+#[derive(Clone, Copy, Debug)]
+pub enum Clue<'a> {
+    /// The exchange as the capture's header calls it, e.g. `BINANCE_FUTURES`.
+    CaptureName(&'a str),
+    /// An address that was connected to or asked over REST.
+    Url(&'a str),
+    /// A message, as the venue sent it.
+    Message(&'a [u8]),
+}
+
+/// One venue: a family of exchanges that one dialect reads.
+pub struct Venue {
+    /// Every exchange id that the dialect may write, e.g. `binance-futures`.
+    pub exchanges: &'static [&'static str],
+    /// The exchange a clue points to; `None` if the clue says nothing about this venue or leaves
+    /// open which of its markets it is.
+    pub recognise: fn(&Clue<'_>) -> Option<&'static str>,
+    /// A new dialect, see [`dialect`].
+    pub dialect: fn(exchange: &'static str, symbol: Option<&str>) -> Box<dyn Dialect>,
+}
+
+/// All venues.
+static VENUES: &[Venue] = &[];
+
+/// A new dialect for a feed of `exchange`.
+///
+/// `exchange` is where messages belong that do not tell their market themselves (a connection's
+/// address or a symbol may tell otherwise); `symbol` is the symbol of messages that name none.
+///
+/// # Errors
+/// [`crate::ErrorKind::Invalid`] with all exchanges if there is no dialect for this one.
+pub fn dialect(exchange: &str, symbol: Option<&str>) -> Result<Box<dyn Dialect>> {
+    let found = VENUES.iter().find_map(|venue| {
+        let exchange = venue.exchanges.iter().find(|known| **known == exchange)?;
+        Some((venue.dialect)(exchange, symbol))
+    });
+    found.ok_or_else(|| {
+        Error::invalid(format!("exchange {exchange:?}: expected one of {}", exchanges().join(", ")))
+    })
+}
+
+/// Every exchange id that has a dialect.
+#[must_use]
+pub fn exchanges() -> Vec<&'static str> {
+    VENUES.iter().flat_map(|venue| venue.exchanges).copied().collect()
+}
+
+/// The exchange that a clue points to.
+#[must_use]
+pub fn recognise(clue: &Clue<'_>) -> Option<&'static str> {
+    VENUES.iter().find_map(|venue| (venue.recognise)(clue))
+}
+
+/// The exchange id `text`, if it has a dialect.
+#[must_use]
+pub fn exchange(text: &str) -> Option<&'static str> {
+    exchanges().into_iter().find(|known| *known == text)
+}
