@@ -37,3 +37,25 @@ impl AsRef<[u8]> for Mapped {
         self.0.as_deref().unwrap_or_default()
     }
 }
+
+/// Bytes on the heap, aligned as a map is: what a disk without maps gives.
+pub struct HeapBytes {
+    words: Vec<[u64; 8]>,
+    len: usize,
+}
+
+impl HeapBytes {
+    /// A copy of `bytes`.
+    #[must_use]
+    pub fn new(bytes: &[u8]) -> Self {
+        let mut words = vec![[0; 8]; bytes.len().div_ceil(64)];
+        bytemuck::cast_slice_mut(&mut words)[..bytes.len()].copy_from_slice(bytes);
+        Self { words, len: bytes.len() }
+    }
+}
+
+impl AsRef<[u8]> for HeapBytes {
+    fn as_ref(&self) -> &[u8] {
+        &bytemuck::cast_slice(&self.words)[..self.len]
+    }
+}

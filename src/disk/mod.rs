@@ -10,7 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub use map::Mapped;
+pub use map::{HeapBytes, Mapped};
 pub use os::OsDisk;
 
 /// Bytes of a sealed file that stay where they are while somebody holds them.

@@ -1,1 +1,16 @@
-//! The immutable file of one stream and day: writing, opening, seeking.
+//! The immutable file of one stream and day: writing, opening, seeking, verifying.
+//!
+//! A [`SegmentWriter`] writes front to back once; a [`Segment`] reads the map from the footer. What
+//! the bytes mean is `format/`'s business, where the file lies is the store's.
+
+mod pages;
+mod reader;
+mod seek;
+mod verify;
+mod writer;
+
+pub use reader::{ColumnMask, Expected, Segment};
+pub use writer::{Sealed, SegmentWriter, WriterOptions};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,110 @@
+//! Encodes the pages of one block.
+
+use crate::codec::{self, Encoding};
+use crate::event::{Batch, Values};
+use crate::format::segment::{ENDS_COLUMN, NO_REFERENCE, PageEntry};
+use crate::format::{ALIGNMENT, Identity, Region, checksum};
+
+/// Fills up with zeros to the next region start.
+pub(super) fn pad(bytes: &mut Vec<u8>) {
+    bytes.resize(bytes.len().next_multiple_of(ALIGNMENT), 0);
+}
+
+/// Appends a block, directory first, to `out`; the number of pages and the directory's checksum.
+pub(super) fn encode_block(
+    block: &Batch,
+    identity: Identity,
+    number: u64,
+    out: &mut Vec<u8>,
+) -> (u32, u32) {
+    let start = out.len();
+    let count = block.columns().len() + usize::from(block.schema().is_grouped());
+    out.resize(start + count * size_of::<PageEntry>(), 0);
+    pad(out);
+    let directory_end = out.len();
+    let mut pages = Pages { start, identity, number, entries: Vec::with_capacity(count) };
+    pages.encode(block, out);
+    let directory: &[u8] = bytemuck::cast_slice(&pages.entries);
+    out[start..start + directory.len()].copy_from_slice(directory);
+    let padded = &out[start..directory_end];
+    (count as u32, checksum(identity, Region::BlockDirectory, number, padded))
+}
+
+/// The pages of a block so far.
+struct Pages {
+    start: usize,
+    identity: Identity,
+    number: u64,
+    entries: Vec<PageEntry>,
+}
+
+impl Pages {
+    fn encode(&mut self, block: &Batch, out: &mut Vec<u8>) {
+        if block.schema().is_grouped() {
+            let ends: Vec<i64> = block.ends().iter().map(|&end| i64::from(end)).collect();
+            self.add(ENDS_COLUMN, ends.len(), 4, out, |out| {
+                (codec::encode_integers(&ends, 4, out), NO_REFERENCE)
+            });
+        }
+        for (at, column) in block.columns().iter().enumerate() {
+            let Some(column) = column else { continue };
+            let (at, count) = (at as u8, column.values.len());
+            match &column.values {
+                Values::I64(values) if at == 1 => self
+                    .add(at, count, 8, out, |out| encode_event_times(values, block.ts_recv(), out)),
+                Values::I64(values) => self.add(at, count, 8, out, |out| {
+                    (codec::encode_integers(values, 8, out), NO_REFERENCE)
+                }),
+                Values::U8(codes) => self.add(at, count, 1, out, |out| {
+                    let wide: Vec<i64> = codes.iter().map(|&code| i64::from(code)).collect();
+                    (codec::encode_integers(&wide, 1, out), NO_REFERENCE)
+                }),
+                Values::Text(texts) => self
+                    .add(at, count, 0, out, |out| (codec::encode_texts(texts, out), NO_REFERENCE)),
+            }
+        }
+    }
+
+    /// Appends the page that `encode` writes, and its entry.
+    fn add(
+        &mut self,
+        column: u8,
+        count: usize,
+        plain_bytes: u8,
+        out: &mut Vec<u8>,
+        encode: impl FnOnce(&mut Vec<u8>) -> (Encoding, u8),
+    ) {
+        let page = out.len();
+        let (encoding, reference) = encode(out);
+        let len = out.len() - page;
+        pad(out);
+        let index = self.number << 8 | self.entries.len() as u64;
+        self.entries.push(PageEntry {
+            offset: (page - self.start) as u32,
+            len: len as u32,
+            crc: checksum(self.identity, Region::Page, index, &out[page..]),
+            count: count as u32,
+            column,
+            encoding: encoding as u8,
+            reference,
+            plain_bytes,
+            reserved: [0; 12],
+        });
+    }
+}
+
+/// Event times as they are or as distances from the receive times, whichever is smaller.
+fn encode_event_times(events: &[i64], receives: &[i64], out: &mut Vec<u8>) -> (Encoding, u8) {
+    let start = out.len();
+    let alone = codec::encode_integers(events, 8, out);
+    let latencies: Vec<i64> =
+        events.iter().zip(receives).map(|(event, receive)| event.wrapping_sub(*receive)).collect();
+    let mut relative = Vec::new();
+    let encoding = codec::encode_integers(&latencies, 8, &mut relative);
+    if relative.len() >= out.len() - start {
+        return (alone, NO_REFERENCE);
+    }
+    out.truncate(start);
+    out.append(&mut relative);
+    (encoding, 0)
+}

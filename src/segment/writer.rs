@@ -1,0 +1,477 @@
+//! Writes a segment file, front to back, once.
+
+use std::path::{Path, PathBuf};
+
+use super::pages::{self, pad};
+use crate::book::Tracker;
+use crate::disk::{Disk, WriteFile};
+use crate::error::{Error, Result};
+use crate::event::{Action, Batch, ColumnType, ContentHash, Kind, book};
+use crate::format::checkpoint::{self, CheckpointBook};
+use crate::format::segment::{
+    BlockEntry, CheckpointEntry, FLAG_GAPS, FLAG_RESETS, FLAG_STARTS_WITH_RESET, FOOTER_MAGIC,
+    Footer, Header, VERSION_MAJOR, VERSION_MINOR, encode_schema,
+};
+use crate::format::{Identity, Region, checksum};
+use crate::limit;
+use crate::quantity::{Day, NULL};
+
+/// How a segment is laid out. Never changes what it says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WriterOptions {
+    /// Rows after which a block is closed.
+    pub block_rows: usize,
+    /// Rows between two checkpoints: what a seek replays at most. Stretched up to eightfold where
+    /// checkpoints would take more than a tenth of the file.
+    pub checkpoint_rows: u64,
+}
+
+impl Default for WriterOptions {
+    fn default() -> Self {
+        Self { block_rows: limit::BLOCK_ROWS, checkpoint_rows: limit::CHECKPOINT_ROWS }
+    }
+}
+
+impl WriterOptions {
+    /// Checks the options against their limits.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Limit`] or [`crate::ErrorKind::Invalid`] with the number.
+    pub fn check(&self) -> Result<()> {
+        if self.block_rows > limit::BLOCK_ROWS {
+            return Err(Error::limit("rows of a block:", self.block_rows, limit::BLOCK_ROWS));
+        }
+        if self.checkpoint_rows > limit::CHECKPOINT_ROWS_MAX {
+            let rows = self.checkpoint_rows;
+            return Err(Error::limit("checkpoint spacing", rows, limit::CHECKPOINT_ROWS_MAX));
+        }
+        if self.block_rows == 0 || self.checkpoint_rows == 0 {
+            return Err(Error::invalid("rows of a block and checkpoint spacing must be above 0"));
+        }
+        Ok(())
+    }
+}
+
+/// Largest share of a segment's bytes that checkpoints may take before they are placed wider.
+const CHECKPOINT_SHARE: u64 = 10;
+/// How much wider than asked checkpoints are placed at most.
+const CHECKPOINT_STRETCH: u64 = 8;
+
+/// What a finished segment file holds; becomes its manifest entry.
+#[derive(Clone, Debug)]
+pub struct Sealed {
+    /// Where the file was written.
+    pub path: PathBuf,
+    /// Its footer.
+    pub footer: Footer,
+    /// UTC day of its rows.
+    pub day: Day,
+    /// CRC-32 of the whole file.
+    pub file_crc: u32,
+    /// Decimal scale of each column.
+    pub scales: [u8; 16],
+    /// Bytes of its checkpoints.
+    pub checkpoint_bytes: u64,
+}
+
+/// Writes rows of one stream and day as a segment file.
+pub struct SegmentWriter {
+    file: Box<dyn WriteFile>,
+    path: PathBuf,
+    identity: Identity,
+    day: Day,
+    options: WriterOptions,
+    pending: Batch,
+    /// Scale and digits of each column; scales are fixed once a block is written.
+    scales: Vec<(u8, u8)>,
+    offset: u64,
+    file_crc: crc32fast::Hasher,
+    hash: ContentHash,
+    messages: u64,
+    blocks: Vec<BlockEntry>,
+    books: Option<Checkpoints>,
+    buffer: Vec<u8>,
+    flags: u32,
+}
+
+/// The checkpoints of a `book` segment as it is written.
+struct Checkpoints {
+    tracker: Tracker,
+    book: CheckpointBook,
+    entries: Vec<CheckpointEntry>,
+    /// Rows since the last checkpoint.
+    rows_since: u64,
+    rows_since_max: u64,
+    bytes: u64,
+    /// Encoded checkpoints that follow the block being written.
+    encoded: Vec<u8>,
+}
+
+impl SegmentWriter {
+    /// Creates the file at `path` and writes its header.
+    ///
+    /// `opening` is the book before the first row; other kinds have none.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Io`] if the file exists or cannot be written.
+    pub fn create(
+        disk: &dyn Disk,
+        path: &Path,
+        header: &Header,
+        kind: Kind,
+        options: WriterOptions,
+        opening: Option<&Tracker>,
+    ) -> Result<Self> {
+        options.check()?;
+        let identity = Identity { store_id: header.store_id, segment_id: header.segment_id };
+        let file = disk.create(path).map_err(|e| Error::io(e, "create segment", path))?;
+        let books = (kind == Kind::Book).then(|| Checkpoints {
+            tracker: opening.cloned().unwrap_or_default(),
+            book: CheckpointBook::default(),
+            entries: Vec::new(),
+            rows_since: 0,
+            rows_since_max: 0,
+            bytes: 0,
+            encoded: Vec::new(),
+        });
+        let mut writer = Self {
+            file,
+            path: path.to_owned(),
+            identity,
+            day: Day(header.day),
+            options,
+            pending: Batch::new(kind),
+            scales: vec![(0, 0); kind.schema().columns.len()],
+            offset: 0,
+            file_crc: crc32fast::Hasher::new(),
+            hash: ContentHash::EMPTY,
+            messages: 0,
+            blocks: Vec::new(),
+            books,
+            buffer: Vec::new(),
+            flags: 0,
+        };
+        writer.buffer.extend_from_slice(bytemuck::bytes_of(header));
+        writer.write_buffer()?;
+        Ok(writer)
+    }
+
+    /// Rows so far.
+    #[must_use]
+    pub fn rows(&self) -> u64 {
+        self.hash.rows() + self.pending.rows() as u64
+    }
+
+    /// The book after the last row, for the segment that follows; `None` for other kinds.
+    ///
+    /// # Errors
+    /// As [`Tracker::apply`].
+    pub fn book_after(&self) -> Result<Option<Tracker>> {
+        let Some(books) = &self.books else { return Ok(None) };
+        let mut tracker = books.tracker.clone();
+        tracker.apply(&self.pending, 0..self.pending.messages())?;
+        Ok(Some(tracker))
+    }
+
+    /// Whether `batch` can be added: it fits the fixed scales and the limits of a segment. If not,
+    /// the stream goes on in a new segment.
+    #[must_use]
+    pub fn takes(&self, batch: &Batch) -> bool {
+        let rows = self.rows() + batch.rows() as u64;
+        if rows > limit::SEGMENT_ROWS_MAX || self.offset > limit::SEGMENT_BYTES_MAX / 2 {
+            return false;
+        }
+        (0..self.scales.len()).all(|at| {
+            let (Some(mine), Some(theirs)) = (self.pending.column(at), batch.column(at)) else {
+                return false;
+            };
+            let fixed = !self.blocks.is_empty() && theirs.scale > self.scales[at].0;
+            !fixed
+                && theirs.fits_scale(mine.scale.max(self.scales[at].0))
+                && mine.fits_scale(theirs.scale)
+        })
+    }
+
+    /// Adds rows. They are of the segment's day and not before the last one.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Invalid`] for another kind, day or order, [`crate::ErrorKind::Limit`] if
+    /// not [`SegmentWriter::takes`], [`crate::ErrorKind::Io`] if the file cannot be written.
+    pub fn append(&mut self, batch: &Batch) -> Result<()> {
+        let times = batch.ts_recv();
+        let (Some(&first), Some(&last)) = (times.first(), times.last()) else { return Ok(()) };
+        if first < self.day.start().0 || last >= self.day.end().0 || !times.is_sorted() {
+            return Err(Error::invalid("rows of a segment must be of one day and in order"));
+        }
+        let before = self.pending.ts_recv().last().copied();
+        let before = before.or_else(|| self.blocks.last().map(|block| block.ts_recv_last));
+        if before.is_some_and(|before| first < before) {
+            return Err(Error::invalid("rows of a segment must not go back in receive time"));
+        }
+        let mut start = 0;
+        while start < batch.messages() {
+            let room = self.options.block_rows.saturating_sub(self.pending.rows()).max(1);
+            let end_row = batch.message_rows(start).start + room;
+            let end = batch.message_of(end_row.min(batch.rows())).max(start + 1);
+            let whole = start == 0 && end >= batch.messages();
+            let part = (!whole).then(|| batch.slice_messages(start..end));
+            self.pending.append(part.as_ref().unwrap_or(batch))?;
+            start = end;
+            if self.pending.rows() >= self.options.block_rows {
+                self.flush()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes what is pending, the indexes and the footer, and makes the file durable.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Invalid`] without rows; [`crate::ErrorKind::Io`] if the file cannot be
+    /// written or synced.
+    pub fn finish(mut self) -> Result<Sealed> {
+        if !self.pending.is_empty() {
+            self.flush()?;
+        }
+        let (Some(first), Some(last)) = (self.blocks.first(), self.blocks.last()) else {
+            return Err(Error::invalid("a segment without rows cannot be sealed"));
+        };
+        let (ts_recv_first, ts_recv_last) = (first.ts_recv_first, last.ts_recv_last);
+        let (ts_event_min, ts_event_max) =
+            min_max(self.blocks.iter().flat_map(|block| [block.ts_event_min, block.ts_event_max]));
+        let schema = self.pending.schema();
+        let checkpoints = self.books.as_ref().map_or(&[][..], |books| &books.entries);
+        let mut schema_bytes = encode_schema(schema, &self.scales);
+        let schema_len = schema_bytes.len() as u32;
+        pad(&mut schema_bytes);
+        let block_bytes: &[u8] = bytemuck::cast_slice(&self.blocks);
+        let checkpoint_bytes: &[u8] = bytemuck::cast_slice(checkpoints);
+        let mut offsets = [0; 3];
+        for (region, start) in
+            [&schema_bytes, block_bytes, checkpoint_bytes].iter().zip(&mut offsets)
+        {
+            *start = self.offset + self.buffer.len() as u64;
+            self.buffer.extend_from_slice(region);
+            pad(&mut self.buffer);
+        }
+        let crc = |region, bytes: &[u8]| checksum(self.identity, region, 0, bytes);
+        let footer = Footer {
+            magic: FOOTER_MAGIC,
+            version_major: VERSION_MAJOR,
+            version_minor: VERSION_MINOR,
+            footer_crc: 0,
+            rows: self.hash.rows(),
+            messages: self.messages,
+            ts_recv_first,
+            ts_recv_last,
+            ts_event_min,
+            ts_event_max,
+            content_hash: self.hash.value(),
+            schema_offset: offsets[0],
+            block_index_offset: offsets[1],
+            checkpoint_index_offset: offsets[2],
+            schema_len,
+            schema_crc: crc(Region::Schema, &schema_bytes),
+            block_count: self.blocks.len() as u32,
+            block_index_crc: crc(Region::BlockIndex, block_bytes),
+            checkpoint_count: checkpoints.len() as u32,
+            checkpoint_index_crc: crc(Region::CheckpointIndex, checkpoint_bytes),
+            replay_rows_max: self.books.as_ref().map_or(0, Checkpoints::replay_rows_max),
+            file_len: self.offset + self.buffer.len() as u64 + size_of::<Footer>() as u64,
+            store_id: self.identity.store_id,
+            segment_id: self.identity.segment_id,
+            flags: self.flags,
+            reserved: [0; 36],
+        }
+        .sealed();
+        if footer.file_len > limit::SEGMENT_BYTES_MAX {
+            let bytes = footer.file_len;
+            return Err(Error::limit("bytes of a segment:", bytes, limit::SEGMENT_BYTES_MAX));
+        }
+        self.buffer.extend_from_slice(bytemuck::bytes_of(&footer));
+        self.write_buffer()?;
+        self.file.sync().map_err(|e| Error::io(e, "sync segment", &self.path))?;
+        let mut scales = [0; 16];
+        scales.iter_mut().zip(&self.scales).for_each(|(place, &(scale, _))| *place = scale);
+        Ok(Sealed {
+            path: self.path,
+            footer,
+            day: self.day,
+            file_crc: self.file_crc.finalize(),
+            scales,
+            checkpoint_bytes: self.books.map_or(0, |books| books.bytes),
+        })
+    }
+
+    /// Encodes and writes the pending rows as a block, then the checkpoints that fall inside it.
+    fn flush(&mut self) -> Result<()> {
+        let kind = self.pending.kind();
+        let mut block = std::mem::replace(&mut self.pending, Batch::new(kind));
+        for (at, scale) in self.scales.iter_mut().enumerate() {
+            if let Some(column) = block.column(at) {
+                *scale = (column.scale.max(scale.0), column.digits.max(scale.1));
+            }
+        }
+        for (at, &(scale, _)) in self.scales.iter().enumerate() {
+            block.raise_scale(at, scale)?;
+        }
+        self.hash.update_all(&block);
+        let number = self.blocks.len() as u64;
+        let entry = self.encode_block(&block, number);
+        let resets = block.u8s(book::ACTION).first() == Some(&(Action::Reset as u8));
+        if self.blocks.is_empty() && kind == Kind::Book && resets {
+            self.flags |= FLAG_STARTS_WITH_RESET;
+        }
+        self.flags |= entry.flags;
+        let after_block = self.offset + self.buffer.len() as u64;
+        if let Some(books) = &mut self.books {
+            books.follow(&block, &entry, after_block, self.identity, self.options)?;
+            self.buffer.append(&mut books.encoded);
+        }
+        self.blocks.push(entry);
+        self.messages += u64::from(entry.messages);
+        self.write_buffer()
+    }
+
+    /// Appends directory and pages of a block to the buffer.
+    fn encode_block(&mut self, block: &Batch, number: u64) -> BlockEntry {
+        let start = self.buffer.len();
+        let (page_count, directory_crc) =
+            pages::encode_block(block, self.identity, number, &mut self.buffer);
+        let times = block.ts_recv();
+        let (ts_event_min, ts_event_max) = min_max(block.i64s(1).iter().copied());
+        BlockEntry {
+            offset: self.offset + start as u64,
+            first_row: self.hash.rows() - block.rows() as u64,
+            first_message: self.messages,
+            ts_recv_first: times.first().copied().unwrap_or(NULL),
+            ts_recv_last: times.last().copied().unwrap_or(NULL),
+            ts_event_min,
+            ts_event_max,
+            zones: zones(block),
+            len: (self.buffer.len() - start) as u32,
+            rows: block.rows() as u32,
+            messages: block.messages() as u32,
+            directory_crc,
+            flags: block_flags(block),
+            page_count,
+            reserved: [0; 16],
+        }
+    }
+
+    fn write_buffer(&mut self) -> Result<()> {
+        self.file_crc.update(&self.buffer);
+        self.file.append(&self.buffer).map_err(|e| Error::io(e, "write segment", &self.path))?;
+        self.offset += self.buffer.len() as u64;
+        self.buffer.clear();
+        Ok(())
+    }
+}
+
+impl Checkpoints {
+    fn replay_rows_max(&self) -> u64 {
+        self.rows_since_max.max(self.rows_since)
+    }
+
+    /// Applies a block to the book and places checkpoints on the way.
+    fn follow(
+        &mut self,
+        block: &Batch,
+        entry: &BlockEntry,
+        after_block: u64,
+        identity: Identity,
+        options: WriterOptions,
+    ) -> Result<()> {
+        let mut message = 0;
+        while message < block.messages() {
+            if self.is_due(after_block, options.checkpoint_rows) {
+                let row = block.message_rows(message).start as u64;
+                self.place(
+                    entry.first_row + row,
+                    entry.first_message + message as u64,
+                    after_block,
+                    identity,
+                );
+            }
+            // Up to the message with which the next checkpoint is due.
+            let room = options.checkpoint_rows.saturating_sub(self.rows_since).max(1);
+            let start_row = block.message_rows(message).start;
+            let target = start_row.saturating_add(usize::try_from(room).unwrap_or(usize::MAX));
+            let end = if target >= block.rows() {
+                block.messages()
+            } else {
+                block.message_of(target - 1) + 1
+            };
+            self.tracker.apply(block, message..end)?;
+            self.rows_since += (block.message_rows(end - 1).end - start_row) as u64;
+            message = end;
+        }
+        Ok(())
+    }
+
+    fn is_due(&self, bytes_so_far: u64, spacing: u64) -> bool {
+        if self.entries.is_empty() {
+            return true;
+        }
+        let next_bytes = self.bytes + self.bytes / self.entries.len() as u64;
+        let affordable = next_bytes * CHECKPOINT_SHARE <= bytes_so_far;
+        self.rows_since >= spacing
+            && (affordable || self.rows_since >= spacing.saturating_mul(CHECKPOINT_STRETCH))
+    }
+
+    fn place(&mut self, row: u64, message: u64, after_block: u64, identity: Identity) {
+        self.rows_since_max = self.rows_since_max.max(self.rows_since);
+        self.rows_since = 0;
+        self.book.fill(&self.tracker);
+        let start = self.encoded.len();
+        checkpoint::encode(&self.book, &mut self.encoded);
+        let len = self.encoded.len() - start;
+        pad(&mut self.encoded);
+        let index = self.entries.len() as u64;
+        let crc = checksum(identity, Region::Checkpoint, index, &self.encoded[start..]);
+        self.bytes += (self.encoded.len() - start) as u64;
+        self.entries.push(CheckpointEntry {
+            row,
+            message,
+            ts_recv: self.tracker.ts_recv().map_or(NULL, |ts| ts.0),
+            ts_event: self.tracker.ts_event().map_or(NULL, |ts| ts.0),
+            venue_seq: self.tracker.venue_seq().unwrap_or(NULL),
+            offset: after_block + start as u64,
+            len: len as u32,
+            crc,
+            reserved: [0; 8],
+        });
+    }
+}
+
+fn min_max(values: impl Iterator<Item = i64>) -> (i64, i64) {
+    values.filter(|&value| value != NULL).fold((NULL, NULL), |(low, high), value| {
+        (if low == NULL { value } else { low.min(value) }, high.max(value))
+    })
+}
+
+/// Smallest and largest value of the first two decimal columns; of book rows only those that set.
+fn zones(block: &Batch) -> [i64; 4] {
+    let mut zones = [NULL; 4];
+    let decimals = block.schema().columns.iter().enumerate();
+    let decimals = decimals.filter(|(_, spec)| spec.ty == ColumnType::Decimal).map(|(at, _)| at);
+    let actions = if block.kind() == Kind::Book { block.u8s(book::ACTION) } else { &[] };
+    for (at, zone) in decimals.zip(zones.as_chunks_mut::<2>().0) {
+        let values = block.i64s(at).iter().enumerate();
+        let (low, high) = min_max(values.map(|(row, &value)| match actions.get(row) {
+            Some(&action) if action != Action::Set as u8 => NULL,
+            _ => value,
+        }));
+        *zone = [low, high];
+    }
+    zones
+}
+
+fn block_flags(block: &Batch) -> u32 {
+    if block.kind() != Kind::Book {
+        return 0;
+    }
+    let actions = block.u8s(book::ACTION);
+    let has = |action: Action| actions.contains(&(action as u8));
+    u32::from(has(Action::Gap)) * FLAG_GAPS + u32::from(has(Action::Reset)) * FLAG_RESETS
+}
