@@ -180,6 +180,18 @@ impl Decimal {
         }
     }
 
+    /// As [`Decimal::parse_with_digits`], from bytes.
+    ///
+    /// # Errors
+    /// As [`Decimal::parse`].
+    #[inline]
+    pub fn parse_bytes_with_digits(text: &[u8]) -> Result<(Self, u8)> {
+        match parse_plain(text) {
+            Some(parsed) => Ok(parsed),
+            None => parse_slow(&String::from_utf8_lossy(text)),
+        }
+    }
+
     /// The integer in units of 10^-[`scale`](Self::scale).
     #[must_use]
     pub const fn mantissa(self) -> i64 {

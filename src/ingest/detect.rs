@@ -5,6 +5,7 @@ use std::path::Path;
 use super::capture::Form;
 use super::capture::line::{self, Event, Record};
 use super::input::Input;
+use super::tardis_csv::DataType;
 use super::venues::{self, Clue};
 use crate::error::{Error, Result};
 use crate::quantity::TsNs;
@@ -51,7 +52,10 @@ impl Format {
     /// The format of a file whose first line that is not blank is `line`.
     #[must_use]
     pub fn of_line(line: &[u8]) -> Option<Self> {
-        if line.starts_with(b"exchange,symbol,timestamp,local_timestamp,") {
+        // A header in Tardis's order that is not known is refused by the reader, which says more.
+        if line.starts_with(b"exchange,symbol,timestamp,local_timestamp,")
+            || DataType::of_header(line, Path::new("")).is_ok()
+        {
             return Some(Self::TardisCsv);
         }
         let forms = [Form::LocalTime, Form::CryptofeedJson, Form::CryptofeedText];

@@ -16,6 +16,7 @@ mod input;
 pub mod json;
 mod open;
 mod rows;
+pub mod tardis_csv;
 mod ticker;
 pub mod venues;
 
@@ -24,7 +25,7 @@ pub use capture::{CaptureSource, Form};
 pub use detect::Format;
 pub use input::{Compression, Input, Line};
 pub use open::{OpenInput, OpenOptions, open, open_all};
-pub use rows::{Reject, Rows};
+pub use rows::{Reject, Rows, StreamHint};
 pub use ticker::TickerState;
 
 use crate::error::Result;

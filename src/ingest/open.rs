@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use super::Source;
 use super::capture::{CaptureSource, Form};
 use super::detect::{Format, Head};
+use super::input::Input;
+use super::tardis_csv;
 use super::venues;
 use crate::error::{Error, Result};
 use crate::quantity::{Instrument, TsNs};
@@ -108,9 +110,13 @@ fn open_captures(files: &[Capture], options: &OpenOptions) -> Result<OpenInput> 
     })
 }
 
-/// The place where the CSV reader plugs in.
 fn open_tardis_csv(path: &Path) -> Result<OpenInput> {
-    Err(Error::new(crate::ErrorKind::Unsupported, "this build reads no Tardis CSV").at_path(path))
+    Ok(OpenInput {
+        paths: vec![path.to_owned()],
+        format: Format::TardisCsv,
+        exchange: None,
+        source: tardis_csv::from_input(Input::open(path)?, None)?,
+    })
 }
 
 #[cfg(test)]
@@ -150,6 +156,21 @@ mod tests {
     }
 
     #[test]
+    fn tardis_csv_is_read_or_refused_by_its_header() {
+        let common = "exchange,symbol,timestamp,local_timestamp";
+        let text = format!("{common},id,side,price,amount\nbitmex,X,1,2,a,buy,3,4\n");
+        let mut rows = super::super::Rows::new();
+        let mut source = open_text(&text, &OpenOptions::default()).unwrap();
+        assert!(!source.fill(&mut rows).unwrap());
+        assert_eq!(rows.pending_rows(), 1);
+
+        let text = format!("{common},type,strike_price,expiration,underlying_index\n");
+        let error = open_text(&text, &OpenOptions::default()).err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        assert!(error.to_string().contains("options_chain"), "{error}");
+    }
+
+    #[test]
     fn formats_are_told_by_the_first_line() {
         for (line, name) in [
             ("1680652700423575 {\"stream\":1}", "capture"),
@@ -157,6 +178,7 @@ mod tests {
             ("wss://ws.okx.com:8443/ws/v5/public <-> 1646003666.6408682", "cryptofeed-ws"),
             ("1646003666.64: {}", "cryptofeed-ws"),
             ("exchange,symbol,timestamp,local_timestamp,id,side,price,amount", "tardis-csv"),
+            ("id,exchange,symbol,local_timestamp,timestamp,side,amount,price", "tardis-csv"),
         ] {
             assert_eq!(Format::of_line(line.as_bytes()), Some(Format::parse(name).unwrap()));
         }

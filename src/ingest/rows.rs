@@ -20,13 +20,20 @@ pub struct Reject {
 /// Pending rows by stream, and what was refused.
 #[derive(Debug, Default)]
 pub struct Rows {
-    streams: HashMap<StreamKey, Pending>,
+    index: HashMap<StreamKey, usize>,
+    streams: Vec<Pending>,
     rejects: Vec<Reject>,
     stepped_back: u64,
 }
 
+/// Where [`Rows::stream_at`] found a stream last. Start with the default; a hint that no longer
+/// holds costs time, never an error.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct StreamHint(usize);
+
 #[derive(Debug)]
 struct Pending {
+    key: StreamKey,
     builder: BatchBuilder,
     last: TsNs,
 }
@@ -46,17 +53,43 @@ impl Rows {
         kind: Kind,
         ts_recv: TsNs,
     ) -> (&mut BatchBuilder, TsNs) {
-        let key = StreamKey { instrument: instrument.clone(), kind };
-        let pending = self
-            .streams
-            .entry(key)
-            .or_insert_with(|| Pending { builder: BatchBuilder::new(kind), last: TsNs::MIN });
+        self.stream_at(&mut StreamHint(usize::MAX), instrument, kind, ts_recv)
+    }
+
+    /// As [`Rows::stream`], without a look-up while `hint` comes from the same stream.
+    #[inline]
+    #[expect(clippy::indexing_slicing, reason = "the hint is inside, or `place` has just set it")]
+    pub fn stream_at(
+        &mut self,
+        hint: &mut StreamHint,
+        instrument: &Instrument,
+        kind: Kind,
+        ts_recv: TsNs,
+    ) -> (&mut BatchBuilder, TsNs) {
+        let holds = self.streams.get(hint.0).is_some_and(|pending| {
+            pending.key.kind == kind && pending.key.instrument == *instrument
+        });
+        if !holds {
+            hint.0 = self.place(instrument, kind);
+        }
+        let pending = &mut self.streams[hint.0];
         if ts_recv < pending.last {
             self.stepped_back += 1;
         } else {
             pending.last = ts_recv;
         }
         (&mut pending.builder, pending.last)
+    }
+
+    /// Place of a stream in `streams`, at the end if it is new.
+    fn place(&mut self, instrument: &Instrument, kind: Kind) -> usize {
+        let key = StreamKey { instrument: instrument.clone(), kind };
+        let streams = &mut self.streams;
+        *self.index.entry(key).or_insert_with_key(|key| {
+            let builder = BatchBuilder::new(kind);
+            streams.push(Pending { key: key.clone(), builder, last: TsNs::MIN });
+            streams.len() - 1
+        })
     }
 
     /// Adds a fact about the connection or stream of `instrument`.
@@ -92,7 +125,7 @@ impl Rows {
     /// Receive time of the last row ever added to a stream.
     #[must_use]
     pub fn last_ts_recv(&self, key: &StreamKey) -> Option<TsNs> {
-        self.streams.get(key).map(|pending| pending.last)
+        self.index.get(key).and_then(|&at| self.streams.get(at)).map(|pending| pending.last)
     }
 
     /// Notes an input line that could not become rows.
@@ -114,7 +147,7 @@ impl Rows {
     /// Rows pending over all streams.
     #[must_use]
     pub fn pending_rows(&self) -> usize {
-        self.streams.values().map(|pending| pending.builder.rows()).sum()
+        self.streams.iter().map(|pending| pending.builder.rows()).sum()
     }
 
     /// Takes all pending rows, streams in order of their names.
@@ -123,9 +156,9 @@ impl Rows {
     /// As [`BatchBuilder::finish`].
     pub fn take(&mut self) -> Result<Vec<(StreamKey, Batch)>> {
         let mut taken = Vec::new();
-        for (key, pending) in &mut self.streams {
+        for pending in &mut self.streams {
             for batch in pending.builder.finish()? {
-                taken.push((key.clone(), batch));
+                taken.push((pending.key.clone(), batch));
             }
         }
         taken.sort_by(|a, b| a.0.cmp(&b.0));
@@ -137,6 +170,32 @@ impl Rows {
 mod tests {
     use super::*;
     use crate::event::{Action, Value, book, status};
+
+    #[test]
+    fn a_hint_of_another_stream_is_looked_up_again() {
+        let [one, two] = ["binance:X", "binance:Y"].map(|name| Instrument::parse(name).unwrap());
+        let mut rows = Rows::new();
+        let mut hint = StreamHint::default();
+        for (instrument, kind) in
+            [(&one, Kind::Book), (&one, Kind::Status), (&two, Kind::Book), (&one, Kind::Book)]
+        {
+            let (builder, _) = rows.stream_at(&mut hint, instrument, kind, TsNs(1));
+            assert_eq!(builder.kind(), kind);
+            if kind == Kind::Book {
+                builder.begin(MessageHead { ts_recv: TsNs(1), ..MessageHead::default() });
+                builder.reset();
+                builder.end();
+            }
+        }
+
+        let counts: Vec<_> = rows
+            .take()
+            .unwrap()
+            .iter()
+            .map(|(key, batch)| (key.instrument.to_string(), batch.rows()))
+            .collect();
+        assert_eq!(counts, [("binance:X".to_owned(), 2), ("binance:Y".to_owned(), 1)]);
+    }
 
     #[test]
     fn a_clock_that_steps_back_is_held_and_counted() {

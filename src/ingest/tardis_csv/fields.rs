@@ -1,0 +1,229 @@
+//! One line's fields, and the values they hold.
+
+use super::header::Header;
+use crate::error::{Error, Result};
+use crate::event::TradeSide;
+use crate::limit;
+use crate::quantity::{Decimal, TsNs};
+
+/// Bytes of a field that an error shows.
+const SHOWN_BYTES: usize = 80;
+
+/// Slots of the columns that every data type has.
+pub(super) const EXCHANGE: usize = 0;
+pub(super) const SYMBOL: usize = 1;
+const TIMESTAMP: usize = 2;
+const LOCAL_TIMESTAMP: usize = 3;
+
+/// Splits lines into fields by slot.
+#[derive(Debug)]
+pub(super) struct Splitter {
+    names: Vec<String>,
+    slots: Vec<u16>,
+    ranges: Vec<(u32, u32)>,
+}
+
+/// The fields of one line.
+#[derive(Clone, Copy)]
+pub(super) struct Fields<'a> {
+    splitter: &'a Splitter,
+    line: &'a [u8],
+}
+
+/// What every line of any type says, besides its instrument.
+pub(super) struct Row<'a> {
+    pub(super) ts_recv: TsNs,
+    pub(super) ts_event: Option<TsNs>,
+    pub(super) line: u64,
+    pub(super) file: &'a str,
+}
+
+impl Splitter {
+    pub(super) fn new(header: &Header) -> Self {
+        Self {
+            names: header.names.clone(),
+            slots: header.slots.clone(),
+            ranges: vec![(0, 0); header.names.len()],
+        }
+    }
+
+    /// The fields of `line`.
+    ///
+    /// # Errors
+    /// Not as many fields as the header has columns.
+    pub(super) fn split<'a>(&'a mut self, line: &'a [u8]) -> Result<Fields<'a>> {
+        let count = self.slots.len();
+        let (mut start, mut column) = (0u32, 0);
+        // Lines are at most `limit::LINE_BYTES_MAX` long, far below 4 GiB.
+        for end in memchr::memchr_iter(b',', line).chain(std::iter::once(line.len())) {
+            let end = end as u32;
+            if let Some(range) =
+                self.slots.get(column).and_then(|&slot| self.ranges.get_mut(usize::from(slot)))
+            {
+                *range = (start, end);
+            }
+            start = end + 1;
+            column += 1;
+        }
+        if column != count {
+            return Err(Error::invalid(format!(
+                "{column} fields: expected {count}, one per column of the header"
+            )));
+        }
+        Ok(Fields { splitter: self, line })
+    }
+
+    /// What stands before a field of the line split last.
+    pub(super) fn before_slot<'a>(&self, slot: usize, line: &'a [u8]) -> &'a [u8] {
+        let start = self.ranges.get(slot).map_or(0, |range| range.0);
+        line.get(..start as usize).unwrap_or_default()
+    }
+}
+
+impl<'a> Fields<'a> {
+    /// The field of a slot as it is.
+    #[inline]
+    pub(super) fn get(&self, slot: usize) -> &'a [u8] {
+        let (start, end) = self.splitter.ranges.get(slot).copied().unwrap_or((0, 0));
+        self.line.get(start as usize..end as usize).unwrap_or_default()
+    }
+
+    /// Puts the column's name in front of an error.
+    #[cold]
+    fn named(&self, slot: usize, error: Error) -> Error {
+        let name = self.splitter.names.get(slot).map_or("", String::as_str);
+        error.context(format_args!("column {name}"))
+    }
+
+    /// An error that shows the field and says what should stand there.
+    #[cold]
+    pub(super) fn expected(&self, slot: usize, expected: &str) -> Error {
+        let shown = show(self.get(slot));
+        self.named(slot, Error::invalid(format!("{shown}: expected {expected}")))
+    }
+
+    /// Receive time; every row has one.
+    #[inline]
+    pub(super) fn ts_recv(&self) -> Result<TsNs> {
+        self.time(LOCAL_TIMESTAMP)?.ok_or_else(|| self.expected(LOCAL_TIMESTAMP, MICROSECONDS))
+    }
+
+    /// Event time, if the field is not empty.
+    #[inline]
+    pub(super) fn ts_event(&self) -> Result<Option<TsNs>> {
+        self.time(TIMESTAMP)
+    }
+
+    /// A time in microseconds; `None` if the field is empty.
+    #[inline]
+    pub(super) fn time(&self, slot: usize) -> Result<Option<TsNs>> {
+        let text = self.get(slot);
+        if text.is_empty() {
+            return Ok(None);
+        }
+        match parse_micros(text) {
+            Some(ts) => Ok(Some(ts)),
+            None => Err(self.expected(slot, MICROSECONDS)),
+        }
+    }
+
+    /// An exact decimal with the number of decimals as written.
+    #[inline]
+    pub(super) fn decimal(&self, slot: usize) -> Result<(Decimal, u8)> {
+        let text = self.get(slot);
+        match Decimal::parse_bytes_with_digits(text) {
+            Ok(parsed) => Ok(parsed),
+            Err(_) if text.is_empty() => Err(self.expected(slot, "a decimal number")),
+            Err(error) => Err(self.named(slot, error)),
+        }
+    }
+
+    /// An exact decimal; `None` if the field is empty.
+    pub(super) fn maybe_decimal(&self, slot: usize) -> Result<Option<(Decimal, u8)>> {
+        if self.get(slot).is_empty() { Ok(None) } else { self.decimal(slot).map(Some) }
+    }
+
+    /// A decimal that is not negative.
+    #[inline]
+    pub(super) fn amount(&self, slot: usize) -> Result<(Decimal, u8)> {
+        let amount = self.decimal(slot)?;
+        if amount.0.mantissa() < 0 {
+            return Err(self.expected(slot, "an amount of at least 0"));
+        }
+        Ok(amount)
+    }
+
+    /// An amount; `None` if the field is empty.
+    pub(super) fn maybe_amount(&self, slot: usize) -> Result<Option<(Decimal, u8)>> {
+        if self.get(slot).is_empty() { Ok(None) } else { self.amount(slot).map(Some) }
+    }
+
+    /// The aggressor.
+    pub(super) fn trade_side(&self, slot: usize) -> Result<TradeSide> {
+        match self.get(slot) {
+            b"buy" => Ok(TradeSide::Buy),
+            b"sell" => Ok(TradeSide::Sell),
+            b"unknown" => Ok(TradeSide::Unknown),
+            _ => Err(self.expected(slot, "buy, sell or unknown")),
+        }
+    }
+
+    /// Text of any kind.
+    pub(super) fn text(&self, slot: usize) -> Result<&'a str> {
+        let text = self.get(slot);
+        if text.len() > limit::TEXT_BYTES_MAX {
+            let error = Error::limit("bytes of a text:", text.len(), limit::TEXT_BYTES_MAX);
+            return Err(self.named(slot, error));
+        }
+        std::str::from_utf8(text).map_err(|_| self.expected(slot, "UTF-8 text"))
+    }
+}
+
+const MICROSECONDS: &str = "microseconds since 1970, before the year 2262";
+
+fn show(text: &[u8]) -> String {
+    match text.get(..SHOWN_BYTES) {
+        Some(start) if text.len() > SHOWN_BYTES => {
+            format!(
+                "{:?} and {} more bytes",
+                String::from_utf8_lossy(start),
+                text.len() - SHOWN_BYTES
+            )
+        }
+        _ => format!("{:?}", String::from_utf8_lossy(text)),
+    }
+}
+
+/// Digits, as microseconds since 1970.
+#[inline]
+pub(super) fn parse_micros(text: &[u8]) -> Option<TsNs> {
+    if text.is_empty() || text.len() > 16 {
+        return None;
+    }
+    let mut micros = 0i64;
+    for &byte in text {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        micros = micros * 10 + i64::from(digit);
+    }
+    micros.checked_mul(1000).map(TsNs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn microseconds_are_whole_numbers_that_fit_nanoseconds() {
+        assert_eq!(parse_micros(b"1585699200355684"), Some(TsNs(1_585_699_200_355_684_000)));
+        assert_eq!(parse_micros(b"0"), Some(TsNs(0)));
+        assert_eq!(parse_micros(b"9223372036854775"), Some(TsNs(9_223_372_036_854_775_000)));
+        for refused in
+            [&b""[..], b"-1", b"+1", b"1.5", b" 1", b"9223372036854776", b"10000000000000000"]
+        {
+            assert_eq!(parse_micros(refused), None, "{}", String::from_utf8_lossy(refused));
+        }
+    }
+}
