@@ -10,6 +10,7 @@
     allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
 )]
 
+mod binance;
 mod capture;
 mod detect;
 mod input;
@@ -18,6 +19,7 @@ mod open;
 mod rows;
 pub mod tardis_csv;
 mod ticker;
+mod venue;
 pub mod venues;
 
 pub use crate::event::StreamKey;
@@ -73,6 +75,15 @@ pub trait Dialect: Send {
         frame: &Frame<'_>,
         rows: &mut Rows,
     ) -> Result<()>;
+
+    /// No more frames will come: adds the rows of what was still waiting, e.g. for a snapshot.
+    ///
+    /// # Errors
+    /// Something that waited cannot be read.
+    fn finish(&mut self, rows: &mut Rows) -> Result<()> {
+        let _ = rows;
+        Ok(())
+    }
 }
 
 /// One input file being read.

@@ -22,8 +22,9 @@ pub struct OpenOptions {
 
 /// Files that are read one after another.
 ///
-/// Captures of one exchange continue each other: the dialect keeps its books and sequence numbers from
-/// one file to the next. Different inputs have nothing in common and may be read at the same time.
+/// Captures of one exchange continue each other: the dialect keeps its books and sequence numbers
+/// from one file to the next. Different inputs have nothing in common and may be read at the same
+/// time.
 pub struct OpenInput {
     /// The files in the order they are read in.
     pub paths: Vec<PathBuf>,
@@ -44,7 +45,7 @@ pub fn open(path: &Path, options: &OpenOptions) -> Result<Box<dyn Source>> {
     opened.map(|input| input.source).ok_or_else(|| Error::not_found("input").at_path(path))
 }
 
-/// Opens files; captures of one exchange become one input, in the order of their first lines' times.
+/// Opens files; captures of one exchange become one input, in the order of their first lines.
 ///
 /// # Errors
 /// With the path: [`crate::ErrorKind::NotFound`] or [`crate::ErrorKind::Io`] if a file cannot be

@@ -1,34 +1,14 @@
 //! The table of venue dialects: which exchange ids there are and who reads them.
 //!
-//! A new venue is one file with a [`Venue`] and one line in [`VENUES`].
+//! A new venue is one file with a [`Venue`] and one line in the table.
+
+pub use super::venue::{Clue, Venue};
 
 use super::Dialect;
 use crate::error::{Error, Result};
 
-/// What may tell the venue of a capture.
-#[derive(Clone, Copy, Debug)]
-pub enum Clue<'a> {
-    /// The exchange as the capture's header calls it, e.g. `BINANCE_FUTURES`.
-    CaptureName(&'a str),
-    /// An address that was connected to or asked over REST.
-    Url(&'a str),
-    /// A message, as the venue sent it.
-    Message(&'a [u8]),
-}
-
-/// One venue: a family of exchanges that one dialect reads.
-pub struct Venue {
-    /// Every exchange id that the dialect may write, e.g. `binance-futures`.
-    pub exchanges: &'static [&'static str],
-    /// The exchange a clue points to; `None` if the clue says nothing about this venue or leaves
-    /// open which of its markets it is.
-    pub recognise: fn(&Clue<'_>) -> Option<&'static str>,
-    /// A new dialect, see [`dialect`].
-    pub dialect: fn(exchange: &'static str, symbol: Option<&str>) -> Box<dyn Dialect>,
-}
-
 /// All venues.
-static VENUES: &[Venue] = &[];
+static VENUES: &[Venue] = &[super::binance::VENUE];
 
 /// A new dialect for a feed of `exchange`.
 ///

@@ -4,11 +4,21 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 
-use super::Form;
 use crate::error::{Error, Result};
 use crate::ingest::Frame;
 use crate::ingest::json::{self, Number};
 use crate::quantity::TsNs;
+
+/// How the lines of a capture file are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// `<local time> <JSON>`, the local time in milli-, micro- or nanoseconds since 1970.
+    LocalTime,
+    /// One JSON object per line, `{"t":"recv","conn":...,"ts":...,"data":...}`.
+    CryptofeedJson,
+    /// `<time>: <message>` and `<address> <-> <time>`.
+    CryptofeedText,
+}
 
 /// A line, read; everything borrows from it where it can.
 #[derive(Debug)]

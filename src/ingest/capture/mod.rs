@@ -8,6 +8,7 @@ pub(super) mod line;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::PathBuf;
 
+pub use self::line::Form;
 use self::line::{Event, Record};
 use super::input::Input;
 use super::rows::{Reject, Rows};
@@ -30,17 +31,6 @@ const HELD_BYTES_MAX: usize = limit::LINE_BYTES_MAX;
 
 /// Connections of one capture.
 const CONNECTIONS_MAX: usize = 1 << 16;
-
-/// How the lines of a capture file are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
-    /// `<local time> <JSON>`, the local time in milli-, micro- or nanoseconds since 1970.
-    LocalTime,
-    /// One JSON object per line, `{"t":"recv","conn":...,"ts":...,"data":...}`.
-    CryptofeedJson,
-    /// `<time>: <message>` and `<address> <-> <time>`.
-    CryptofeedText,
-}
 
 /// One or more capture files of one venue, read one after another through one dialect, so that a
 /// file goes on where the one before it stopped.
@@ -144,6 +134,7 @@ impl Source for CaptureSource {
     fn fill(&mut self, rows: &mut Rows) -> Result<bool> {
         loop {
             if self.reading.is_none() && !self.next_file(rows)? {
+                self.dialect.finish(rows)?;
                 return Ok(false);
             }
             if !self.read_line(rows)? {
