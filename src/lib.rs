@@ -2,6 +2,7 @@
 //! at any moment, replay from there.
 
 pub mod book;
+pub mod catalog;
 pub mod codec;
 pub mod disk;
 pub mod error;

@@ -87,6 +87,19 @@ pub trait Disk: Send + Sync {
     /// # Errors
     /// The lock file cannot be opened.
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Send + Sync>>>;
+
+    /// Holds a shared lock of an existing file until dropped; `None` if [`Disk::unpinned`] holds it
+    /// just now. Tells other processes that what the file names is in use.
+    ///
+    /// # Errors
+    /// There is no such file.
+    fn pin(&self, path: &Path) -> io::Result<Option<Box<dyn Send + Sync>>>;
+
+    /// The exclusive lock of an existing file until dropped; `None` while somebody pins it.
+    ///
+    /// # Errors
+    /// There is no such file.
+    fn unpinned(&self, path: &Path) -> io::Result<Option<Box<dyn Send + Sync>>>;
 }
 
 /// A file being written from its start.

@@ -69,11 +69,29 @@ impl Disk for OsDisk {
 
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Send + Sync>>> {
         let file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
-        match file.try_lock() {
-            Ok(()) => Ok(Some(Box::new(file))),
-            Err(fs::TryLockError::WouldBlock) => Ok(None),
-            Err(fs::TryLockError::Error(error)) => Err(error),
-        }
+        held(file.try_lock(), file)
+    }
+
+    fn pin(&self, path: &Path) -> io::Result<Option<Box<dyn Send + Sync>>> {
+        let file = File::open(path)?;
+        held(file.try_lock_shared(), file)
+    }
+
+    fn unpinned(&self, path: &Path) -> io::Result<Option<Box<dyn Send + Sync>>> {
+        let file = File::open(path)?;
+        held(file.try_lock(), file)
+    }
+}
+
+/// The file, which holds its lock until dropped, if the lock was free.
+fn held(
+    locked: std::result::Result<(), fs::TryLockError>,
+    file: File,
+) -> io::Result<Option<Box<dyn Send + Sync>>> {
+    match locked {
+        Ok(()) => Ok(Some(Box::new(file))),
+        Err(fs::TryLockError::WouldBlock) => Ok(None),
+        Err(fs::TryLockError::Error(error)) => Err(error),
     }
 }
 

@@ -5,7 +5,7 @@
 //! without reading it. It finds damage and mistakes; it is no protection against an adversary.
 
 use super::batch::{Batch, Column, Values};
-use super::schema::ColumnType;
+use super::schema::{ColumnType, StreamKey};
 use crate::limit::SCALE_MAX;
 use crate::quantity::{NULL, POW10};
 
@@ -125,25 +125,31 @@ impl ContentHash {
 
     /// Adds some messages of a batch that has every column.
     pub fn update(&mut self, batch: &Batch, messages: std::ops::Range<usize>) {
+        self.update_keyed(batch, messages, 0);
+    }
+
+    /// As [`ContentHash::update`], for rows of several streams in one hash: `key` tells the stream
+    /// (see [`ContentHash::key_of`]).
+    pub fn update_keyed(&mut self, batch: &Batch, messages: std::ops::Range<usize>, key: u64) {
         if messages.is_empty() {
             return;
         }
         let specs = batch.schema().columns;
-        let per_message: Vec<_> = (0..specs.len()).filter(|&at| specs[at].per_message).collect();
-        let per_row: Vec<_> = (0..specs.len()).filter(|&at| !specs[at].per_message).collect();
         let grouped = batch.schema().is_grouped();
         let first_row = batch.message_rows(messages.start).start;
         let end_row = batch.message_rows(messages.end - 1).end;
         let mut heads = vec![0; if grouped { messages.len() } else { 0 }];
         let mut rows = vec![0; end_row - first_row];
-        for &at in &per_message {
-            add_column(batch.column(at), specs[at].ty, K[at], messages.start, &mut heads);
-        }
-        for &at in &per_row {
-            add_column(batch.column(at), specs[at].ty, K[at], first_row, &mut rows);
+        for (at, spec) in specs.iter().enumerate() {
+            let (start, sums) = match spec.per_message {
+                true => (messages.start, &mut heads),
+                false => (first_row, &mut rows),
+            };
+            add_column(batch.column(at), spec.ty, K[at], start, sums);
         }
         let mut value = self.value;
         let mut row_step = |hash: u64| {
+            let hash = if key == 0 { hash } else { mix(hash ^ key, K[12]) };
             value = reduce(u128::from(value) * u128::from(R) + u128::from(hash));
         };
         if grouped {
@@ -161,6 +167,12 @@ impl ContentHash {
         }
         self.value = value;
         self.rows += rows.len() as u64;
+    }
+
+    /// The key of a stream for [`ContentHash::update_keyed`], from its name.
+    #[must_use]
+    pub fn key_of(stream: &StreamKey) -> u64 {
+        mix_text(stream.to_string().as_bytes(), K[11]) | 1
     }
 
     /// Adds every message of a batch that has every column.

@@ -1,0 +1,250 @@
+//! The manifest as a file: loading the current one, committing the next, what each file is called.
+//!
+//! A commit is seen whole or not at all: `manifest-<generation>` is durable before `CURRENT` is
+//! replaced by one rename. `format-spec/06-manifest.md` has the order of steps.
+
+use std::collections::HashSet;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use crate::disk::{Disk, SharedBytes};
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::StreamKey;
+use crate::format::manifest::{
+    Contents, SegmentEntry, StreamEntry, decode, decode_current, encode, encode_current,
+    segment_slice,
+};
+use crate::limit;
+use crate::quantity::Day;
+
+/// Bytes of the `CURRENT` file at most.
+const CURRENT_BYTES_MAX: u64 = 256;
+/// How often a reader starts over because a commit overtook it.
+const LOAD_TRIES: usize = 8;
+
+/// One manifest: the segments of one generation of a store. Its file stays mapped and pinned, so
+/// that no file it names is removed while it is held.
+pub struct Manifest {
+    bytes: SharedBytes,
+    segments: Range<usize>,
+    contents: Contents,
+    _pin: Box<dyn Send + Sync>,
+}
+
+impl std::fmt::Debug for Manifest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Manifest({})", self.contents.generation)
+    }
+}
+
+/// Where a segment lies in the store folder.
+#[must_use]
+pub fn segment_path(root: &Path, stream_id: u32, day: Day, segment_id: u64) -> PathBuf {
+    let folder = root.join("segments").join(stream_id.to_string()).join(day.to_string());
+    folder.join(format!("{segment_id}.seg"))
+}
+
+/// The name under which a file is written before it is whole.
+#[must_use]
+pub fn temporary(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".tmp");
+    name.into()
+}
+
+fn current_path(root: &Path) -> PathBuf {
+    root.join("CURRENT")
+}
+
+fn manifest_path(root: &Path, generation: u64) -> PathBuf {
+    root.join(format!("manifest-{generation}"))
+}
+
+impl Manifest {
+    /// Loads the manifest that `CURRENT` names.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] if the folder is no store; [`ErrorKind::Corrupt`] with file and
+    /// offset; [`ErrorKind::Stale`] if commits keep overtaking.
+    pub fn load(disk: &dyn Disk, root: &Path) -> Result<Self> {
+        for _ in 0..LOAD_TRIES {
+            if let Some(manifest) = Self::try_load(disk, root)? {
+                return Ok(manifest);
+            }
+        }
+        Err(Error::new(ErrorKind::Stale, "commits keep overtaking the reader").at_path(root))
+    }
+
+    fn try_load(disk: &dyn Disk, root: &Path) -> Result<Option<Self>> {
+        let (generation, crc) = read_current(disk, root)?;
+        let path = manifest_path(root, generation);
+        let pin =
+            match disk.pin(&path) {
+                Ok(Some(pin)) => pin,
+                Ok(None) => return Ok(None),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                    return match read_current(disk, root)?.0 == generation {
+                        true => Err(Error::corrupt("CURRENT names a manifest that is not there")
+                            .at_path(&path)),
+                        false => Ok(None),
+                    };
+                }
+                Err(error) => return Err(Error::io(error, "open manifest", &path)),
+            };
+        // Pinned, but perhaps after its name was removed: then what it names may be gone too.
+        let Ok(len) = disk.len(&path) else { return Ok(None) };
+        if len > limit::MANIFEST_BYTES_MAX {
+            let limit = limit::MANIFEST_BYTES_MAX;
+            return Err(Error::limit("bytes of a manifest:", len, limit).at_path(&path));
+        }
+        let bytes = disk.map(&path).map_err(|e| Error::io(e, "map manifest", &path))?;
+        let file = (*bytes).as_ref();
+        let (contents, segments) = decode(file).map_err(|f| Error::from(f).at_path(&path))?;
+        let found = crc32fast::hash(file);
+        if found != crc || contents.generation != generation {
+            return Err(Error::corrupt(format!(
+                "manifest is not the one CURRENT names: expected checksum {crc:#x}, found {found:#x}"
+            ))
+            .at_path(&path));
+        }
+        Ok(Some(Self { bytes, segments, contents, _pin: pin }))
+    }
+
+    /// What the manifest says apart from its segments.
+    #[must_use]
+    pub fn contents(&self) -> &Contents {
+        &self.contents
+    }
+
+    /// All segments, by stream and time; in the map itself.
+    #[must_use]
+    pub fn segments(&self) -> &[SegmentEntry] {
+        segment_slice((*self.bytes).as_ref().get(self.segments.clone()).unwrap_or_default())
+    }
+
+    /// The segments of one stream, by time.
+    #[must_use]
+    pub fn stream_segments(&self, stream_id: u32) -> &[SegmentEntry] {
+        let all = self.segments();
+        let start = all.partition_point(|entry| entry.stream_id < stream_id);
+        let end = all.partition_point(|entry| entry.stream_id <= stream_id);
+        &all[start..end]
+    }
+
+    /// The stream called `key`.
+    #[must_use]
+    pub fn stream(&self, key: &StreamKey) -> Option<&StreamEntry> {
+        self.contents.streams.iter().find(|stream| stream.key == *key)
+    }
+}
+
+fn read_current(disk: &dyn Disk, root: &Path) -> Result<(u64, u32)> {
+    let path = current_path(root);
+    let bytes = disk.read(&path, CURRENT_BYTES_MAX).map_err(|error| {
+        if error.kind() == std::io::ErrorKind::NotFound {
+            return Error::not_found("this folder is no tickreel store (no file CURRENT)")
+                .at_path(root);
+        }
+        Error::io(error, "read CURRENT", &path)
+    })?;
+    decode_current(&bytes).map_err(|fault| Error::from(fault).at_path(&path))
+}
+
+/// Whether the folder holds a store.
+#[must_use]
+pub fn is_store(disk: &dyn Disk, root: &Path) -> bool {
+    disk.len(&current_path(root)).is_ok()
+}
+
+/// Makes a manifest the current one. The caller holds the store's lock, and everything the manifest
+/// names is durable.
+///
+/// # Errors
+/// [`ErrorKind::Io`] if a step fails: the store is then as before. [`ErrorKind::Limit`] if the
+/// manifest is too large.
+pub fn commit(
+    disk: &dyn Disk,
+    root: &Path,
+    contents: &Contents,
+    segments: &[SegmentEntry],
+) -> Result<()> {
+    let bytes = encode(contents, segments);
+    if bytes.len() as u64 > limit::MANIFEST_BYTES_MAX {
+        let limit = limit::MANIFEST_BYTES_MAX;
+        return Err(Error::limit("bytes of the next manifest:", bytes.len(), limit));
+    }
+    let path = manifest_path(root, contents.generation);
+    write_durably(disk, &path, &bytes, "manifest")?;
+    disk.make_read_only(&path).map_err(|e| Error::io(e, "seal manifest", &path))?;
+    disk.sync_folder(root).map_err(|e| Error::io(e, "sync folder", root))?;
+    let current = encode_current(contents.generation, crc32fast::hash(&bytes));
+    write_durably(disk, &current_path(root), current.as_bytes(), "CURRENT")?;
+    disk.sync_folder(root).map_err(|e| Error::io(e, "sync folder", root))
+}
+
+/// Writes a file under a temporary name, syncs it and gives it its name.
+fn write_durably(disk: &dyn Disk, path: &Path, bytes: &[u8], what: &str) -> Result<()> {
+    let temporary = temporary(path);
+    let wrong = |verb: &str, e| Error::io(e, &format!("{verb} {what}"), &temporary);
+    if disk.len(&temporary).is_ok() {
+        disk.remove(&temporary).map_err(|e| wrong("remove old", e))?;
+    }
+    let mut file = disk.create(&temporary).map_err(|e| wrong("create", e))?;
+    file.append(bytes).map_err(|e| wrong("write", e))?;
+    file.sync().map_err(|e| wrong("sync", e))?;
+    disk.rename(&temporary, path).map_err(|e| wrong("rename", e))
+}
+
+/// Removes manifests older than the current one that no reader holds, and files under `segments/`
+/// that no remaining manifest names: what replaced segments and interrupted imports left behind.
+///
+/// Names that the store does not give are left alone. The caller holds the store's lock.
+///
+/// # Errors
+/// [`ErrorKind::Io`] if a folder cannot be listed; a file that cannot be removed stays.
+pub fn remove_obsolete(disk: &dyn Disk, root: &Path, current: &Manifest) -> Result<()> {
+    let mut used: HashSet<u64> = current.segments().iter().map(|e| e.segment_id).collect();
+    let list = |path: &Path| disk.list(path).map_err(|e| Error::io(e, "list folder", path));
+    for (path, _) in list(root)? {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let generation = name.strip_prefix("manifest-").and_then(|n| n.parse::<u64>().ok());
+        let Some(generation) = generation.filter(|&g| g != current.contents.generation) else {
+            continue;
+        };
+        // One newer than the current is left from a commit that did not reach CURRENT.
+        let newer = generation > current.contents.generation;
+        match disk.unpinned(&path) {
+            Ok(Some(_lock)) => drop(disk.remove(&path)),
+            Ok(None) if newer => {}
+            _ => keep_segments_of(disk, &path, &mut used)?,
+        }
+    }
+    let segments = root.join("segments");
+    if disk.len(&segments).is_err() {
+        return Ok(());
+    }
+    for (stream, is_folder) in list(&segments)? {
+        for (day, is_folder) in if is_folder { list(&stream)? } else { Vec::new() } {
+            for (file, _) in if is_folder { list(&day)? } else { Vec::new() } {
+                let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+                let unfinished = name.strip_suffix(".tmp");
+                let number = unfinished.unwrap_or(name).strip_suffix(".seg");
+                let number = number.and_then(|number| number.parse::<u64>().ok());
+                if number.is_some_and(|number| unfinished.is_some() || !used.contains(&number)) {
+                    drop(disk.remove(&file));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Adds the segments that a manifest held by some reader names.
+fn keep_segments_of(disk: &dyn Disk, path: &Path, used: &mut HashSet<u64>) -> Result<()> {
+    let Ok(bytes) = disk.map(path) else { return Ok(()) };
+    let file = (*bytes).as_ref();
+    let (_, segments) = decode(file).map_err(|fault| Error::from(fault).at_path(path))?;
+    let entries = segment_slice(file.get(segments).unwrap_or_default());
+    used.extend(entries.iter().map(|entry| entry.segment_id));
+    Ok(())
+}
