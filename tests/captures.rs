@@ -247,3 +247,30 @@ fn cryptofeed_captures_of_binance_have_no_breaks() {
         assert_eq!(imported.stepped_back, 0, "{file}");
     }
 }
+
+#[test]
+fn the_bybit_capture_has_no_breaks_on_either_market() {
+    let Some(folder) = data("bybit-ws") else { return };
+
+    let imported = Imported::of(&folder, &["BYBIT.jsonl.zst"]);
+
+    assert_eq!((imported.gaps(), imported.rejects), (0, 0));
+    assert_eq!(imported.stepped_back, 0);
+    let mut messages: HashMap<&str, usize> = HashMap::new();
+    for (key, batches) in &imported.streams {
+        println!(
+            "{} {}: {}",
+            key.instrument,
+            key.kind,
+            batches.iter().map(Batch::rows).sum::<usize>()
+        );
+        if key.kind == Kind::Book {
+            let count = batches.iter().map(Batch::messages).sum::<usize>();
+            *messages.entry(key.instrument.exchange()).or_default() += count;
+        }
+    }
+    assert_eq!(messages, HashMap::from([("bybit", 4 + 1594), ("bybit-spot", 2 + 548)]));
+    assert_eq!(imported.batches("bybit-spot", "BTCUSDT", Kind::Ticker).len(), 0);
+    assert!(!imported.batches("bybit", "BTCUSDT", Kind::Ticker).is_empty());
+    assert!(!imported.batches("bybit", "BTCUSDT", Kind::Quotes).is_empty());
+}

@@ -11,6 +11,7 @@
 )]
 
 mod binance;
+mod bybit;
 mod capture;
 mod detect;
 mod input;

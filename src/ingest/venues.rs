@@ -8,7 +8,7 @@ use super::Dialect;
 use crate::error::{Error, Result};
 
 /// All venues.
-static VENUES: &[Venue] = &[super::binance::VENUE];
+static VENUES: &[Venue] = &[super::binance::VENUE, super::bybit::VENUE];
 
 /// A new dialect for a feed of `exchange`.
 ///
