@@ -124,6 +124,22 @@ impl Building {
         }
     }
 
+    fn u8s(&mut self, added: impl Iterator<Item = u8>) {
+        if let Values::U8(values) = &mut self.values {
+            values.to_mut().extend(added);
+        }
+    }
+
+    fn decimals(&mut self, added: impl Iterator<Item = Decimal> + Clone) {
+        if let Values::I64(values) = &mut self.values {
+            values.to_mut().extend(added.clone().map(Decimal::mantissa));
+        }
+        let before = self.scales.len();
+        self.scales.extend(added.map(Decimal::scale));
+        let largest = self.scales[before..].iter().copied().max().unwrap_or(0);
+        self.digits = self.digits.max(largest);
+    }
+
     fn text(&mut self, value: &[u8]) {
         if let Values::Text(values) = &mut self.values {
             values.push(value);
@@ -195,6 +211,17 @@ impl BatchBuilder {
     #[inline]
     pub fn level(&mut self, side: Side, price: Decimal, qty: Decimal) {
         self.book_row(Action::Set, side, price, qty);
+    }
+
+    /// Adds levels to the open message, as [`BatchBuilder::level`] for each, column by column.
+    pub fn levels(&mut self, levels: &[(Side, Decimal, Decimal)]) {
+        debug_assert!(self.open, "begin a message first");
+        let set = Action::Set as u8;
+        self.columns[book::ACTION].u8s(levels.iter().map(|_| set));
+        self.columns[book::SIDE].u8s(levels.iter().map(|&(side, _, _)| side as u8));
+        self.columns[book::PRICE].decimals(levels.iter().map(|&(_, price, _)| price));
+        self.columns[book::QTY].decimals(levels.iter().map(|&(_, _, qty)| qty));
+        self.rows += levels.len();
     }
 
     /// As [`BatchBuilder::level`], from text; keeps the number of digits the venue wrote.
@@ -495,6 +522,28 @@ mod tests {
         builder.end();
         let error = builder.finish().unwrap_err();
         assert!(error.to_string().contains("9000000000000000000"), "{error}");
+    }
+
+    #[test]
+    fn many_levels_at_once_are_as_one_by_one() {
+        let decimal = |text: &str| Decimal::parse(text).unwrap();
+        let levels = [
+            (Side::Bid, decimal("10.5"), decimal("1")),
+            (Side::Ask, decimal("11"), decimal("0.25")),
+            (Side::Ask, decimal("12"), Decimal::ZERO),
+        ];
+        let (mut one_by_one, mut at_once) =
+            (BatchBuilder::new(Kind::Book), BatchBuilder::new(Kind::Book));
+        for ts in 1..3 {
+            one_by_one.begin(head(ts));
+            at_once.begin(head(ts));
+            levels.iter().for_each(|&(side, price, qty)| one_by_one.level(side, price, qty));
+            at_once.levels(&levels);
+            one_by_one.end();
+            at_once.end();
+        }
+
+        assert_eq!(at_once.finish().unwrap(), one_by_one.finish().unwrap());
     }
 
     #[test]

@@ -158,10 +158,17 @@ impl Input {
         }
     }
 
-    /// What was read and not handed out yet.
+    /// What was read and not handed out yet: the next lines, the last of them perhaps in part.
     #[inline]
-    fn pending(&self) -> &[u8] {
+    pub(super) fn pending(&self) -> &[u8] {
         self.buffer.get(self.start..self.end).unwrap_or_default()
+    }
+
+    /// Goes past the next line, which takes `bytes` of [`Input::pending`] with its line end.
+    #[inline]
+    pub(super) fn skip_line(&mut self, bytes: usize) {
+        self.start = self.end.min(self.start + bytes);
+        self.line += 1;
     }
 
     #[inline]

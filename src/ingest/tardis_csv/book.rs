@@ -1,6 +1,6 @@
 //! `incremental_book_L2`: rows gathered into messages.
 
-use super::fields::{Fields, Row};
+use super::fields::{Fields, Row, leading_decimal};
 use crate::error::{Error, Result};
 use crate::event::{Kind, MessageHead, Side, StatusWhat, book};
 use crate::ingest::{Rows, StreamHint};
@@ -114,9 +114,7 @@ impl Levels {
     ) {
         let (builder, ts_recv) = rows.stream_at(hint, instrument, Kind::Book, head.ts_recv);
         builder.begin(MessageHead { ts_recv, ..head });
-        for &(side, price, qty) in &self.levels {
-            builder.level(side, price, qty);
-        }
+        builder.levels(&self.levels);
         builder.digits(book::PRICE, self.price.digits);
         builder.digits(book::QTY, self.qty.digits);
         builder.end();
@@ -154,25 +152,21 @@ impl Gathered {
         self.message.push(side, price, qty)
     }
 
-    /// Takes `side,price,amount` of a row that is known to belong to the message being gathered.
-    /// `false` if it cannot be read; nothing has changed then.
+    /// Takes `side,price,amount` and the line end of a row that is known to belong to the message
+    /// being gathered, and gives how many bytes they are. `None` if they cannot be read; nothing
+    /// has changed then.
     #[inline]
-    pub(super) fn level_of_same_message(&mut self, rest: &[u8]) -> bool {
-        let (side, rest) = match rest.split_at_checked(4) {
-            Some((b"bid,", rest)) => (Side::Bid, rest),
-            Some((b"ask,", rest)) => (Side::Ask, rest),
-            _ => return false,
+    pub(super) fn level_of_same_message(&mut self, pending: &[u8]) -> Option<usize> {
+        let (side, rest) = match pending.split_at_checked(4)? {
+            (b"bid,", rest) => (Side::Bid, rest),
+            (b"ask,", rest) => (Side::Ask, rest),
+            _ => return None,
         };
-        let comma = rest.iter().position(|&byte| byte == b',');
-        let Some((price, [_, amount @ ..])) = comma.and_then(|at| rest.split_at_checked(at)) else {
-            return false;
-        };
-        match (Decimal::parse_bytes_with_digits(price), Decimal::parse_bytes_with_digits(amount)) {
-            (Ok(price), Ok(qty)) if qty.0.mantissa() >= 0 => {
-                self.message.push(side, price, qty).is_ok()
-            }
-            _ => false,
-        }
+        let (price, rest) = leading_decimal(rest)?;
+        let (qty, rest) = leading_decimal(rest.strip_prefix(b",")?)?;
+        let rest = rest.strip_prefix(b"\r").unwrap_or(rest).strip_prefix(b"\n")?;
+        self.message.push(side, price, qty).ok()?;
+        Some(pending.len() - rest.len())
     }
 
     /// Says that the book is not known: the file begins in the middle of it.

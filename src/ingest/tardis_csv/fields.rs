@@ -211,9 +211,76 @@ pub(super) fn parse_micros(text: &[u8]) -> Option<TsNs> {
     micros.checked_mul(1000).map(TsNs)
 }
 
+/// The decimal that `text` begins with, with its decimals as written, and what follows it. `None`
+/// for all but the plainest form: digits with at most one point between them, not too many.
+#[inline]
+pub(super) fn leading_decimal(text: &[u8]) -> Option<((Decimal, u8), &[u8])> {
+    /// Digits that fit an `i64` whatever they are.
+    const DIGITS_MAX: usize = 18;
+    let (mut mantissa, whole, rest) = leading_digits(text, 0);
+    if whole == 0 || whole > DIGITS_MAX {
+        return None;
+    }
+    let (mut scale, mut rest_after) = (0, rest);
+    if let Some(fraction) = rest.strip_prefix(b".") {
+        (mantissa, scale, rest_after) = leading_digits(fraction, mantissa);
+        if scale == 0 || whole + scale > DIGITS_MAX {
+            return None;
+        }
+    }
+    let digits = scale as u8;
+    while scale > 0 && mantissa % 10 == 0 {
+        mantissa /= 10;
+        scale -= 1;
+    }
+    let value = Decimal::new(i64::try_from(mantissa).ok()?, scale as u8)?;
+    Some(((value, digits), rest_after))
+}
+
+/// Appends the digits that `text` begins with to `number`, wrapping if there are too many: the new
+/// number, how many they were, and what follows them.
+#[inline]
+fn leading_digits(text: &[u8], mut number: u64) -> (u64, usize, &[u8]) {
+    let mut count = 0;
+    for &byte in text {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            break;
+        }
+        number = number.wrapping_mul(10).wrapping_add(u64::from(digit));
+        count += 1;
+    }
+    (number, count, text.get(count..).unwrap_or_default())
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn leading_decimals_are_what_the_exact_parser_reads(
+            text in "[0-9]{0,20}(\\.[0-9]{0,20})?", rest in "(,.*)?"
+        ) {
+            let line = format!("{text}{rest}");
+            if let Some((value, after)) = leading_decimal(line.as_bytes()) {
+                prop_assert_eq!(after, rest.as_bytes());
+                let (expected, digits) = Decimal::parse_with_digits(&text).unwrap();
+                prop_assert_eq!((value.0.mantissa(), value.0.scale()),
+                    (expected.mantissa(), expected.scale()));
+                prop_assert_eq!(value.1, digits);
+            }
+        }
+
+        #[test]
+        fn plain_numbers_take_the_short_way(whole in 0u64..1_000_000_000, fraction in 0u32..100) {
+            for text in [format!("{whole}"), format!("{whole}.{fraction:02}")] {
+                prop_assert!(leading_decimal(text.as_bytes()).is_some());
+            }
+        }
+    }
 
     #[test]
     fn microseconds_are_whole_numbers_that_fit_nanoseconds() {

@@ -112,14 +112,16 @@ impl Source for TardisCsv {
     fn fill(&mut self, rows: &mut Rows) -> Result<bool> {
         let mut bytes = 0;
         for _ in 0..FILL_LINES {
+            let same = self.streams.level_of_same_message(&self.same_message, self.input.pending());
+            if let Some(line_bytes) = same {
+                self.input.skip_line(line_bytes);
+                continue;
+            }
             let Some(line) = self.input.next_line()? else {
                 self.streams.store_all(rows);
                 return Ok(false);
             };
             bytes += line.text.len();
-            if self.streams.level_of_same_message(&self.same_message, line.text) {
-                continue;
-            }
             self.same_message.clear();
             if line.text.is_empty() {
                 continue;
@@ -157,18 +159,19 @@ impl Source for TardisCsv {
 }
 
 impl Streams {
-    /// Takes a line that begins as the last one did: only side, price and amount are new. `false`
-    /// if it does not, or if they cannot be read.
+    /// Takes the next line if it begins as the last one did, so that only side, price and amount
+    /// are new, and gives its bytes. `None` if it does not, or if they cannot be read.
     #[inline]
-    fn level_of_same_message(&mut self, same_message: &[u8], line: &[u8]) -> bool {
+    fn level_of_same_message(&mut self, same_message: &[u8], pending: &[u8]) -> Option<usize> {
         if same_message.is_empty() {
-            return false;
+            return None;
         }
-        match (line.strip_prefix(same_message), self.streams.get_mut(self.current)) {
-            (Some(rest), Some(Stream { state: State::Book(book), .. })) => {
-                book.level_of_same_message(rest)
+        let rest = pending.strip_prefix(same_message)?;
+        match self.streams.get_mut(self.current)? {
+            Stream { state: State::Book(book), .. } => {
+                Some(same_message.len() + book.level_of_same_message(rest)?)
             }
-            _ => false,
+            _ => None,
         }
     }
 
