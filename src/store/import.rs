@@ -283,9 +283,10 @@ impl Import {
         catalog::commit(self.store.disk(), self.store.root(), &contents, &segments)?;
         self.committed = true;
         let report = self.report(&keys, replaced.len(), contents.generation);
-        // Replaced files go as soon as no snapshot needs them; what stays is cleared next time.
-        let current = Manifest::load(self.store.disk(), self.store.root())?;
-        catalog::remove_obsolete(self.store.disk(), self.store.root(), &current)?;
+        // Replaced files go as soon as no snapshot needs them, this import's own included; what
+        // stays is cleared next time.
+        self.manifest = Arc::new(Manifest::load(self.store.disk(), self.store.root())?);
+        catalog::remove_obsolete(self.store.disk(), self.store.root(), &self.manifest)?;
         Ok(report)
     }
 

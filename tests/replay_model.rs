@@ -1,0 +1,288 @@
+//! Every answer of a store equals the fold of all rows from the beginning.
+
+mod oracle;
+
+use oracle::{Fold, Random, START, book_stream, import, key, trade_stream};
+use tickreel::event::{Batch, ContentHash, Kind, StreamKey};
+use tickreel::segment::{ColumnMask, WriterOptions};
+use tickreel::store::{ImportOptions, Snapshot, Store};
+use tickreel::{ErrorKind, TsNs};
+
+const HOUR: i64 = 3_600_000_000_000;
+
+fn options(block_rows: usize, checkpoint_rows: u64) -> ImportOptions {
+    ImportOptions { replace: false, writer: WriterOptions { block_rows, checkpoint_rows } }
+}
+
+/// Two hours across a day border: about 4,000 messages.
+fn sample() -> Batch {
+    book_stream(4000, START, 3_600_000_000, 42)
+}
+
+fn store_with(
+    streams: &[(StreamKey, &Batch)],
+    options: ImportOptions,
+) -> (tempfile::TempDir, Store) {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open_or_create(folder.path()).unwrap();
+    import(&store, options, streams, 333).unwrap();
+    (folder, store)
+}
+
+fn times(batch: &Batch, count: usize, seed: u64) -> Vec<i64> {
+    let mut random = Random(seed);
+    let known = batch.ts_recv();
+    let (first, last) = (known[0], known[known.len() - 1]);
+    let border = (first / 86_400_000_000_000 + 1) * 86_400_000_000_000;
+    let mut times =
+        vec![i64::MIN + 1, first - 1, first, last, last + 1, i64::MAX, border, border - 1];
+    for _ in 0..count {
+        let message = usize::try_from(random.below(known.len() as u64)).unwrap();
+        times.extend([known[message] - 1, known[message], known[message] + 1]);
+        times.push(first + random.int(u64::try_from(last - first).unwrap()));
+    }
+    times
+}
+
+#[test]
+fn the_book_at_any_time_equals_the_fold_for_any_layout() {
+    let batch = sample();
+    let book = key("test:BOOK", Kind::Book);
+    let mut folds = std::collections::BTreeMap::new();
+    for layout in [options(50, 7), options(1000, 100), options(65_536, 8192)] {
+        let (_folder, store) = store_with(&[(book.clone(), &batch)], layout);
+        let snapshot = store.snapshot().unwrap();
+        assert!(snapshot.segments(0).len() >= 2, "crosses a day border");
+        let mut books = snapshot.books(&book.instrument).unwrap();
+        for at in times(&batch, 150, 7) {
+            let expected = folds.entry(at).or_insert_with(|| Fold::at(&batch, at));
+            assert_eq!(&Fold::of(books.at(TsNs(at)).unwrap()), expected, "at {at}");
+            let alone = snapshot.book_at(&book.instrument, TsNs(at)).unwrap();
+            assert_eq!(&Fold::of(&alone), expected, "alone, at {at}");
+        }
+    }
+}
+
+#[test]
+fn sampled_books_equal_single_ones() {
+    let batch = sample();
+    let book = key("test:BOOK", Kind::Book);
+    let (_folder, store) = store_with(&[(book.clone(), &batch)], options(500, 60));
+    let snapshot = store.snapshot().unwrap();
+    for every in [HOUR / 7, HOUR / 333] {
+        let (from, to) = (TsNs(START - HOUR / 9), TsNs(START + 3 * HOUR));
+        let mut sample = snapshot.books(&book.instrument).unwrap().sample(from, to, every).unwrap();
+        let expected = (to.0 - from.0 + every - 1) / every;
+        assert_eq!(i64::try_from(sample.remaining()).unwrap(), expected);
+        let mut count = 0;
+        while let Some((at, tracker)) = sample.next_book().unwrap() {
+            assert_eq!(at.0, from.0 + count * every);
+            let single = snapshot.book_at(&book.instrument, at).unwrap();
+            assert_eq!(Fold::of(tracker), Fold::of(&single));
+            count += 1;
+        }
+        assert_eq!(count, expected);
+    }
+    assert!(snapshot.books(&book.instrument).unwrap().sample(TsNs(0), TsNs(1), 0).is_err());
+}
+
+fn scan_all(snapshot: &Snapshot, key: &StreamKey, from: i64, to: i64) -> Batch {
+    let mut all = Batch::new(key.kind);
+    let range = TsNs(from)..TsNs(to);
+    let mut scan = snapshot.scan(&key.instrument, key.kind, range, ColumnMask::ALL).unwrap();
+    while let Some(batch) = scan.next_batch().unwrap() {
+        all.append(batch).unwrap();
+    }
+    all
+}
+
+#[test]
+fn a_scan_gives_exactly_the_rows_of_its_range() {
+    let batch = sample();
+    let book = key("test:BOOK", Kind::Book);
+    let (_folder, store) = store_with(&[(book.clone(), &batch)], options(300, 60));
+    let snapshot = store.snapshot().unwrap();
+    let known = batch.ts_recv();
+    for pair in times(&batch, 60, 9).windows(2) {
+        let (from, to) = (pair[0].min(pair[1]), pair[0].max(pair[1]));
+        let start = known.partition_point(|&ts| ts < from);
+        let end = known.partition_point(|&ts| ts < to);
+        let mut expected = batch.slice_messages(start..end);
+        let found = scan_all(&snapshot, &book, from, to);
+        for column in [tickreel::event::book::PRICE, tickreel::event::book::QTY] {
+            expected.raise_scale(column, found.scale(column)).unwrap();
+        }
+        assert_eq!((found.rows(), found.messages()), (expected.rows(), expected.messages()));
+        let mut hashes = [ContentHash::EMPTY; 2];
+        hashes[0].update_all(&found);
+        hashes[1].update_all(&expected);
+        assert_eq!(hashes[0], hashes[1]);
+    }
+}
+
+/// Every message of every stream, sorted the slow way.
+fn merged(streams: &[(StreamKey, &Batch)], from: i64, to: i64) -> Vec<(i64, u8, usize, usize)> {
+    let mut order = Vec::new();
+    for (place, (key, batch)) in streams.iter().enumerate() {
+        // The rank counts where a stream waits for its turn; inside a stream order is kept, so a
+        // message never overtakes one before it.
+        for (message, &ts) in batch.ts_recv().iter().enumerate() {
+            if (from..to).contains(&ts) {
+                let first = batch.message_rows(message).start;
+                let resets = key.kind == Kind::Book && batch.u8s(2)[first] == 1;
+                order.push((ts, key.kind.rank(resets), place, message));
+            }
+        }
+    }
+    // A k-way merge by (ts, rank, place) of streams that keep their own order.
+    let mut next = vec![0; streams.len()];
+    let per_stream: Vec<Vec<_>> = (0..streams.len())
+        .map(|place| order.iter().filter(|o| o.2 == place).copied().collect())
+        .collect();
+    let mut merged = Vec::new();
+    while let Some(best) = (0..streams.len())
+        .filter_map(|place| per_stream[place].get(next[place]))
+        .min_by_key(|(ts, rank, place, _)| (*ts, *rank, *place))
+    {
+        next[best.2] += 1;
+        merged.push(*best);
+    }
+    merged
+}
+
+#[test]
+fn a_replay_merges_in_the_total_order_with_books_and_a_stable_hash() {
+    let books =
+        [book_stream(900, START, 5_000_000_000, 1), book_stream(700, START, 7_000_000_000, 2)];
+    let trades =
+        [trade_stream(800, START, 6_000_000_000, 3), trade_stream(300, START, 9_000_000_000, 4)];
+    let streams = [
+        (key("a:X", Kind::Book), &books[0]),
+        (key("a:X", Kind::Trades), &trades[0]),
+        (key("b:X", Kind::Book), &books[1]),
+        (key("b:Y", Kind::Trades), &trades[1]),
+    ];
+    let names: Vec<StreamKey> = streams.iter().map(|(key, _)| key.clone()).collect();
+    let mut hashes = Vec::new();
+    for layout in [options(40, 9), options(65_536, 8192)] {
+        let (_folder, store) = store_with(&streams, layout);
+        let snapshot = store.snapshot().unwrap();
+        for (from, to) in [(START, i64::MAX), (START + HOUR / 3, START + HOUR), (0, START)] {
+            let mut replay = snapshot.replay(&names, TsNs(from)..TsNs(to)).unwrap();
+            for opening in replay.books() {
+                let (_, batch) = streams.iter().find(|(key, _)| key == opening.key).unwrap();
+                assert_eq!(Fold::of(opening.book), Fold::at(batch, from - 1));
+            }
+            let mut played = Vec::new();
+            replay
+                .play(true, |step| {
+                    let (_, batch) = &streams[step.stream];
+                    let base = batch.ts_recv().partition_point(|&ts| ts < from);
+                    let before =
+                        played.iter().filter(|(_, place, _)| *place == step.stream).count();
+                    for (at, message) in step.messages().enumerate() {
+                        let number = base + before + at;
+                        played.push((step.batch.ts_recv()[message], step.stream, number));
+                    }
+                    Ok(true)
+                })
+                .unwrap();
+            let expected: Vec<_> =
+                merged(&streams, from, to).into_iter().map(|(ts, _, p, m)| (ts, p, m)).collect();
+            assert_eq!(played, expected);
+            for (place, (key, batch)) in streams.iter().enumerate() {
+                if key.kind == Kind::Book {
+                    let fold = Fold::at(batch, to - 1);
+                    assert_eq!(Fold::of(replay.book(place).unwrap()), fold);
+                }
+            }
+            hashes.push((from, replay.total(), replay.stream_totals()));
+        }
+    }
+    assert_eq!(hashes[..3], hashes[3..], "the layout does not change the hash");
+    assert_ne!(hashes[0].1, hashes[1].1);
+}
+
+#[test]
+fn a_cursor_resumes_without_a_lost_or_doubled_row() {
+    let books =
+        [book_stream(400, START, 5_000_000_000, 11), book_stream(300, START, 7_000_000_000, 12)];
+    let trades = trade_stream(200, START, 6_000_000_000, 13);
+    let streams = [
+        (key("a:X", Kind::Book), &books[0]),
+        (key("b:X", Kind::Book), &books[1]),
+        (key("b:X", Kind::Trades), &trades),
+    ];
+    let names: Vec<StreamKey> = streams.iter().map(|(key, _)| key.clone()).collect();
+    let (_folder, store) = store_with(&streams, options(30, 9));
+    let snapshot = store.snapshot().unwrap();
+    let range = TsNs(START + HOUR / 20)..TsNs(START + HOUR / 2);
+    let mut whole = snapshot.replay(&names, range.clone()).unwrap();
+    let mut cursors = vec![whole.cursor()];
+    let mut count = 0;
+    while let Some(step) = whole.step(3).unwrap() {
+        let (stream, messages) = (step.stream, step.messages());
+        whole.accept(stream, messages, true).unwrap();
+        count += 1;
+        if count % 17 == 0 {
+            cursors.push(whole.cursor());
+        }
+    }
+    cursors.push(whole.cursor());
+    for cursor in cursors {
+        let mut resumed = snapshot.replay(&names, range.clone()).unwrap();
+        resumed.resume(&cursor).unwrap();
+        assert_eq!(resumed.cursor(), cursor);
+        resumed.play(true, |_| Ok(true)).unwrap();
+        assert_eq!(resumed.total(), whole.total());
+        for place in [0, 1] {
+            assert_eq!(
+                Fold::of(resumed.book(place).unwrap()),
+                Fold::of(whole.book(place).unwrap())
+            );
+        }
+    }
+    let cursor = whole.cursor();
+    let mut other = snapshot.replay(&names[..1], range).unwrap();
+    assert_eq!(other.resume(&cursor).unwrap_err().kind(), ErrorKind::Invalid);
+}
+
+#[test]
+fn gaps_are_listed_with_their_ends() {
+    let batch = sample();
+    let book = key("test:BOOK", Kind::Book);
+    let (_folder, store) = store_with(&[(book.clone(), &batch)], options(100, 50));
+    let coverage = store.snapshot().unwrap().coverage(&book.instrument).unwrap();
+
+    let mut expected = Vec::new();
+    let mut fold = Fold::default();
+    for message in 0..batch.messages() {
+        let before = fold.state;
+        let mut after_rows = fold.clone();
+        after_rows.apply(&batch, message);
+        fold = after_rows;
+        use tickreel::book::State;
+        match (before, fold.state) {
+            (State::Stale { .. }, State::Live) => {
+                let gap: &mut (i64, Option<i64>, u64) = expected.last_mut().unwrap();
+                gap.1 = Some(batch.ts_recv()[message]);
+            }
+            (State::Stale { .. }, State::Stale { missing, .. }) => {
+                expected.last_mut().unwrap().2 = missing;
+            }
+            (_, State::Stale { since, missing }) => expected.push((since.0, None, missing)),
+            _ => {}
+        }
+    }
+    let found: Vec<_> = coverage[0]
+        .gaps
+        .iter()
+        .map(|gap| (gap.since.0, gap.until.map(|ts| ts.0), gap.missing))
+        .collect();
+    assert!(expected.len() > 5);
+    assert_eq!(found, expected);
+    assert_eq!(coverage[0].spans.len(), 1);
+    assert_eq!(coverage[0].spans[0].rows, batch.rows() as u64);
+    let missing = store.snapshot().unwrap().coverage(&"a:B".parse().unwrap()).unwrap_err();
+    assert_eq!(missing.kind(), ErrorKind::NotFound);
+}
