@@ -18,6 +18,7 @@ mod input;
 pub mod json;
 mod open;
 mod rows;
+pub mod sample;
 pub mod tardis_csv;
 mod ticker;
 mod venue;
