@@ -103,7 +103,8 @@ impl Manifest {
         let found = crc32fast::hash(file);
         if found != crc || contents.generation != generation {
             return Err(Error::corrupt(format!(
-                "manifest is not the one CURRENT names: expected checksum {crc:#x}, found {found:#x}"
+                "manifest is not the one CURRENT names: expected checksum {crc:#x}, \
+                 found {found:#x}"
             ))
             .at_path(&path));
         }

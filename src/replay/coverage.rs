@@ -50,8 +50,8 @@ impl Snapshot {
     /// Reads only blocks that the index marks as holding gaps or resets.
     ///
     /// # Errors
-    /// [`crate::ErrorKind::NotFound`] if nothing is stored of it; [`crate::ErrorKind::Corrupt`] with
-    /// file and offset.
+    /// [`crate::ErrorKind::NotFound`] if nothing is stored of it; [`crate::ErrorKind::Corrupt`]
+    /// with file and offset.
     pub fn coverage(&self, instrument: &Instrument) -> Result<Vec<Coverage>> {
         let mut found = Vec::new();
         for stream in self.streams().filter(|s| s.key.instrument == *instrument) {

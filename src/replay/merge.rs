@@ -347,8 +347,8 @@ impl Replay {
     /// generation; rows and hash go on too.
     ///
     /// # Errors
-    /// [`crate::ErrorKind::Stale`] if the store has changed since; [`crate::ErrorKind::Invalid`] for
-    /// a cursor of other streams; [`crate::ErrorKind::Corrupt`] with file and offset.
+    /// [`crate::ErrorKind::Stale`] if the store has changed since; [`crate::ErrorKind::Invalid`]
+    /// for a cursor of other streams; [`crate::ErrorKind::Corrupt`] with file and offset.
     pub fn resume(&mut self, at: &Cursor) -> Result<()> {
         if at.generation != self.snapshot.generation() {
             return Err(Error::new(

@@ -6,12 +6,16 @@ use crate::source::{Named, Source};
 use crate::tree::Tree;
 
 /// The rooms from the ground up. A file imports from lower floors and its own room only.
-const FLOORS: [&[&str]; 12] = [
+///
+/// `codec` lies below `format`, with which the design puts it on one floor: a checkpoint's columns
+/// are pages, and pages know nothing of what they are part of.
+const FLOORS: [&[&str]; 13] = [
     &["limit", "error"],
     &["quantity"],
     &["event"],
     &["book", "disk"],
-    &["format", "codec"],
+    &["codec"],
+    &["format"],
     &["segment", "catalog", "journal"],
     &["store"],
     &["replay", "compact", "ingest", "metrics", "arrow"],
@@ -200,12 +204,9 @@ mod tests {
 
     #[test]
     fn an_import_sideways_into_another_room_is_found() {
-        let findings = imports_go_down(&tree(&[("src/codec/mod.rs", "use crate::format::X;")]));
+        let findings = imports_go_down(&tree(&[("src/book/mod.rs", "use crate::disk::X;")]));
 
-        assert_eq!(
-            findings,
-            ["src/codec/mod.rs:1: crate::format::X goes sideways, codec to format"]
-        );
+        assert_eq!(findings, ["src/book/mod.rs:1: crate::disk::X goes sideways, book to disk"]);
     }
 
     #[test]
