@@ -1,18 +1,60 @@
 //! One side of a book.
 
+use std::collections::BTreeMap;
+
+use super::grid::Grid;
 use crate::event::Side;
 
-/// Levels of one side.
+/// Slots of one page: 64 bytes of quantities, one cache line.
+const PAGE_SLOTS: usize = 8;
+
+/// Pages that are no more than this many are not searched for empty ones.
+const SWEEP_PAGES_MIN: usize = 64;
+
+/// Updates of far levels before the window is looked at again, and how many more for a level.
+const REVIEW_MISSES_MIN: usize = 64;
+const REVIEW_LEVELS_PER_MISS: usize = 8;
+
+/// The longest that a window is left alone while far levels change.
+const REVIEW_MISSES_MAX: usize = 1 << 13;
+
+/// Levels of one side: a window of slots around the market, and an ordered map of all others.
 ///
-/// Inside, a level has a key that is larger the better the price: the price itself for bids, its
-/// bitwise complement for asks (which, unlike the negative, exists for every `i64`).
+/// A level has a key that is larger the better the price: the price itself for bids, its bitwise
+/// complement for asks (which, unlike the negative, exists for every `i64`). Keys that lie in the
+/// window's [`Grid`] have a slot; slots come in pages that exist only where levels are or were, so
+/// that a sparse book costs little more memory than its levels.
 #[derive(Clone, Debug)]
 pub(super) struct Ladder {
     /// 0 for bids, -1 for asks: `key = price ^ flip`.
     flip: i64,
-    /// Key and quantity, the best last.
-    levels: Vec<(i64, i64)>,
+    grid: Grid,
+    /// The page of every eight slots; 0 where there is none.
+    directory: Vec<u16>,
+    /// Quantities, 0 where there is no level. Page 0 belongs to no slot and is always empty: what
+    /// removes a level that is not there writes to it.
+    pages: Vec<Page>,
+    /// Pages that belong to no slot.
+    free: Vec<u16>,
+    /// The slot after the best level of the window; 0 if it has none.
+    end: usize,
+    /// Levels without a slot, by key.
+    far: BTreeMap<i64, i64>,
+    /// Whether the best level is in `far`.
+    far_leads: bool,
+    /// Updates of far levels since the window was looked at, and how many of them a larger window
+    /// would have had a slot for.
+    misses: usize,
+    near_misses: usize,
+    /// Misses after which the window is looked at.
+    patience: usize,
 }
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[repr(align(64))]
+struct Page([i64; PAGE_SLOTS]);
+
+const EMPTY: Page = Page([0; PAGE_SLOTS]);
 
 impl Ladder {
     pub(super) fn new(side: Side) -> Self {
@@ -20,47 +62,318 @@ impl Ladder {
             Side::Bid => 0,
             Side::Ask => -1,
         };
-        Self { flip, levels: Vec::new() }
+        Self {
+            flip,
+            grid: Grid::default(),
+            directory: Vec::new(),
+            pages: Vec::new(),
+            free: Vec::new(),
+            end: 0,
+            far: BTreeMap::new(),
+            far_leads: false,
+            misses: 0,
+            near_misses: 0,
+            patience: REVIEW_MISSES_MIN,
+        }
     }
 
+    /// Removes all levels; the window stays where it is.
     pub(super) fn clear(&mut self) {
-        self.levels.clear();
+        self.take_grid(self.grid);
     }
 
+    /// Makes `qty` the quantity at `price`; 0 removes the level.
     #[inline]
     pub(super) fn set(&mut self, price: i64, qty: i64) {
         let key = price ^ self.flip;
-        match self.levels.binary_search_by_key(&key, |level| level.0) {
-            Ok(at) if qty == 0 => {
-                self.levels.remove(at);
-            }
-            Ok(at) => self.levels[at].1 = qty,
-            Err(_) if qty == 0 => {}
-            Err(at) => self.levels.insert(at, (key, qty)),
+        let slot = self.grid.slot(key);
+        let Some(&page) = self.directory.get(slot / PAGE_SLOTS) else {
+            return self.set_far(key, qty);
+        };
+        if (page == 0) & (qty != 0) {
+            return self.set_in_new_page(slot, qty);
         }
+        self.pages[usize::from(page)].0[slot % PAGE_SLOTS] = qty;
+        if qty != 0 {
+            self.end = self.end.max(slot + 1);
+            if self.far_leads {
+                self.check_far();
+            }
+        } else if slot + 1 == self.end {
+            self.drop_best();
+        }
+    }
+
+    /// As [`Ladder::set`], but leaves the best level unknown until [`Ladder::settle`].
+    #[inline]
+    pub(super) fn set_blind(&mut self, price: i64, qty: i64) {
+        let key = price ^ self.flip;
+        let slot = self.grid.slot(key);
+        let Some(&page) = self.directory.get(slot / PAGE_SLOTS) else {
+            return self.set_far(key, qty);
+        };
+        if (page == 0) & (qty != 0) {
+            return self.set_in_new_page(slot, qty);
+        }
+        self.pages[usize::from(page)].0[slot % PAGE_SLOTS] = qty;
+        let end = if qty != 0 { slot + 1 } else { 0 };
+        self.end = self.end.max(end);
+    }
+
+    /// Finds the best level after [`Ladder::set_blind`].
+    pub(super) fn settle(&mut self) {
+        self.drop_best();
     }
 
     #[inline]
     pub(super) fn best(&self) -> Option<(i64, i64)> {
-        self.levels.last().map(|&(key, qty)| (key ^ self.flip, qty))
+        if self.far_leads {
+            return self.far.last_key_value().map(|(&key, &qty)| (key ^ self.flip, qty));
+        }
+        let slot = self.end.checked_sub(1)?;
+        Some((self.grid.key(slot) ^ self.flip, self.qty(slot)))
     }
 
+    /// How many levels; costs a pass over the pages.
     pub(super) fn len(&self) -> usize {
-        self.levels.len()
+        let filled = |&page: &u16| {
+            let qtys = &self.pages[usize::from(page)].0;
+            qtys.iter().map(|&qty| usize::from(qty != 0)).sum::<usize>()
+        };
+        let attached = self.directory.iter().filter(|&&page| page != 0);
+        attached.map(filled).sum::<usize>() + self.far.len()
     }
 
-    pub(super) fn levels(&self) -> impl Iterator<Item = (i64, i64)> + '_ {
-        self.levels.iter().rev().map(|&(key, qty)| (key ^ self.flip, qty))
+    /// Price and quantity of every level, best first.
+    pub(super) fn levels(&self) -> Levels<'_> {
+        Levels { ladder: self, end: self.end, far: self.far.iter(), far_next: None }.primed()
     }
 
+    /// Replaces all levels.
     pub(super) fn load(&mut self, prices: &[i64], qtys: &[i64]) {
-        self.clear();
-        let flip = self.flip;
+        let (count, flip) = (prices.len().min(qtys.len()), self.flip);
+        let (prices, qtys) = (&prices[..count], &qtys[..count]);
         let sorted = prices.windows(2).all(|pair| (pair[0] ^ flip) > (pair[1] ^ flip));
-        if sorted && !qtys.contains(&0) {
-            self.levels.extend(prices.iter().zip(qtys).rev().map(|(&p, &q)| (p ^ flip, q)));
-        } else {
+        if count == 0 || !sorted || qtys.contains(&0) {
+            self.clear();
             prices.iter().zip(qtys).for_each(|(&price, &qty)| self.set(price, qty));
+            return;
+        }
+        let grid = Grid::fit(count, |index| prices[index] ^ flip, 0);
+        self.place(grid, prices.iter().zip(qtys).map(|(&price, &qty)| (price ^ flip, qty)));
+    }
+
+    #[inline]
+    fn qty(&self, slot: usize) -> i64 {
+        self.pages[usize::from(self.directory[slot / PAGE_SLOTS])].0[slot % PAGE_SLOTS]
+    }
+
+    /// Becomes an empty window on `grid`.
+    fn take_grid(&mut self, grid: Grid) {
+        self.grid = grid;
+        self.directory.clear();
+        self.directory.resize(grid.slots() / PAGE_SLOTS, 0);
+        self.pages.truncate(1);
+        self.free.clear();
+        self.end = 0;
+        self.far.clear();
+        self.far_leads = false;
+        (self.misses, self.near_misses) = (0, 0);
+    }
+
+    /// Becomes these levels, best first by key, on `grid`.
+    fn place(&mut self, grid: Grid, levels: impl Iterator<Item = (i64, i64)>) {
+        self.take_grid(grid);
+        if self.pages.is_empty() {
+            self.pages.push(EMPTY);
+        }
+        let (mut far, mut count) = (Vec::new(), 0);
+        for (key, qty) in levels {
+            count += 1;
+            let slot = grid.slot(key);
+            let Some(page) = self.directory.get_mut(slot / PAGE_SLOTS) else {
+                far.push((key, qty));
+                continue;
+            };
+            if *page == 0 {
+                // At most one page for every eight of `SLOTS_MAX` slots.
+                *page = self.pages.len() as u16;
+                self.pages.push(EMPTY);
+            }
+            self.pages[usize::from(*page)].0[slot % PAGE_SLOTS] = qty;
+            self.end = self.end.max(slot + 1);
+        }
+        self.far = far.into_iter().rev().collect();
+        self.check_far();
+        self.patience = REVIEW_MISSES_MIN + count / REVIEW_LEVELS_PER_MISS;
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn set_far(&mut self, key: i64, qty: i64) {
+        if self.directory.is_empty() {
+            if qty != 0 {
+                self.place(Grid::around(key), [(key, qty)].into_iter());
+            }
+            return;
+        }
+        match qty {
+            0 => self.far.remove(&key),
+            _ => self.far.insert(key, qty),
+        };
+        self.check_far();
+        self.misses += 1;
+        self.near_misses += usize::from(self.grid.is_near(key));
+        if self.misses >= self.patience {
+            self.review();
+        }
+    }
+
+    /// Moves or widens the window if the market has left it, or the price increment is another.
+    fn review(&mut self) {
+        self.end = self.end_below(self.end);
+        let flip = self.flip;
+        let levels: Vec<_> = self.levels().map(|(price, qty)| (price ^ flip, qty)).collect();
+        let crowded = self.near_misses * 2 > self.misses;
+        (self.misses, self.near_misses) = (0, 0);
+        if levels.is_empty() {
+            return;
+        }
+        let mut grid = Grid::fit(levels.len(), |index| levels[index].0, self.grid.slots());
+        if self.grid.is_as_good_as(&grid) {
+            grid = if crowded { self.grid.doubled(levels.len()) } else { self.grid };
+        }
+        if grid == self.grid {
+            self.patience = self.patience.saturating_mul(2).min(REVIEW_MISSES_MAX);
+        } else {
+            self.place(grid, levels.into_iter());
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn set_in_new_page(&mut self, slot: usize, qty: i64) {
+        if self.free.is_empty() {
+            self.make_pages();
+        }
+        let Some(page) = self.free.pop() else { return };
+        self.directory[slot / PAGE_SLOTS] = page;
+        self.pages[usize::from(page)] = EMPTY;
+        self.pages[usize::from(page)].0[slot % PAGE_SLOTS] = qty;
+        self.end = self.end.max(slot + 1);
+        if self.far_leads {
+            self.check_far();
+        }
+    }
+
+    /// Makes at least one page free: empty ones, and new ones unless half are free then.
+    #[inline(never)]
+    fn make_pages(&mut self) {
+        if self.pages.len() > SWEEP_PAGES_MIN {
+            self.sweep();
+        }
+        let used = self.pages.len() - self.free.len();
+        if self.free.len() < used {
+            let more = self.pages.len() / 4 + 8;
+            self.pages.reserve_exact(more);
+            for _ in 0..more {
+                self.free.push(self.pages.len() as u16);
+                self.pages.push(EMPTY);
+            }
+        }
+    }
+
+    /// Takes away pages without levels.
+    fn sweep(&mut self) {
+        for page in self.directory.iter_mut().filter(|page| **page != 0) {
+            if self.pages[usize::from(*page)] == EMPTY {
+                self.free.push(*page);
+                *page = 0;
+            }
+        }
+    }
+
+    /// Finds the best level of the window again, below the one that went.
+    #[cold]
+    #[inline(never)]
+    fn drop_best(&mut self) {
+        self.end = self.end_below(self.end);
+        if !self.far.is_empty() {
+            self.check_far();
+        }
+    }
+
+    /// The slot after the highest level among the slots before `end`; 0 if there is none.
+    fn end_below(&self, mut end: usize) -> usize {
+        while let Some(last) = end.checked_sub(1) {
+            let at = last / PAGE_SLOTS;
+            match self.directory[at] {
+                0 => end = attached_end(&self.directory[..at]) * PAGE_SLOTS,
+                page => {
+                    let qtys = &self.pages[usize::from(page)].0[..=last % PAGE_SLOTS];
+                    end = at * PAGE_SLOTS;
+                    if let Some(offset) = qtys.iter().rposition(|&qty| qty != 0) {
+                        return end + offset + 1;
+                    }
+                }
+            }
+        }
+        0
+    }
+
+    #[inline(never)]
+    fn check_far(&mut self) {
+        self.far_leads = match (self.far.last_key_value(), self.end.checked_sub(1)) {
+            (Some((&key, _)), Some(slot)) => key > self.grid.key(slot),
+            (far, _) => far.is_some(),
+        };
+    }
+}
+
+/// The index after the last page in a part of a directory; 0 if there is none.
+fn attached_end(directory: &[u16]) -> usize {
+    let mut end = directory.len();
+    for chunk in directory.rchunks(16) {
+        if chunk.iter().fold(0, |all, page| all | page) != 0 {
+            return end - chunk.iter().rev().take_while(|&&page| page == 0).count();
+        }
+        end -= chunk.len();
+    }
+    0
+}
+
+/// Levels of a ladder, best first: those of the window and the far ones, merged.
+pub(super) struct Levels<'a> {
+    ladder: &'a Ladder,
+    /// The slot after the next level of the window; 0 after the last.
+    end: usize,
+    far: std::collections::btree_map::Iter<'a, i64, i64>,
+    far_next: Option<(i64, i64)>,
+}
+
+impl Levels<'_> {
+    fn primed(mut self) -> Self {
+        self.far_next = self.far.next_back().map(|(&key, &qty)| (key, qty));
+        self
+    }
+}
+
+impl Iterator for Levels<'_> {
+    type Item = (i64, i64);
+
+    fn next(&mut self) -> Option<(i64, i64)> {
+        let Ladder { flip, grid, .. } = self.ladder;
+        let slot = self.end.checked_sub(1);
+        match self.far_next {
+            Some((key, qty)) if slot.is_none_or(|slot| key > grid.key(slot)) => {
+                self.far_next = self.far.next_back().map(|(&key, &qty)| (key, qty));
+                Some((key ^ flip, qty))
+            }
+            _ => {
+                let slot = slot?;
+                self.end = self.ladder.end_below(slot);
+                Some((grid.key(slot) ^ flip, self.ladder.qty(slot)))
+            }
         }
     }
 }

@@ -3,6 +3,7 @@
 //! [`Book`] holds levels; [`Tracker`] keeps a book as messages arrive and knows whether it can be
 //! trusted. Prices and quantities are integers in units of 10^-scale; any `i64` is a price.
 
+mod grid;
 mod ladder;
 mod tracker;
 
@@ -21,8 +22,8 @@ use crate::quantity::{Decimal, POW10};
 /// empty, or hold negative prices.
 #[derive(Clone, Debug)]
 pub struct Book {
-    bids: Ladder,
-    asks: Ladder,
+    /// Bids, asks.
+    sides: [Ladder; 2],
     price_scale: u8,
     qty_scale: u8,
 }
@@ -38,8 +39,7 @@ impl Book {
     #[must_use]
     pub fn new() -> Self {
         Self {
-            bids: Ladder::new(Side::Bid),
-            asks: Ladder::new(Side::Ask),
+            sides: [Ladder::new(Side::Bid), Ladder::new(Side::Ask)],
             price_scale: 0,
             qty_scale: 0,
         }
@@ -94,39 +94,38 @@ impl Book {
 
     /// Removes all levels; scales stay.
     pub fn clear(&mut self) {
-        self.bids.clear();
-        self.asks.clear();
+        self.sides.iter_mut().for_each(Ladder::clear);
     }
 
     /// Makes `qty` the quantity at `price`; 0 removes the level.
     #[inline]
     pub fn set(&mut self, side: Side, price: i64, qty: i64) {
-        self.ladder_mut(side).set(price, qty);
+        self.sides[side as usize].set(price, qty);
     }
 
     /// Price and quantity of the best level: the highest bid, the lowest ask. Costs one read.
     #[must_use]
     #[inline]
     pub fn best(&self, side: Side) -> Option<(i64, i64)> {
-        self.ladder(side).best()
+        self.sides[side as usize].best()
     }
 
     /// How many levels a side has.
     #[must_use]
     pub fn level_count(&self, side: Side) -> usize {
-        self.ladder(side).len()
+        self.sides[side as usize].len()
     }
 
     /// Price and quantity of every level of a side, best first.
     pub fn levels(&self, side: Side) -> impl Iterator<Item = (i64, i64)> + '_ {
-        self.ladder(side).levels()
+        self.sides[side as usize].levels()
     }
 
     /// Replaces a side by these levels, given best first as [`Book::write_levels`] gives them.
     ///
     /// Levels in another order are taken too, one by one: the last quantity of a price counts.
     pub fn load(&mut self, side: Side, prices: &[i64], qtys: &[i64]) {
-        self.ladder_mut(side).load(prices, qtys);
+        self.sides[side as usize].load(prices, qtys);
     }
 
     /// Adds the levels of a side to `prices` and `qtys`, best first.
@@ -140,19 +139,15 @@ impl Book {
         }
     }
 
-    fn ladder(&self, side: Side) -> &Ladder {
-        match side {
-            Side::Bid => &self.bids,
-            Side::Ask => &self.asks,
-        }
+    /// As [`Book::set`], but leaves the best levels unknown until [`Book::settle`].
+    #[inline]
+    fn set_blind(&mut self, side: Side, price: i64, qty: i64) {
+        self.sides[side as usize].set_blind(price, qty);
     }
 
-    #[inline]
-    fn ladder_mut(&mut self, side: Side) -> &mut Ladder {
-        match side {
-            Side::Bid => &mut self.bids,
-            Side::Ask => &mut self.asks,
-        }
+    /// Finds the best levels after [`Book::set_blind`].
+    fn settle(&mut self) {
+        self.sides.iter_mut().for_each(Ladder::settle);
     }
 
     /// Empties the book and gives it these scales, which may be smaller than before.

@@ -166,13 +166,31 @@ impl Tracker {
     /// Applies whole messages of a `book` batch, in order. Messages that the batch does not have
     /// are left out.
     ///
+    /// Faster than [`Tracker::apply_each`]: the best levels are found once, at the end.
+    ///
     /// # Errors
     /// [`crate::ErrorKind::Invalid`] if the batch is of another kind or lacks a column;
     /// [`crate::ErrorKind::Corrupt`] if it holds an unknown side or action;
     /// [`crate::ErrorKind::Limit`] with the value if a price or quantity does not fit an `i64` at
     /// the larger of the batch's and the book's scale. The levels have not changed then.
     pub fn apply(&mut self, batch: &Batch, messages: Range<usize>) -> Result<()> {
-        self.apply_each(batch, messages, |_, _| ())
+        let Some(rows) = self.prepare(batch, messages)? else { return Ok(()) };
+        let Range { mut start, end } = rows.span();
+        loop {
+            let special = rows.special_from(start, end);
+            rows.for_each_level(start..special, |side, price, qty| {
+                self.book.set_blind(side, price, qty);
+            });
+            if special == end {
+                break;
+            }
+            let message = rows.ends.partition_point(|&end| end as usize <= special);
+            self.apply_special(&rows, special, rows.ts_recv[message]);
+            start = special + 1;
+        }
+        self.book.settle();
+        self.take_head(&rows, rows.messages.end - 1);
+        Ok(())
     }
 
     /// As [`Tracker::apply`], with a call after each message: its index in the batch, and this.
@@ -186,39 +204,42 @@ impl Tracker {
         mut after: impl FnMut(usize, &Self),
     ) -> Result<()> {
         let Some(rows) = self.prepare(batch, messages)? else { return Ok(()) };
+        let Range { mut start, end: rows_end } = rows.span();
+        let mut special = rows.special_from(start, rows_end);
         for message in rows.messages.clone() {
-            self.head(&rows, message);
-            let start = message.checked_sub(1).map_or(0, |before| rows.ends[before]) as usize;
-            for row in start..rows.ends[message] as usize {
-                match rows.actions[row] {
-                    SET => {
-                        let side = if rows.sides[row] == 0 { Side::Bid } else { Side::Ask };
-                        let price = rows.prices[row] * rows.price_factor;
-                        self.book.set(side, price, rows.qtys[row] * rows.qty_factor);
-                    }
-                    action => self.special(&rows, row, action),
-                }
+            let end = rows.ends[message] as usize;
+            while special < end {
+                rows.for_each_level(start..special, |side, price, qty| {
+                    self.book.set(side, price, qty);
+                });
+                self.apply_special(&rows, special, rows.ts_recv[message]);
+                start = special + 1;
+                special = rows.special_from(start, rows_end);
             }
+            rows.for_each_level(start..end, |side, price, qty| self.book.set(side, price, qty));
+            start = end;
+            self.take_head(&rows, message);
             after(message, self);
         }
         Ok(())
     }
 
     #[inline]
-    fn head(&mut self, rows: &Rows<'_>, message: usize) {
+    fn take_head(&mut self, rows: &Rows<'_>, message: usize) {
         self.ts_recv = rows.ts_recv[message];
         self.ts_event = rows.ts_event.get(message).copied().unwrap_or(NULL);
         self.venue_seq = rows.venue_seq.get(message).copied().unwrap_or(NULL);
     }
 
+    /// Applies a reset or gap row of a message received at `ts_recv`.
     #[cold]
-    fn special(&mut self, rows: &Rows<'_>, row: usize, action: u8) {
-        if action == Action::Reset as u8 {
+    fn apply_special(&mut self, rows: &Rows<'_>, row: usize, ts_recv: i64) {
+        if rows.actions[row] == Action::Reset as u8 {
             self.book.clear();
             self.state = State::Live;
         } else {
             let missing = u64::try_from(rows.qtys[row] / rows.qty_unit).unwrap_or(0);
-            self.state = self.state.after_gap(TsNs(self.ts_recv), missing);
+            self.state = self.state.after_gap(TsNs(ts_recv), missing);
         }
     }
 
@@ -306,6 +327,31 @@ impl<'a> Rows<'a> {
     fn span(&self) -> Range<usize> {
         let start = self.messages.start.checked_sub(1).map_or(0, |before| self.ends[before]);
         start as usize..self.ends[self.messages.end - 1] as usize
+    }
+
+    /// The first row from `start` on that does not set a level; `end` if there is none before.
+    fn special_from(&self, start: usize, end: usize) -> usize {
+        let mut at = start;
+        for chunk in self.actions[start..end].chunks(64) {
+            if chunk.iter().fold(0, |all, action| all | action) != SET {
+                return at + chunk.iter().take_while(|&&action| action == SET).count();
+            }
+            at += chunk.len();
+        }
+        end
+    }
+
+    /// Calls with side, price and quantity of rows that set levels, in units of the book.
+    #[inline(always)]
+    fn for_each_level(&self, rows: Range<usize>, mut call: impl FnMut(Side, i64, i64)) {
+        let prices = &self.prices[rows.clone()];
+        let qtys = &self.qtys[rows.clone()];
+        for ((&side, &price), &qty) in self.sides[rows].iter().zip(prices).zip(qtys) {
+            let side = if side == Side::Bid as u8 { Side::Bid } else { Side::Ask };
+            // Wrapping as nothing does: `fit_values` has seen these rows.
+            let price = price.wrapping_mul(self.price_factor);
+            call(side, price, qty.wrapping_mul(self.qty_factor));
+        }
     }
 
     fn check_codes(&self, span: Range<usize>) -> Result<()> {
