@@ -106,7 +106,8 @@ fn seek(set: &Set, last: &Tracker) -> (f64, f64, f64) {
     let (mut prices, mut qtys) = (Vec::new(), Vec::new());
     let (out, ()) = best_of(200, || {
         for side in [Side::Bid, Side::Ask] {
-            (prices.clear(), qtys.clear());
+            prices.clear();
+            qtys.clear();
             tracker.book().write_levels(side, &mut prices, &mut qtys);
         }
     });
@@ -116,20 +117,13 @@ fn seek(set: &Set, last: &Tracker) -> (f64, f64, f64) {
 /// Processor time of the fastest of `runs`, in nanoseconds.
 fn best_of<T>(runs: usize, mut run: impl FnMut() -> T) -> (f64, T) {
     let mut best = f64::MAX;
-    loop {
+    let mut last = None;
+    for _ in 0..runs {
         let start = cpu_ns();
-        let value = black_box(run());
+        last = Some(black_box(run()));
         best = best.min((cpu_ns() - start) as f64);
-        if runs <= 1 {
-            return (best, value);
-        }
-        for _ in 1..runs {
-            let start = cpu_ns();
-            black_box(run());
-            best = best.min((cpu_ns() - start) as f64);
-        }
-        return (best, value);
     }
+    (best, last.expect("at least one run"))
 }
 
 fn cpu_ns() -> i64 {
@@ -148,13 +142,13 @@ fn mix_best(hash: u64, best: Option<(i64, i64)>) -> u64 {
 }
 
 /// What a peer has to do. Keys are larger the better.
-trait Side1 {
+trait PeerSide {
     fn set(&mut self, key: i64, qty: i64);
     fn best(&self) -> Option<(i64, i64)>;
     fn clear(&mut self);
 }
 
-impl Side1 for BTreeMap<i64, i64> {
+impl PeerSide for BTreeMap<i64, i64> {
     fn set(&mut self, key: i64, qty: i64) {
         match qty {
             0 => self.remove(&key),
@@ -174,7 +168,7 @@ impl Side1 for BTreeMap<i64, i64> {
 #[derive(Default)]
 struct Sorted(Vec<(i64, i64)>);
 
-impl Side1 for Sorted {
+impl PeerSide for Sorted {
     fn set(&mut self, key: i64, qty: i64) {
         match self.0.binary_search_by_key(&key, |level| level.0) {
             Ok(at) if qty == 0 => {
@@ -195,7 +189,7 @@ impl Side1 for Sorted {
     }
 }
 
-fn peer<S: Side1>(set: &Set, mut sides: [S; 2]) -> u64 {
+fn peer<S: PeerSide>(set: &Set, mut sides: [S; 2]) -> u64 {
     let mut hash = 0;
     for batch in &set.batches {
         let (actions, codes) = (batch.u8s(book::ACTION), batch.u8s(book::SIDE));
