@@ -169,6 +169,8 @@ struct Liquidation<'a> {
     size: Number<'a>,
     #[serde(rename = "updatedTime", alias = "time")]
     time_ms: i64,
+    #[serde(borrow)]
+    id: Option<Number<'a>>,
 }
 
 /// Fields that a delta leaves out did not change.
@@ -364,15 +366,26 @@ impl Bybit {
         Ok(())
     }
 
+    /// One order, or an array of them in captures by Tardis.
     fn liquidation(&mut self, context: &mut Context<'_>, data: &str) -> Result<()> {
-        let order: Liquidation<'_> = json::parse_text(data)?;
-        let side = closing_side(&order.side)?;
-        let (price, qty) = (order.price.decimal()?, order.size.decimal()?);
-        let ts_event = Some(json::ts_ms(order.time_ms)?);
-        let feed = self.feed(context, &order.symbol)?;
-        let (builder, ts_recv) =
-            context.rows.stream(&feed.instrument, Kind::Liquidations, context.ts_recv);
-        builder.trade(&TradeRow { ts_recv, ts_event, side, price, qty, trade_id: "" });
+        let orders: Vec<Liquidation<'_>> = match data.starts_with('[') {
+            true => json::parse_text(data)?,
+            false => vec![json::parse_text(data)?],
+        };
+        let mut read = Vec::with_capacity(orders.len());
+        for order in &orders {
+            let side = closing_side(&order.side)?;
+            let (price, qty) = (order.price.decimal()?, order.size.decimal()?);
+            let ts_event = Some(json::ts_ms(order.time_ms)?);
+            let (ts_recv, trade_id) = (context.ts_recv, order.id.unwrap_or_default().text());
+            read.push(TradeRow { ts_recv, ts_event, side, price, qty, trade_id });
+        }
+        for (row, order) in read.into_iter().zip(&orders) {
+            let feed = self.feed(context, &order.symbol)?;
+            let (builder, ts_recv) =
+                context.rows.stream(&feed.instrument, Kind::Liquidations, context.ts_recv);
+            builder.trade(&TradeRow { ts_recv, ..row });
+        }
         Ok(())
     }
 
