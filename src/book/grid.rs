@@ -210,7 +210,8 @@ mod tests {
         #[test]
         fn exactly_the_keys_of_the_run_have_slots(
             anchor in prop_oneof![any::<i64>(), Just(i64::MIN), Just(i64::MAX), Just(0i64)],
-            increment in prop_oneof![Just(1i64), Just(5), Just(1 << 44), 1i64..1000, 1i64..i64::MAX],
+            increment in
+                prop_oneof![Just(1i64), Just(5), Just(1 << 44), 1i64..1000, 1i64..i64::MAX],
             bits in 6u32..=18,
             key in any::<i64>(),
             near in -600_000i64..600_000,
