@@ -1,2 +1,5 @@
-//! The `tickreel` binary.
-fn main() {}
+//! The `tickreel` binary: everything is in [`tickreel::cli`].
+
+fn main() -> std::process::ExitCode {
+    tickreel::cli::run()
+}

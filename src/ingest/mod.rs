@@ -2,7 +2,7 @@
 //!
 //! A [`Dialect`] knows one venue's messages, snapshot rule, sequence rule and checksum. It is pure:
 //! no sockets, no files, no clock; the same dialect reads a capture file and a live connection. A
-//! [`Source`] reads one input file and fills [`Rows`]. Nothing here writes a store.
+//! [`Source`] reads one input file and fills [`Rows`]; [`load`] moves them into an import.
 
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 #![cfg_attr(
@@ -16,6 +16,7 @@ mod capture;
 mod detect;
 mod input;
 pub mod json;
+mod load;
 mod open;
 mod rows;
 pub mod sample;
@@ -28,6 +29,7 @@ pub use crate::event::StreamKey;
 pub use capture::{CaptureSource, Form};
 pub use detect::Format;
 pub use input::{Compression, Input, Line};
+pub use load::{LoadReport, Watch, load};
 pub use open::{OpenInput, OpenOptions, open, open_all};
 pub use rows::{Reject, Rows, StreamHint};
 pub use ticker::TickerState;

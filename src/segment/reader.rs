@@ -288,6 +288,15 @@ impl Segment {
         BlockReader::open(self, block, &entry)?.read(range, mask, reuse)
     }
 
+    /// The pages of block `block`, from its checked directory.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Corrupt`] with file and offset.
+    pub fn pages(&self, block: usize) -> Result<&[PageEntry]> {
+        let entry = *self.blocks().get(block).ok_or_else(|| self.no_such("block", block))?;
+        Ok(BlockReader::open(self, block, &entry)?.pages)
+    }
+
     /// The checkpoint with this place in the index.
     ///
     /// # Errors

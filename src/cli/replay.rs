@@ -1,0 +1,181 @@
+//! `tickreel replay`: streams played in the total order.
+
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+use super::args::{self, From};
+use super::output::RowFormat;
+use super::screen;
+use super::target::{ReplayRequest, Target, Totals};
+use crate::error::{Error, Result};
+use crate::event::Kind;
+use crate::quantity::{Instrument, TsNs};
+
+/// Play streams of one or more instruments merged in the total order.
+///
+/// Prints each row, or with --hash only the rows and the hash of each stream and over all: they are
+/// the same on every run and machine.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    from_where: From,
+    /// Kinds, separated by commas [default: every kind there is]
+    #[arg(long, value_name = "KINDS", value_delimiter = ',', value_parser = args::kind)]
+    kinds: Vec<Kind>,
+    /// First receive time, inclusive
+    #[arg(long, value_name = "T", value_parser = args::time)]
+    from: Option<TsNs>,
+    /// End of the receive times, exclusive
+    #[arg(long, value_name = "T", value_parser = args::time)]
+    to: Option<TsNs>,
+    /// Speed in recorded time, e.g. 1 or 60 [default: as fast as possible]
+    #[arg(long, value_name = "X", value_parser = speed)]
+    speed: Option<f64>,
+    /// Print rows and hash instead of the rows themselves
+    #[arg(long)]
+    hash: bool,
+    /// Print JSON: one object per row, or one document with --hash
+    #[arg(long)]
+    json: bool,
+    /// Instruments, e.g. binance-futures:BTCUSDT
+    #[arg(required = true, value_name = "INSTRUMENT", value_parser = args::instrument)]
+    instruments: Vec<Instrument>,
+}
+
+fn speed(text: &str) -> Result<f64, String> {
+    match text.trim_end_matches('x').parse::<f64>() {
+        Ok(speed) if (0.1..=1000.0).contains(&speed) => Ok(speed),
+        _ => Err(format!("speed {text:?}: expected a number from 0.1 to 1000")),
+    }
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// The store or server cannot be read or has no such stream; interrupted.
+pub fn run(args: &Args) -> Result<()> {
+    screen::catch_interrupts()?;
+    let range = args::Range { from: args.from, to: args.to }.bounds()?;
+    let target = Target::open(&args.from_where)?;
+    let request = ReplayRequest {
+        instruments: args.instruments.clone(),
+        kinds: args.kinds.clone(),
+        range,
+        hash: args.hash,
+    };
+    let mut player = target.replay(&request)?;
+    let mut clock = Clock::new(args.speed);
+    let mut rows_shown = RowPrinter::new(args.json);
+    let rows_total = player.rows_at_most();
+    let bar =
+        screen::progress(rows_total, "{wide_msg} [{bar:30}] {human_pos} rows {percent}% {eta}");
+    let messages_max = if args.speed.is_some() { 1 } else { usize::MAX };
+    let mut rows = 0;
+    loop {
+        screen::check_interrupted()?;
+        let Some(step) = player.step(messages_max)? else { break };
+        clock.wait(step.ts())?;
+        rows += step.rows() as u64;
+        if !args.hash {
+            rows_shown.print(&step)?;
+        }
+        if rows % 4096 < step.rows() as u64 {
+            bar.set_position(rows);
+            bar.set_message(step.ts().to_string());
+        }
+        player.accept()?;
+    }
+    bar.finish_and_clear();
+    rows_shown.finish()?;
+    if args.hash {
+        return print_totals(&player.totals(), args.json);
+    }
+    Ok(())
+}
+
+/// Waits until recorded time has passed at the chosen speed.
+struct Clock {
+    speed: Option<f64>,
+    start: Option<(TsNs, Instant)>,
+}
+
+/// Longest sleep at once, so that Ctrl-C is noticed.
+const SLEEP_MAX: Duration = Duration::from_millis(50);
+
+impl Clock {
+    fn new(speed: Option<f64>) -> Self {
+        Self { speed, start: None }
+    }
+
+    fn wait(&mut self, ts: TsNs) -> Result<()> {
+        let Some(speed) = self.speed else { return Ok(()) };
+        let (first, started) = *self.start.get_or_insert_with(|| (ts, Instant::now()));
+        let recorded = ts.0.saturating_sub(first.0).max(0) as f64 / speed;
+        let due = started + Duration::from_nanos(recorded as u64);
+        loop {
+            let left = due.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(());
+            }
+            screen::check_interrupted()?;
+            std::thread::sleep(left.min(SLEEP_MAX));
+        }
+    }
+}
+
+/// Prints the rows of each step.
+struct RowPrinter {
+    json: bool,
+    out: std::io::BufWriter<std::io::StdoutLock<'static>>,
+}
+
+impl RowPrinter {
+    fn new(json: bool) -> Self {
+        Self { json, out: screen::output() }
+    }
+
+    fn print(&mut self, step: &super::target::PlayedStep<'_>) -> Result<()> {
+        let messages = step.batch.slice_messages(step.messages.clone());
+        super::output::write_rows(&mut self.out, self.json, step.key, &messages)
+            .map_err(screen::write_error)
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        self.out.flush().map_err(screen::write_error)
+    }
+}
+
+fn print_totals(totals: &Totals, json: bool) -> Result<()> {
+    let mut out = screen::output();
+    let written = if json {
+        let streams: Vec<_> = totals
+            .streams
+            .iter()
+            .map(|total| {
+                serde_json::json!({
+                    "instrument": total.key.instrument.to_string(),
+                    "kind": total.key.kind.name(),
+                    "rows": total.hash.rows(),
+                    "hash": total.hash.to_string(),
+                })
+            })
+            .collect();
+        let document = serde_json::json!({
+            "streams": streams,
+            "rows": totals.all.rows(),
+            "hash": totals.all.to_string(),
+        });
+        writeln!(out, "{document}")
+    } else {
+        let lines = totals.streams.iter().map(|total| {
+            (total.key.to_string(), total.hash.rows(), total.hash.to_string())
+        });
+        let all = ("all, in order".to_owned(), totals.all.rows(), totals.all.to_string());
+        let lines: Vec<_> = lines.chain([all]).collect();
+        let width = lines.iter().map(|(name, _, _)| name.chars().count()).max().unwrap_or(0);
+        lines.iter().try_for_each(|(name, rows, hash)| {
+            writeln!(out, "{name:<width$}  {:>14} rows  hash {hash}", screen::count(*rows))
+        })
+    };
+    written.and_then(|()| out.flush()).map_err(screen::write_error)
+}
