@@ -246,7 +246,11 @@ impl Decimal {
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "the caller asks for an approximation")]
     pub fn to_f64(self) -> f64 {
-        // Both operands are exact below 2^53, and one correctly rounded division follows.
+        if self.mantissa.unsigned_abs() > 1 << 53 {
+            // Rounding the mantissa first would round twice; reading text rounds once.
+            return self.to_string().parse().unwrap_or(f64::NAN);
+        }
+        // Both operands are exact, and one correctly rounded division follows.
         self.mantissa as f64 / POW10[usize::from(self.scale)] as f64
     }
 
