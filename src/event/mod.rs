@@ -9,7 +9,7 @@ mod builder;
 mod hash;
 mod schema;
 
-pub use batch::{Batch, Buffer, Column, TextValues, Value, Values};
+pub use batch::{Batch, Buffer, Column, SharedBytes, TextValues, Value, Values};
 pub use builder::{BatchBuilder, MessageHead, QuoteRow, StatusRow, TickerRow, TradeRow};
 pub use hash::ContentHash;
 pub use schema::{
