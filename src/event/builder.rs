@@ -311,13 +311,27 @@ impl BatchBuilder {
 
     /// Adds a best bid and ask; the builder's kind is `quotes`.
     pub fn quote(&mut self, row: &QuoteRow) {
+        let (price, qty) = (|(price, _)| price, |(_, qty)| qty);
+        let values = [row.bid.map(price), row.bid.map(qty), row.ask.map(price), row.ask.map(qty)];
+        self.quote_values(row.ts_recv, row.ts_event, values, row.venue_seq);
+    }
+
+    /// As [`BatchBuilder::quote`] for a venue that names a price without its quantity: bid price,
+    /// bid quantity, ask price, ask quantity.
+    pub fn quote_values(
+        &mut self,
+        ts_recv: TsNs,
+        ts_event: Option<TsNs>,
+        [bid_price, bid_qty, ask_price, ask_qty]: [Option<Decimal>; 4],
+        venue_seq: Option<i64>,
+    ) {
         debug_assert_eq!(self.kind(), Kind::Quotes);
-        self.times(row.ts_recv, row.ts_event);
-        self.columns[quotes::BID_PRICE].decimal(row.bid.map(|(price, _)| price));
-        self.columns[quotes::BID_QTY].decimal(row.bid.map(|(_, qty)| qty));
-        self.columns[quotes::ASK_PRICE].decimal(row.ask.map(|(price, _)| price));
-        self.columns[quotes::ASK_QTY].decimal(row.ask.map(|(_, qty)| qty));
-        self.columns[quotes::VENUE_SEQ].i64(row.venue_seq.unwrap_or(NULL));
+        self.times(ts_recv, ts_event);
+        self.columns[quotes::BID_PRICE].decimal(bid_price);
+        self.columns[quotes::BID_QTY].decimal(bid_qty);
+        self.columns[quotes::ASK_PRICE].decimal(ask_price);
+        self.columns[quotes::ASK_QTY].decimal(ask_qty);
+        self.columns[quotes::VENUE_SEQ].i64(venue_seq.unwrap_or(NULL));
     }
 
     /// Adds the state of a derivative; the builder's kind is `ticker`.
@@ -592,6 +606,13 @@ mod tests {
         let batch = builder.finish().unwrap().pop().unwrap();
         assert_eq!(batch.i64s(quotes::BID_PRICE), [15]);
         assert_eq!(batch.i64s(quotes::ASK_PRICE), [NULL]);
+        builder.quote_values(TsNs(1), None, [Some(one), None, None, Some(one)], Some(7));
+        let batch = builder.finish().unwrap().pop().unwrap();
+        assert_eq!(
+            (batch.i64s(quotes::BID_PRICE), batch.i64s(quotes::BID_QTY)),
+            (&[15][..], &[NULL][..])
+        );
+        assert_eq!(batch.i64s(quotes::VENUE_SEQ), [7]);
 
         let mut builder = BatchBuilder::new(Kind::Trades);
         let trade = TradeRow {

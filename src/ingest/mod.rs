@@ -13,14 +13,21 @@
 mod binance;
 mod bybit;
 mod capture;
+pub mod checksum;
+mod coinbase;
 mod detect;
+mod feed_book;
 mod input;
 pub mod json;
+mod kraken;
 mod load;
+mod okx;
 mod open;
 mod rows;
 pub mod sample;
 pub mod tardis_csv;
+#[cfg(test)]
+mod testing;
 mod ticker;
 mod venue;
 pub mod venues;

@@ -8,7 +8,13 @@ use super::Dialect;
 use crate::error::{Error, Result};
 
 /// All venues.
-static VENUES: &[Venue] = &[super::binance::VENUE, super::bybit::VENUE];
+static VENUES: &[Venue] = &[
+    super::binance::VENUE,
+    super::bybit::VENUE,
+    super::okx::VENUE,
+    super::kraken::VENUE,
+    super::coinbase::VENUE,
+];
 
 /// A new dialect for a feed of `exchange`.
 ///

@@ -1,0 +1,264 @@
+//! Advanced Trade: `l2_data`, `market_trades`, `ticker`; everything else only counts.
+//!
+//! Event time of a book message is the newest `event_time` of its levels: when the matching engine
+//! changed them, as `time` is in the Exchange feed; the message's own `timestamp` is when it was
+//! sent. A ticker has only the latter.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+
+use super::{Coinbase, EXCHANGE, Envelope, Print, aggressor, decimal_or_none, time};
+use crate::error::{Error, Result};
+use crate::event::{Kind, MessageHead, Side, TradeRow};
+use crate::ingest::feed_book::{About, MessageLevels};
+use crate::ingest::json::{self, Number};
+use crate::ingest::rows::Rows;
+use crate::quantity::{Decimal, Instrument, TsNs};
+
+#[derive(Deserialize)]
+struct BookEvent<'a> {
+    #[serde(borrow, rename = "type")]
+    ty: Cow<'a, str>,
+    #[serde(borrow)]
+    product_id: Cow<'a, str>,
+    #[serde(borrow)]
+    updates: Vec<Update<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Update<'a> {
+    #[serde(borrow)]
+    side: Cow<'a, str>,
+    #[serde(borrow)]
+    event_time: Cow<'a, str>,
+    #[serde(borrow)]
+    price_level: Number<'a>,
+    #[serde(borrow)]
+    new_quantity: Number<'a>,
+}
+
+#[derive(Deserialize)]
+struct TradesEvent<'a> {
+    #[serde(borrow, rename = "type")]
+    ty: Cow<'a, str>,
+    #[serde(borrow)]
+    trades: Vec<Trade<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Trade<'a> {
+    #[serde(borrow)]
+    product_id: Cow<'a, str>,
+    #[serde(borrow)]
+    trade_id: Number<'a>,
+    #[serde(borrow)]
+    price: Number<'a>,
+    #[serde(borrow)]
+    size: Number<'a>,
+    #[serde(borrow)]
+    time: Cow<'a, str>,
+    #[serde(borrow)]
+    side: Cow<'a, str>,
+}
+
+#[derive(Deserialize)]
+struct TickersEvent<'a> {
+    #[serde(borrow)]
+    tickers: Vec<Ticker<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Ticker<'a> {
+    #[serde(borrow)]
+    product_id: Cow<'a, str>,
+    #[serde(borrow)]
+    best_bid: Option<Number<'a>>,
+    #[serde(borrow)]
+    best_bid_quantity: Option<Number<'a>>,
+    #[serde(borrow)]
+    best_ask: Option<Number<'a>>,
+    #[serde(borrow)]
+    best_ask_quantity: Option<Number<'a>>,
+}
+
+/// The events of one message, as values.
+enum Events<'a> {
+    Book(Vec<BookMessage<'a>>),
+    /// Prints, and whether they are recent ones sent at subscription.
+    Trades(Vec<(bool, Vec<Print<'a>>)>),
+    Quotes(Vec<(Instrument, [Option<Decimal>; 4])>),
+    Other,
+}
+
+struct BookMessage<'a> {
+    product: String,
+    snapshot: bool,
+    ts_event: Option<TsNs>,
+    levels: MessageLevels<'a>,
+}
+
+impl Coinbase {
+    pub(super) fn advanced(
+        &mut self,
+        ts_recv: TsNs,
+        connection: u32,
+        channel: &str,
+        envelope: &Envelope<'_>,
+        rows: &mut Rows,
+    ) -> Result<()> {
+        let missing = |field: &str| Error::invalid(format!("channel {channel}: expected {field}"));
+        let seq = envelope.sequence_num.ok_or_else(|| missing("sequence_num"))?;
+        let events = envelope.events.ok_or_else(|| missing("events"))?.get();
+        let sent = envelope.timestamp.as_deref().ok_or_else(|| missing("timestamp"))?;
+        let read = time(sent).and_then(|sent| Ok((sent, Events::read(channel, events, ts_recv)?)));
+        if read.is_err() && channel != "l2_data" {
+            // It held no book: one unread print or quote must not make the books stale.
+            self.about = About::NoBook;
+            let last = self.sequences.get(&connection);
+            if last.is_some_and(|last| last.checked_add(1) == Some(seq)) {
+                self.sequences.insert(connection, seq);
+            }
+        }
+        let (sent, events) = read?;
+        self.sequence((ts_recv, sent), connection, seq, rows);
+        let venue_seq = i64::try_from(seq).ok();
+        match events {
+            Events::Book(messages) => {
+                for message in &messages {
+                    let head = MessageHead {
+                        ts_recv,
+                        ts_event: message.ts_event.or(sent),
+                        venue_seq,
+                        snapshot: message.snapshot,
+                    };
+                    let book = self.books.book(EXCHANGE, &message.product, connection)?;
+                    if book.takes(channel, connection, message.snapshot, false) {
+                        book.store(rows, head, &message.levels, &[]);
+                    }
+                }
+            }
+            Events::Trades(events) => {
+                for (again, prints) in events {
+                    self.prints(prints, again, rows);
+                }
+            }
+            Events::Quotes(quotes) => {
+                for (instrument, values) in &quotes {
+                    let (builder, ts_recv) = rows.stream(instrument, Kind::Quotes, ts_recv);
+                    builder.quote_values(ts_recv, sent, *values, venue_seq);
+                }
+            }
+            Events::Other => {}
+        }
+        Ok(())
+    }
+
+    /// Every message of a connection counts one, whatever its channel.
+    fn sequence(
+        &mut self,
+        times: (TsNs, Option<TsNs>),
+        connection: u32,
+        seq: u64,
+        rows: &mut Rows,
+    ) {
+        let Some(last) = self.sequences.insert(connection, seq) else { return };
+        let expected = last.saturating_add(1);
+        if seq == expected {
+            return;
+        }
+        // A number that went back says nothing about how many are missing.
+        let missing = seq.saturating_sub(expected);
+        let detail = format!("sequence_num of the connection: expected {expected}, found {seq}");
+        for book in self.books.of_connection(connection) {
+            book.gap(rows, times, missing, &detail);
+        }
+    }
+}
+
+impl<'a> Events<'a> {
+    fn read(channel: &str, text: &'a str, ts_recv: TsNs) -> Result<Self> {
+        match channel {
+            "l2_data" => {
+                let events: Vec<BookEvent<'a>> = json::parse_text(text)?;
+                events.iter().map(BookMessage::read).collect::<Result<_>>().map(Self::Book)
+            }
+            "market_trades" => {
+                let events: Vec<TradesEvent<'a>> = json::parse_text(text)?;
+                let mut read = Vec::with_capacity(events.len());
+                for event in &events {
+                    let prints = event.trades.iter().map(|trade| print(trade, ts_recv));
+                    read.push((event.ty == "snapshot", prints.collect::<Result<_>>()?));
+                }
+                Ok(Self::Trades(read))
+            }
+            "ticker" | "ticker_batch" => {
+                let events: Vec<TickersEvent<'a>> = json::parse_text(text)?;
+                let tickers = events.iter().flat_map(|event| &event.tickers);
+                tickers.map(quote).collect::<Result<_>>().map(Self::Quotes)
+            }
+            // Heartbeats, candles, subscriptions, product status.
+            _ => Ok(Self::Other),
+        }
+    }
+}
+
+impl<'a> BookMessage<'a> {
+    fn read(event: &BookEvent<'a>) -> Result<Self> {
+        let snapshot = match &*event.ty {
+            "snapshot" => true,
+            "update" => false,
+            other => {
+                return Err(Error::invalid(format!(
+                    "type {other:?} of l2_data: expected snapshot or update"
+                )));
+            }
+        };
+        Instrument::new(EXCHANGE, &event.product_id)?;
+        let mut levels = MessageLevels::default();
+        let mut ts_event = None;
+        let mut before = "";
+        for update in &event.updates {
+            let side = match &*update.side {
+                "bid" => Side::Bid,
+                "offer" => Side::Ask,
+                other => {
+                    return Err(Error::invalid(format!("side {other:?}: expected bid or offer")));
+                }
+            };
+            levels.push(side, update.price_level.text(), update.new_quantity.text())?;
+            // Thousands of levels share one time.
+            if *update.event_time != *before {
+                ts_event = ts_event.max(time(&update.event_time)?);
+                before = &update.event_time;
+            }
+        }
+        levels.check()?;
+        Ok(Self { product: event.product_id.to_string(), snapshot, ts_event, levels })
+    }
+}
+
+fn print<'a>(trade: &Trade<'a>, ts_recv: TsNs) -> Result<Print<'a>> {
+    Ok(Print {
+        instrument: Instrument::new(EXCHANGE, &trade.product_id)?,
+        id: trade.trade_id.int()?,
+        row: TradeRow {
+            ts_recv,
+            ts_event: time(&trade.time)?,
+            side: aggressor(&trade.side)?,
+            price: trade.price.decimal()?,
+            qty: trade.size.decimal()?,
+            trade_id: trade.trade_id.text(),
+        },
+    })
+}
+
+fn quote(ticker: &Ticker<'_>) -> Result<(Instrument, [Option<Decimal>; 4])> {
+    let values = [
+        decimal_or_none(ticker.best_bid)?,
+        decimal_or_none(ticker.best_bid_quantity)?,
+        decimal_or_none(ticker.best_ask)?,
+        decimal_or_none(ticker.best_ask_quantity)?,
+    ];
+    Ok((Instrument::new(EXCHANGE, &ticker.product_id)?, values))
+}

@@ -1,0 +1,441 @@
+//! OKX, API version 5: spot, swaps, futures and options on one connection.
+//!
+//! - Book channels (`books`, `books-l2-tbt`, `books50-l2-tbt`): a snapshot, then updates, each with
+//!   `prevSeqId` = the `seqId` before it (since 2022) and a checksum. OKX stopped the checksum in
+//!   2026 and sends 0; it is verified wherever it is not 0 or there is no sequence. A break of
+//!   either is a gap. When OKX sends no snapshot, a REST `market/books` reply is one.
+//! - `books5` sends five whole levels each time: every message is a venue snapshot.
+//! - One book per instrument: of several book channels the one that gave the book first keeps it,
+//!   until its connection is lost or an incremental channel takes over from `books5`.
+//! - Derivative state comes in five channels and is merged; its event time is the newest of any of
+//!   them (funding rates had none). The index belongs to all instruments of one underlying and is
+//!   shown with their next message.
+//! - `side` of a trade is the aggressor; of a liquidation, the order that closed the position.
+
+use std::collections::HashMap;
+
+use super::feed_book::{About, FeedBook, FeedBooks};
+use super::json::{self, Level};
+use super::rows::Rows;
+use super::ticker::TickerState;
+use super::venue::{Clue, Venue};
+use super::{Dialect, Frame, checksum};
+use crate::error::{Error, Result};
+use crate::event::{Kind, MessageHead, QuoteRow, TradeRow, TradeSide};
+use crate::limit;
+use crate::quantity::{Decimal, Instrument, TsNs};
+
+use self::market::{FUTURES, OPTIONS, SPOT, SWAP, exchange_of, instrument, underlying};
+use self::message::{
+    BookData, BookMessage, Envelope, Liquidation, Liquidations, Reply, StateData, StateUpdate,
+    TradeData,
+};
+
+mod market;
+mod message;
+
+/// Bytes of updates of one book that wait for its REST snapshot: a minute of the busiest book.
+const WAITING_BYTES_MAX: usize = 4 << 20;
+
+/// OKX in the table of venues.
+pub(super) const VENUE: Venue = Venue {
+    exchanges: &[SPOT, SWAP, FUTURES, OPTIONS],
+    recognise,
+    dialect: |_, _| Box::new(Okx::new()),
+};
+
+fn recognise(clue: &Clue<'_>) -> Option<&'static str> {
+    let known = match clue {
+        Clue::CaptureName(name) => matches!(*name, "OKX" | "OKEX"),
+        Clue::Url(url) => ["okx.com", "okex.com"].iter().any(|host| url.contains(host)),
+        Clue::Message(message) => {
+            let heads: [&[u8]; 2] =
+                [br#"{"arg":{"channel":"#, br#"{"event":"subscribe","arg":{"channel":"#];
+            heads.iter().any(|head| message.starts_with(head))
+        }
+    };
+    known.then_some(SPOT)
+}
+
+/// The dialect; see the module documentation.
+#[derive(Debug, Default)]
+pub struct Okx {
+    books: FeedBooks,
+    /// What books without a snapshot need to take one by REST, by symbol.
+    waiting: HashMap<String, Waiting>,
+    derivatives: HashMap<String, Derivative>,
+    /// Index price by underlying, e.g. `BTC-USD`.
+    indexes: HashMap<String, Decimal>,
+    about: About,
+}
+
+/// Updates that came while a book had no snapshot: the `data` of each message.
+#[derive(Debug, Default)]
+struct Waiting {
+    updates: Vec<Box<str>>,
+    bytes: usize,
+}
+
+#[derive(Debug)]
+struct Derivative {
+    instrument: Instrument,
+    state: TickerState,
+    ts_event: Option<TsNs>,
+}
+
+/// Where book data comes from.
+#[derive(Clone, Copy)]
+struct BookSource<'a> {
+    symbol: &'a str,
+    channel: &'a str,
+    connection: u32,
+    snapshot: bool,
+}
+
+impl Okx {
+    /// A feed that has seen nothing yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn message(
+        &mut self,
+        ts_recv: TsNs,
+        connection: u32,
+        message: &[u8],
+        rows: &mut Rows,
+    ) -> Result<()> {
+        if message == b"pong" {
+            return Ok(());
+        }
+        let envelope: Envelope<'_> = json::parse(message)?;
+        let (Some(arg), Some(data)) = (&envelope.arg, envelope.data) else {
+            // Answers to subscriptions and notices carry an event, failures a code.
+            return match envelope.event.is_some() || envelope.code.is_some() {
+                true => Ok(()),
+                false => Err(Error::invalid("message: expected event, or arg and data")),
+            };
+        };
+        let data = data.get();
+        if !arg.channel.starts_with("books") {
+            self.about = About::NoBook;
+        }
+        let symbol = || {
+            let missing = || Error::invalid(format!("channel {}: expected instId", arg.channel));
+            arg.symbol.as_deref().ok_or_else(missing)
+        };
+        match &*arg.channel {
+            "books" | "books-l2-tbt" | "books50-l2-tbt" | "books-elp" | "books5" => {
+                let symbol = symbol()?;
+                self.about = About::Book(symbol.to_owned());
+                let snapshot = is_snapshot(&arg.channel, envelope.action.as_deref())?;
+                let source = BookSource { symbol, channel: &arg.channel, connection, snapshot };
+                self.books(ts_recv, source, data, rows)
+            }
+            "bbo-tbt" => best(ts_recv, symbol()?, data, rows),
+            "trades" | "trades-all" => trades(ts_recv, data, rows),
+            "tickers" | "mark-price" | "index-tickers" | "funding-rate" | "open-interest" => {
+                self.states(ts_recv, &arg.channel, data, rows)
+            }
+            "liquidation-orders" => {
+                let orders: Vec<Liquidations<'_>> = json::parse_text(data)?;
+                let orders: Vec<_> =
+                    orders.iter().map(|order| (&*order.symbol, &order.details[..])).collect();
+                liquidations(ts_recv, &orders, rows)
+            }
+            "liquidations" => {
+                let details: Vec<Liquidation<'_>> = json::parse_text(data)?;
+                liquidations(ts_recv, &[(symbol()?, &details)], rows)
+            }
+            // Candles, price limits, option greeks: nothing that a kind of ours holds.
+            _ => Ok(()),
+        }
+    }
+
+    fn books(
+        &mut self,
+        ts_recv: TsNs,
+        source: BookSource<'_>,
+        text: &str,
+        rows: &mut Rows,
+    ) -> Result<()> {
+        let data: Vec<BookData<'_>> = json::parse_text(text)?;
+        let messages = data.iter().map(BookMessage::read).collect::<Result<Vec<_>>>()?;
+        let exchange = exchange_of(source.symbol);
+        let book = self.books.book(exchange, source.symbol, source.connection)?;
+        let replaced = book.channel == "books5" && source.channel != "books5";
+        if !book.takes(source.channel, source.connection, source.snapshot, replaced) {
+            return Ok(());
+        }
+        let in_sequence = messages.iter().all(|message| message.seq.is_some());
+        if in_sequence && !book.is_live() && !source.snapshot {
+            let waiting = self.waiting.entry(source.symbol.to_owned()).or_default();
+            waiting.push(text);
+        }
+        for message in &messages {
+            book_message(book, ts_recv, source.snapshot, message, rows);
+        }
+        if book.is_live() {
+            self.waiting.remove(source.symbol);
+        }
+        Ok(())
+    }
+
+    /// A `market/books` reply is the snapshot of a book that has none.
+    fn reply(&mut self, ts_recv: TsNs, url: &str, body: &[u8], rows: &mut Rows) -> Result<()> {
+        let Some((_, query)) =
+            url.split_once('?').filter(|(path, _)| path.ends_with("/api/v5/market/books"))
+        else {
+            return Ok(());
+        };
+        let parameter = query.split('&').find_map(|pair| pair.strip_prefix("instId="));
+        let symbol =
+            parameter.ok_or_else(|| Error::invalid(format!("reply of {url}: expected instId")))?;
+        let reply: Reply<'_> = json::parse(body)?;
+        let [data] = &reply.data[..] else {
+            return Err(Error::invalid(format!("reply of {url}: expected one book")));
+        };
+        let snapshot = BookMessage::read(data)?;
+        let waiting = self.waiting.remove(symbol).unwrap_or_default();
+        let updates = waiting
+            .updates
+            .iter()
+            .map(|text| json::parse_text::<Vec<BookData<'_>>>(text))
+            .collect::<Result<Vec<_>>>()?;
+        let updates =
+            updates.iter().flatten().map(BookMessage::read).collect::<Result<Vec<_>>>()?;
+        let book = self.books.book(exchange_of(symbol), symbol, 0)?;
+        if book.is_live() {
+            return Ok(());
+        }
+        book_message(book, ts_recv, true, &snapshot, rows);
+        let newer = |update: &&BookMessage<'_>| update.seq > snapshot.seq;
+        for (index, update) in updates.iter().filter(newer).enumerate() {
+            // The first one may have begun before the snapshot.
+            if index == 0 && update.previous <= snapshot.seq {
+                book.seq = update.previous;
+            }
+            book_message(book, ts_recv, false, update, rows);
+        }
+        Ok(())
+    }
+
+    fn states(&mut self, ts_recv: TsNs, channel: &str, data: &str, rows: &mut Rows) -> Result<()> {
+        let data: Vec<StateData<'_>> = json::parse_text(data)?;
+        let updates = data.iter().map(StateUpdate::read).collect::<Result<Vec<_>>>()?;
+        for update in &updates {
+            if channel == "index-tickers" {
+                self.indexes.extend(update.index.map(|price| (update.symbol.to_owned(), price)));
+                continue;
+            }
+            if update.bid.is_some() || update.ask.is_some() {
+                let StateUpdate { instrument, ts_event, bid, ask, .. } = update;
+                let (builder, ts_recv) = rows.stream(instrument, Kind::Quotes, ts_recv);
+                builder.quote(&QuoteRow {
+                    ts_recv,
+                    ts_event: *ts_event,
+                    bid: *bid,
+                    ask: *ask,
+                    venue_seq: None,
+                });
+            }
+            if update.instrument.exchange() != SPOT {
+                self.derivative(ts_recv, update, rows);
+            }
+        }
+        Ok(())
+    }
+
+    fn derivative(&mut self, ts_recv: TsNs, update: &StateUpdate<'_>, rows: &mut Rows) {
+        let index = self.indexes.get(&underlying(update.symbol)).copied();
+        let known = self.derivatives.entry(update.symbol.to_owned()).or_insert_with(|| {
+            let instrument = update.instrument.clone();
+            Derivative { instrument, state: TickerState::default(), ts_event: None }
+        });
+        known.ts_event = known.ts_event.max(update.ts_event);
+        let state = &mut known.state;
+        state.ts_event(known.ts_event);
+        state.index(index);
+        state.last(update.last);
+        state.mark(update.mark);
+        state.open_interest(update.open_interest);
+        state.funding_rate(update.funding_rate);
+        state.predicted_funding_rate(update.next_funding_rate);
+        state.funding_ts(update.funding_ts);
+        let (builder, ts_recv) = rows.stream(&known.instrument, Kind::Ticker, ts_recv);
+        if let Some(row) = state.take(ts_recv) {
+            builder.ticker(&row);
+        }
+    }
+}
+
+impl Waiting {
+    fn push(&mut self, update: &str) {
+        if self.bytes + update.len() > WAITING_BYTES_MAX {
+            // A snapshot that comes now cannot follow on the first update; the sequence shows it.
+            *self = Self::default();
+        }
+        self.bytes += update.len();
+        self.updates.push(update.into());
+    }
+}
+
+impl Dialect for Okx {
+    fn frame(
+        &mut self,
+        ts_recv: TsNs,
+        connection: u32,
+        frame: &Frame<'_>,
+        rows: &mut Rows,
+    ) -> Result<()> {
+        match frame {
+            Frame::Message(message) => {
+                self.about = About::Unknown;
+                let read = self.message(ts_recv, connection, message, rows);
+                if read.is_err() {
+                    self.books.tear(connection, &self.about);
+                }
+                read
+            }
+            Frame::Reply { url, body } => self.reply(ts_recv, url, body, rows),
+            Frame::Connected { .. } | Frame::Disconnected => {
+                self.books.lost(connection, rows, ts_recv);
+                Ok(())
+            }
+            Frame::Sent(_) => Ok(()),
+        }
+    }
+}
+
+fn is_snapshot(channel: &str, action: Option<&str>) -> Result<bool> {
+    match action {
+        Some("snapshot") => Ok(true),
+        Some("update") => Ok(false),
+        None if channel == "books5" => Ok(true),
+        other => Err(Error::invalid(format!(
+            "action {} of {channel}: expected snapshot or update",
+            other.unwrap_or("(none)")
+        ))),
+    }
+}
+
+fn book_message(
+    book: &mut FeedBook,
+    ts_recv: TsNs,
+    snapshot: bool,
+    message: &BookMessage<'_>,
+    rows: &mut Rows,
+) {
+    let times = (ts_recv, Some(message.ts_event));
+    if let (false, Some(expected), Some(found)) = (snapshot, book.seq, message.previous)
+        && expected != found
+    {
+        book.gap(rows, times, 0, &format!("prevSeqId: expected {expected}, found {found}"));
+    }
+    book.seq = message.seq;
+    book.text.apply(snapshot, &message.levels);
+    // Levels this deep are never part of a checksum.
+    book.text.cut(limit::LEVELS_PER_SIDE_MAX);
+    let wrong = match message.checksum {
+        Some(expected) if snapshot || book.is_live() => {
+            let found = i64::from(checksum::okx(book.text.bids(), book.text.asks()));
+            (found != expected).then(|| format!("checksum: expected {expected}, found {found}"))
+        }
+        _ => None,
+    };
+    if let (false, Some(detail)) = (snapshot, &wrong) {
+        book.gap(rows, times, 0, detail);
+    }
+    let head =
+        MessageHead { ts_recv, ts_event: Some(message.ts_event), venue_seq: message.seq, snapshot };
+    book.store(rows, head, &message.levels, &[]);
+    if let (true, Some(detail)) = (snapshot, &wrong) {
+        book.gap(rows, times, 0, detail);
+    }
+}
+
+fn best(ts_recv: TsNs, symbol: &str, data: &str, rows: &mut Rows) -> Result<()> {
+    let data: Vec<BookData<'_>> = json::parse_text(data)?;
+    let instrument = instrument(symbol)?;
+    let first = |levels: &[Level<'_>]| -> Result<Option<(Decimal, Decimal)>> {
+        match levels.first() {
+            Some(level) => Ok(Some((level.price.decimal()?, level.qty.decimal()?))),
+            None => Ok(None),
+        }
+    };
+    let mut quotes = Vec::with_capacity(data.len());
+    for entry in &data {
+        quotes.push(QuoteRow {
+            ts_recv,
+            ts_event: Some(entry.ts.ts_ms()?),
+            bid: first(&entry.bids)?,
+            ask: first(&entry.asks)?,
+            venue_seq: entry.seq,
+        });
+    }
+    for quote in quotes {
+        let (builder, ts_recv) = rows.stream(&instrument, Kind::Quotes, ts_recv);
+        builder.quote(&QuoteRow { ts_recv, ..quote });
+    }
+    Ok(())
+}
+
+fn trades(ts_recv: TsNs, data: &str, rows: &mut Rows) -> Result<()> {
+    let data: Vec<TradeData<'_>> = json::parse_text(data)?;
+    let mut trades = Vec::with_capacity(data.len());
+    for entry in &data {
+        let row = TradeRow {
+            ts_recv,
+            ts_event: Some(entry.ts.ts_ms()?),
+            side: trade_side(&entry.side)?,
+            price: entry.px.decimal()?,
+            qty: entry.sz.decimal()?,
+            trade_id: &entry.id,
+        };
+        trades.push((instrument(&entry.symbol)?, row));
+    }
+    for (instrument, row) in &trades {
+        let (builder, ts_recv) = rows.stream(instrument, Kind::Trades, ts_recv);
+        builder.trade(&TradeRow { ts_recv, ..*row });
+    }
+    Ok(())
+}
+
+fn liquidations(
+    ts_recv: TsNs,
+    orders: &[(&str, &[Liquidation<'_>])],
+    rows: &mut Rows,
+) -> Result<()> {
+    let mut read = Vec::new();
+    for (symbol, details) in orders {
+        let instrument = instrument(symbol)?;
+        for detail in *details {
+            let row = TradeRow {
+                ts_recv,
+                ts_event: Some(detail.ts.ts_ms()?),
+                side: trade_side(&detail.side)?,
+                price: detail.price.decimal()?,
+                qty: detail.sz.decimal()?,
+                trade_id: "",
+            };
+            read.push((instrument.clone(), row));
+        }
+    }
+    for (instrument, row) in &read {
+        let (builder, ts_recv) = rows.stream(instrument, Kind::Liquidations, ts_recv);
+        builder.trade(&TradeRow { ts_recv, ..*row });
+    }
+    Ok(())
+}
+
+fn trade_side(side: &str) -> Result<TradeSide> {
+    match side {
+        "buy" => Ok(TradeSide::Buy),
+        "sell" => Ok(TradeSide::Sell),
+        _ => Err(Error::invalid(format!("side {side:?}: expected buy or sell"))),
+    }
+}
+
+#[cfg(test)]
+mod tests;
