@@ -85,6 +85,7 @@ impl DepthBook {
     ) -> Result<()> {
         if self.state == State::Waiting {
             if !self.waiting.is_full() {
+                check(depth)?;
                 self.waiting.push(ts_recv, data);
                 return Ok(());
             }
@@ -197,6 +198,7 @@ impl DepthBook {
             return Ok(());
         }
         if let Some(detail) = self.hole_before(depth) {
+            check(depth)?;
             rows.gap(instrument, ts_recv, Some(ts_event), 0, &detail);
             self.state = State::Stale;
         }
@@ -246,4 +248,14 @@ impl DepthBook {
         };
         Some(format!("expected {expected} {expected_id}, found {found}"))
     }
+}
+
+/// Refuses levels that are no numbers before anything about the message is stored or waits.
+fn check(depth: &Depth<'_>) -> Result<()> {
+    depth.ts_event()?;
+    for level in depth.bids.iter().chain(&depth.asks) {
+        level.price.decimal()?;
+        level.qty.decimal()?;
+    }
+    Ok(())
 }

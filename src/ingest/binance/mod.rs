@@ -12,6 +12,8 @@
 
 mod depth;
 mod message;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeSet, HashMap};
 

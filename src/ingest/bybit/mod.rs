@@ -11,6 +11,9 @@
 //! Both markets use the same topics on two connections, told apart by the address. Event time of
 //! books is `cts` (when the engine did it) where there is one, else `ts` (when it was sent).
 
+#[cfg(test)]
+mod tests;
+
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 
@@ -139,6 +142,17 @@ struct Depth<'a> {
     u: i64,
     #[serde(default)]
     seq: i64,
+}
+
+impl Depth<'_> {
+    /// Refuses levels that are no numbers, before anything about the message is stored.
+    fn check(&self) -> Result<()> {
+        for level in self.b.iter().chain(&self.a) {
+            level.price.decimal()?;
+            level.qty.decimal()?;
+        }
+        Ok(())
+    }
 }
 
 #[derive(Deserialize)]
@@ -438,6 +452,7 @@ impl Feed {
         match self.book.last {
             Some((u, seq)) if !snapshot && depth.u <= u && depth.seq <= seq => return Ok(()),
             Some((u, _)) if !snapshot && depth.u != u.saturating_add(1) => {
+                depth.check()?;
                 let missing = depth.u.saturating_sub(u).saturating_sub(1);
                 let missing = u64::try_from(missing).unwrap_or(0);
                 let detail = format!("expected u {}, found {}", u.saturating_add(1), depth.u);
@@ -447,6 +462,7 @@ impl Feed {
             _ => {}
         }
         if !snapshot && self.book.state == State::Empty {
+            depth.check()?;
             let detail = "no snapshot: the book is unknown where it was not changed";
             rows.status(&self.instrument, ts_recv, Some(ts_event), StatusWhat::Gap, detail);
             let (builder, ts_recv) = rows.stream(&self.instrument, Kind::Book, ts_recv);
