@@ -299,6 +299,9 @@ impl<'a> IntegerPage<'a> {
                 if header.group_count as usize != groups || header.reserved != [0; 12] {
                     return Err(Fault("packed page has another group count than its values"));
                 }
+                if header.multiplier == 0 || header.multiplier > i64::MAX as u64 {
+                    return Err(Fault("packed page has an impossible multiplier"));
+                }
                 let entries = groups
                     .checked_mul(ENTRY_BYTES)
                     .and_then(|len| bytes.get(HEADER_BYTES..HEADER_BYTES.checked_add(len)?))
@@ -449,6 +452,10 @@ impl<'a> IntegerPage<'a> {
         }
         let multiplier = header.multiplier as i64;
         if delta {
+            // Searching by the group directory relies on it.
+            if out.as_flattened().first().is_some_and(|&first| first != 0) {
+                return Err(Fault("first difference of a group is not 0"));
+            }
             sum_differences(&header, &entry, out);
         } else {
             let shift = header.offset.wrapping_add(entry.base.wrapping_mul(multiplier)) as u64;
@@ -619,6 +626,29 @@ mod tests {
                     .and_then(|page| page.read(0..values.len(), &mut out));
             }
         }
+    }
+
+    #[test]
+    fn impossible_headers_and_a_first_difference_are_refused() {
+        let values: Vec<i64> = (0..100).map(|i| i * 1000 + i * i % 7).collect();
+        let mut bytes = Vec::new();
+        let encoding = encode_integers(&values, 8, &mut bytes);
+        assert_eq!(encoding, Encoding::Delta);
+        let fault = |bytes: &[u8]| {
+            IntegerPage::parse(bytes, encoding, values.len(), 8)
+                .and_then(|page| page.read(0..values.len(), &mut Vec::new()))
+                .unwrap_err()
+        };
+        let data = usize::from(bytes[HEADER_BYTES + 16]);
+
+        for multiplier in [0, i64::MAX as u64 + 1] {
+            let mut damaged = bytes.clone();
+            damaged[8..16].copy_from_slice(&multiplier.to_le_bytes());
+            assert_eq!(fault(&damaged), Fault("packed page has an impossible multiplier"));
+        }
+        let mut damaged = bytes.clone();
+        damaged[data] |= 1;
+        assert_eq!(fault(&damaged), Fault("first difference of a group is not 0"));
     }
 
     proptest! {

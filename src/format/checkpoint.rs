@@ -31,7 +31,7 @@ const _: () = assert!(size_of::<Head>() == 64);
 pub struct SideLevels {
     /// Prices in units of 10^-price scale.
     pub prices: Vec<i64>,
-    /// Quantities in units of 10^-quantity scale, above 0.
+    /// Quantities in units of 10^-quantity scale, never 0.
     pub qtys: Vec<i64>,
 }
 
@@ -122,8 +122,7 @@ pub fn encode(book: &CheckpointBook, out: &mut Vec<u8>) {
 /// Reads a checkpoint; `at` is where it starts in its file.
 ///
 /// # Errors
-/// A [`Fault`] if the bytes are no checkpoint, the levels are not in order or a quantity is not
-/// above 0.
+/// A [`Fault`] if the bytes are no checkpoint, the levels are not in order or a quantity is 0.
 pub fn decode(bytes: &[u8], at: u64) -> Result<CheckpointBook> {
     let fault = |what| Fault::new(at, what);
     let head: Head = read(bytes, 0).ok_or(fault("checkpoint is too short"))?;
@@ -139,6 +138,9 @@ pub fn decode(bytes: &[u8], at: u64) -> Result<CheckpointBook> {
         2 => State::Stale { since: TsNs(head.stale_since), missing: head.missing },
         _ => return Err(fault("state of a checkpoint is not 0, 1 or 2")),
     };
+    if head.state != 2 && (head.stale_since, head.missing) != (0, 0) {
+        return Err(fault("checkpoint is not stale and yet says since when"));
+    }
     let mut columns: [Vec<i64>; 4] = Default::default();
     let mut start = size_of::<Head>();
     let [bids, asks] = head.level_counts;
@@ -159,9 +161,15 @@ pub fn decode(bytes: &[u8], at: u64) -> Result<CheckpointBook> {
             .map_err(|inner| fault(inner.0))?;
         start = end.next_multiple_of(8);
     }
+    if start != bytes.len() {
+        return Err(fault("bytes after the last page of a checkpoint"));
+    }
+    if columns.iter().flatten().any(|&value| value == crate::quantity::NULL) {
+        return Err(fault("null in a level of a checkpoint"));
+    }
     let [bid_prices, bid_qtys, ask_prices, ask_qtys] = columns;
     let in_order = bid_prices.is_sorted_by(|a, b| a > b) && ask_prices.is_sorted_by(|a, b| a < b);
-    if !in_order || bid_qtys.iter().chain(&ask_qtys).any(|&qty| qty == crate::quantity::NULL) {
+    if !in_order || bid_qtys.iter().chain(&ask_qtys).any(|&qty| qty == 0) {
         return Err(fault("levels of a checkpoint are not in order"));
     }
     Ok(CheckpointBook {
@@ -212,6 +220,30 @@ mod tests {
             damaged[bit / 8] ^= 1 << (bit % 8);
             let _ = decode(&damaged, 0);
         }
+    }
+
+    #[test]
+    fn what_a_checkpoint_cannot_say_is_refused() {
+        let encoded = |change: fn(&mut CheckpointBook)| {
+            let mut book = sample();
+            change(&mut book);
+            let mut bytes = Vec::new();
+            encode(&book, &mut bytes);
+            bytes
+        };
+        let refused = |bytes: &[u8], what: &str| {
+            assert_eq!(decode(bytes, 7).unwrap_err(), Fault::new(7, what.to_owned().leak()));
+        };
+        refused(&encoded(|b| b.bids.qtys[3] = 0), "levels of a checkpoint are not in order");
+        refused(&encoded(|b| b.bids.prices.reverse()), "levels of a checkpoint are not in order");
+        refused(&encoded(|b| b.asks.qtys[0] = i64::MIN), "null in a level of a checkpoint");
+        refused(&encoded(|b| b.asks.prices[0] = i64::MIN), "null in a level of a checkpoint");
+        let mut longer = encoded(|_| ());
+        longer.extend_from_slice(&[0; 8]);
+        refused(&longer, "bytes after the last page of a checkpoint");
+        let mut since = encoded(|b| b.state = State::Live);
+        since[8] = 1;
+        refused(&since, "checkpoint is not stale and yet says since when");
     }
 
     #[test]

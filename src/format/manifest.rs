@@ -197,7 +197,10 @@ pub fn decode(file: &[u8]) -> Result<(Contents, std::ops::Range<usize>)> {
         return Err(Fault::new(12, "checksum of the manifest header")
             .expected(header.header_crc.into(), crc.into()));
     }
-    if header.reserved != [0; 48] || header.version_major == 0 {
+    if header.version_major == 0 {
+        return Err(Fault::new(8, "manifest version 0 does not exist"));
+    }
+    if header.reserved != [0; 48] {
         return Err(Fault::new(80, "reserved bytes of the manifest header are not 0"));
     }
     let len = file.len() as u64;
@@ -238,6 +241,9 @@ pub fn decode(file: &[u8]) -> Result<(Contents, std::ops::Range<usize>)> {
         next_stream_id: header.next_stream_id,
         streams,
     };
+    if contents.streams.last().is_some_and(|last| last.id >= contents.next_stream_id) {
+        return Err(Fault::new(40, "a stream of the manifest has a number that was never given"));
+    }
     check_segments(&contents, segment_slice(region(segments.clone())), segments.start as u64)?;
     Ok((contents, segments))
 }
@@ -369,6 +375,13 @@ mod tests {
         for cut in 0..bytes.len() {
             assert!(decode(&bytes[..cut]).is_err(), "cut at {cut}");
         }
+    }
+
+    #[test]
+    fn a_stream_number_that_was_never_given_is_refused() {
+        let (mut contents, segments) = sample();
+        contents.next_stream_id = 2;
+        assert_eq!(decode(&encode(&contents, &segments)).unwrap_err().at, 40);
     }
 
     #[test]

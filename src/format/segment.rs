@@ -165,7 +165,8 @@ pub struct PageEntry {
     pub encoding: u8, // 17
     /// Column whose value is added to each value; [`NO_REFERENCE`] if none.
     pub reference: u8, // 18
-    /// Bytes of one value in a plain page: 8, 4 or 1; 0 for text.
+    /// Bytes of one value in a plain page, by the column's type: 8 for times, integers and
+    /// decimals, 1 for codes and flags, 4 for the message ends, 0 for text.
     pub plain_bytes: u8, // 19
     /// Written 0.
     pub reserved: [u8; 12], // 20
@@ -202,7 +203,7 @@ pub struct CheckpointEntry {
 }
 const _: () = assert!(size_of::<CheckpointEntry>() == 64);
 
-/// Start of the schema region, 64 bytes. Table 3.2.
+/// Start of the schema region, 64 bytes. Table 3.2a.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct SchemaHead {
@@ -215,7 +216,7 @@ pub struct SchemaHead {
 }
 const _: () = assert!(size_of::<SchemaHead>() == 64);
 
-/// One column in the schema region, 64 bytes. Table 3.2.
+/// One column in the schema region, 64 bytes. Table 3.2b.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct ColumnEntry {
@@ -276,7 +277,10 @@ impl Header {
             return Err(Fault::new(12, "checksum of the segment header")
                 .expected(header.header_crc.into(), crc.into()));
         }
-        if header.version_major == 0 || header.reserved != [0; 23] {
+        if header.version_major == 0 {
+            return Err(Fault::new(8, "segment version 0 does not exist"));
+        }
+        if header.reserved != [0; 23] {
             return Err(Fault::new(41, "reserved bytes of the segment header are not 0"));
         }
         let kind = Kind::from_code(header.kind)
@@ -329,10 +333,14 @@ impl Footer {
     }
 
     fn check(&self, at: u64) -> Result<()> {
+        if self.version_major != VERSION_MAJOR {
+            return Err(Fault::new(at + 8, "footer has another version than the header")
+                .expected(VERSION_MAJOR.into(), self.version_major.into()));
+        }
         if self.reserved != [0; 36] || self.flags & !7 != 0 {
             return Err(Fault::new(at + 152, "reserved bytes of the footer are not 0"));
         }
-        if self.rows > limit::SEGMENT_ROWS_MAX || self.messages > self.rows {
+        if self.rows > limit::SEGMENT_ROWS_MAX || self.messages > self.rows || self.messages == 0 {
             return Err(Fault::new(at + 16, "row count of the footer")
                 .expected(limit::SEGMENT_ROWS_MAX, self.rows));
         }
@@ -353,6 +361,16 @@ impl Footer {
             return Err(Fault::new(at + 72, "regions of the segment are not in order"));
         }
         Ok(())
+    }
+}
+
+/// Bytes of one value of a column in a plain page; 0 for text.
+#[must_use]
+pub fn plain_bytes(ty: ColumnType) -> u8 {
+    match ty {
+        ColumnType::Time | ColumnType::Int | ColumnType::Decimal => 8,
+        ColumnType::Code(_) | ColumnType::Flags => 1,
+        ColumnType::Text => 0,
     }
 }
 

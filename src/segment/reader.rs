@@ -11,7 +11,7 @@ use crate::event::{Batch, Buffer, Column, ColumnType, Kind, Schema, Values};
 use crate::format::checkpoint::{self, CheckpointBook};
 use crate::format::segment::{
     BlockEntry, CheckpointEntry, ENDS_COLUMN, Footer, Header, NO_REFERENCE, PageEntry,
-    check_region, decode_schema,
+    check_region, decode_schema, plain_bytes,
 };
 use crate::format::{ALIGNMENT, Fault, Identity, Region, aligned};
 use crate::limit;
@@ -144,10 +144,11 @@ impl Segment {
                 && block.first_message == message
                 && block.offset >= offset
                 && block.offset.is_multiple_of(ALIGNMENT as u64)
-                && block.offset + u64::from(block.len) <= footer.schema_offset
+                && block.offset.saturating_add(block.len.into()) <= footer.schema_offset
                 && block.rows as usize <= limit::BLOCK_ROWS_MAX
                 && block.messages > 0
                 && block.messages <= block.rows
+                && (self.schema().is_grouped() || block.messages == block.rows)
                 && block.page_count as usize == pages
                 && block.ts_recv_first >= time
                 && block.ts_recv_last >= block.ts_recv_first
@@ -393,8 +394,16 @@ impl<'a> BlockReader<'a> {
             bytemuck::try_cast_slice(bytes.get(..len as usize).unwrap_or_default())
                 .unwrap_or_default();
         let mut next = aligned(len);
-        for page in pages {
-            if u64::from(page.offset) != next || page.reserved != [0; 12] {
+        let schema = segment.schema();
+        let ends = schema.is_grouped().then_some((ENDS_COLUMN, 4));
+        let columns = schema.columns.iter().zip(0u8..).map(|(spec, at)| (at, plain_bytes(spec.ty)));
+        for (page, expected) in pages.iter().zip(ends.into_iter().chain(columns)) {
+            let same = (page.column, page.plain_bytes) == expected && page.reserved == [0; 12];
+            let refers = page.reference == NO_REFERENCE || (page.column, page.reference) == (1, 0);
+            if !same || !refers {
+                return Err(Fault::new(entry.offset, "a page is not that of its column"));
+            }
+            if u64::from(page.offset) != next {
                 return Err(Fault::new(entry.offset, "pages of a block are not in order"));
             }
             next = aligned(u64::from(page.offset) + u64::from(page.len));
@@ -430,15 +439,11 @@ impl<'a> BlockReader<'a> {
         count: usize,
     ) -> Result<(IntegerPage<'a>, PageEntry, u64), Fault> {
         let (page, encoding, bytes, at) = self.page(column)?;
-        let plain_bytes = match column {
-            ENDS_COLUMN => 4,
-            _ => usize::from(page.plain_bytes),
-        };
-        if page.count as usize != count || !matches!(plain_bytes, 1 | 4 | 8) {
+        if page.count as usize != count {
             return Err(Fault::new(at, "page has another value count than its block")
                 .expected(count as u64, page.count.into()));
         }
-        let parsed = IntegerPage::parse(bytes, encoding, count, plain_bytes)
+        let parsed = IntegerPage::parse(bytes, encoding, count, page.plain_bytes.into())
             .map_err(|PageFault(what)| Fault::new(at, what))?;
         Ok((parsed, page, at))
     }
@@ -542,11 +547,11 @@ impl<'a> BlockReader<'a> {
             return Ok(reuse);
         }
         let (page, entry, at) = self.integers(column, count)?;
-        let plain = entry.encoding == Encoding::Plain as u8 && entry.reference == NO_REFERENCE;
+        let alone = entry.reference == NO_REFERENCE;
         let fault = |PageFault(what)| Fault::new(at, what);
         match &mut reuse.values {
             Values::I64(values) => {
-                let shared = (plain && entry.plain_bytes == 8)
+                let shared = (alone && entry.encoding == Encoding::Plain as u8)
                     .then(|| {
                         let offset = at as usize + range.start * 8;
                         Buffer::shared(self.segment.bytes.clone(), offset, range.len())
@@ -557,8 +562,8 @@ impl<'a> BlockReader<'a> {
                 } else {
                     let out = values.reuse();
                     page.read(range.clone(), out).map_err(fault)?;
-                    if entry.reference != NO_REFERENCE {
-                        self.add_reference(entry.reference, column, range, count, times, out)?;
+                    if !alone {
+                        self.add_times(range, count, times, out)?;
                     }
                 }
             }
@@ -568,19 +573,14 @@ impl<'a> BlockReader<'a> {
         Ok(reuse)
     }
 
-    fn add_reference(
+    /// Makes event times of their distances from the receive times.
+    fn add_times(
         &self,
-        reference: u8,
-        column: u8,
         range: Range<usize>,
         count: usize,
         times: Option<&Column>,
         out: &mut [i64],
     ) -> Result<(), Fault> {
-        if reference != 0 || column != 1 {
-            let at = self.entry.offset;
-            return Err(Fault::new(at, "only ts_event may be stored as distance from ts_recv"));
-        }
         let add = |out: &mut [i64], times: &[i64]| {
             out.iter_mut().zip(times).for_each(|(out, time)| *out = out.wrapping_add(*time));
         };
