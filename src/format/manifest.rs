@@ -255,15 +255,15 @@ pub fn segment_slice(region: &[u8]) -> &[SegmentEntry] {
 }
 
 fn decode_streams(mut bytes: &[u8], count: u32) -> Result<Vec<StreamEntry>> {
-    let at = |rest: &[u8]| (size_of::<Header>() + bytes.len() - rest.len()) as u64;
     if count as usize > limit::STREAMS_MAX.min(bytes.len() / size_of::<StreamHead>()) {
         return Err(Fault::new(44, "stream count of the manifest")
             .expected(limit::STREAMS_MAX as u64, count.into()));
     }
     let mut streams: Vec<StreamEntry> = Vec::with_capacity(count as usize);
-    let whole = bytes;
+    let whole_len = bytes.len();
     for _ in 0..count {
-        let wrong = Fault::new(at(whole), "a stream of the manifest cannot be read");
+        let at = size_of::<Header>() + whole_len - bytes.len();
+        let wrong = Fault::new(at as u64, "a stream of the manifest cannot be read");
         let head: StreamHead = read(bytes, 0).ok_or(wrong)?;
         let names = bytes.get(size_of::<StreamHead>()..).unwrap_or_default();
         let (exchange, names) =
@@ -382,6 +382,17 @@ mod tests {
         let (mut contents, segments) = sample();
         contents.next_stream_id = 2;
         assert_eq!(decode(&encode(&contents, &segments)).unwrap_err().at, 40);
+    }
+
+    #[test]
+    fn a_stream_that_cannot_be_read_is_named_by_its_offset() {
+        let (mut contents, segments) = sample();
+        contents.streams[1].id = 0;
+        let second = size_of::<Header>() + size_of::<StreamHead>() + "binanceBTCUSDT".len();
+
+        let fault = decode(&encode(&contents, &segments)).unwrap_err();
+
+        assert_eq!(fault, Fault::new(second as u64, "a stream of the manifest cannot be read"));
     }
 
     #[test]
