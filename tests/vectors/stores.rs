@@ -69,8 +69,8 @@ fn checkpoint(name: &str, about: &str, book: &CheckpointBook) -> Vector {
 fn new_store() -> Contents {
     Contents {
         store_id: IDENTITY.store_id,
-        generation: 0,
-        next_segment_id: 0,
+        generation: 1,
+        next_segment_id: 1,
         next_stream_id: 0,
         streams: Vec::new(),
     }
