@@ -40,8 +40,8 @@ fn measure(set: &Set) {
     let rows: usize = set.batches.iter().map(Batch::rows).sum();
     let messages: usize = set.batches.iter().map(Batch::messages).sum();
     let mut tracker = Tracker::new();
-    let (each, hash) = best_of(9, || {
-        tracker = Tracker::new();
+    let (each, hash) = best_of(15, || {
+        tracker.clear();
         let mut hash = 0;
         for batch in &set.batches {
             let read = |_, tracker: &Tracker| hash = mix(hash, tracker.book());
@@ -49,8 +49,8 @@ fn measure(set: &Set) {
         }
         hash
     });
-    let (blind, _) = best_of(9, || {
-        let mut tracker = Tracker::new();
+    let (blind, _) = best_of(15, || {
+        tracker.clear();
         set.batches.iter().for_each(|batch| tracker.apply(batch, 0..usize::MAX).unwrap());
         tracker.book().best(Side::Bid)
     });

@@ -1,4 +1,6 @@
-//! Which keys the window of a ladder covers, and where each lies.
+//! Which prices the window of a ladder covers, and where each lies.
+
+use crate::event::Side;
 
 /// Slots of the smallest window.
 const SLOTS_MIN: usize = 1 << 10;
@@ -19,36 +21,47 @@ const LEARN_LEVELS_MIN: usize = 32;
 /// it away from the market.
 const ANCHOR_RANK: usize = 16;
 
-/// A run of equally spaced keys: `base`, `base + increment`, ...
+/// How far a window may reach: a few times as far still fits an `i64`.
+const REACH_MAX: i128 = 1 << 60;
+
+/// A run of equally spaced prices, from the worst, which has slot 0, to the best.
 ///
-/// The run lies inside the range of `i64`; `slots` x `increment` is at most 2^62.
+/// A price has a key that is larger the better it is: the price itself for bids, its bitwise
+/// complement for asks (which, unlike the negative, exists for every `i64`). The run lies inside
+/// the range of `i64`; slots times increment is at most [`REACH_MAX`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Grid {
-    base: i64,
-    increment: i64,
-    /// Inverse, modulo 2^64, of the odd part of the increment.
+    /// Price of slot 0.
+    origin: i64,
+    /// From a slot's price to the next: the price increment for bids, its negative for asks.
+    stride: i64,
+    /// Inverse, modulo 2^64, of what is left of the stride without its twos.
     inverse: u64,
-    /// How often 2 divides the increment.
+    /// How often 2 divides the stride.
     twos: u32,
     slots: usize,
-}
-
-impl Default for Grid {
-    /// Covers no key.
-    fn default() -> Self {
-        Self { base: 0, increment: 1, inverse: 1, twos: 0, slots: 0 }
-    }
+    /// 0 for bids, -1 for asks: `key = price ^ flip`.
+    flip: i64,
 }
 
 impl Grid {
-    /// The smallest grid, around one key.
-    pub(super) fn around(key: i64) -> Self {
-        Self::placed(key, 1, SLOTS_MIN)
+    /// Covers no price.
+    pub(super) fn none(side: Side) -> Self {
+        let (flip, stride) = match side {
+            Side::Bid => (0, 1),
+            Side::Ask => (-1, -1),
+        };
+        Self { origin: 0, stride, inverse: stride.cast_unsigned(), twos: 0, slots: 0, flip }
     }
 
-    /// A grid for `count` levels, of which `key` gives the keys, best (largest) first, with at
-    /// least `slots_min` slots.
-    pub(super) fn fit(count: usize, key: impl Fn(usize) -> i64, slots_min: usize) -> Self {
+    /// The smallest grid of the same side, around one price.
+    pub(super) fn around(&self, price: i64) -> Self {
+        self.placed(price ^ self.flip, 1, SLOTS_MIN)
+    }
+
+    /// A grid of the same side for `count` levels, of which `key` gives the keys, best first, with
+    /// at least `slots_min` slots.
+    pub(super) fn fit(&self, count: usize, key: impl Fn(usize) -> i64, slots_min: usize) -> Self {
         let anchor = key(ANCHOR_RANK.min(count / 2));
         let increment = match count {
             0..LEARN_LEVELS_MIN => 1,
@@ -59,12 +72,12 @@ impl Grid {
         let span = anchor.wrapping_sub(last).cast_unsigned() / increment.cast_unsigned();
         let wanted = usize::try_from(span).unwrap_or(SLOTS_MAX).min(SLOTS_MAX) / 3 * 4;
         let slots = wanted.next_power_of_two().min(affordable_slots(count));
-        Self::placed(anchor, increment, slots.max(slots_min).max(SLOTS_MIN))
+        self.placed(anchor, increment, slots.max(slots_min).max(SLOTS_MIN))
     }
 
-    /// Three quarters of the slots below `anchor`, as far as `i64` reaches.
-    fn placed(anchor: i64, increment: i64, mut slots: usize) -> Self {
-        let inside = |slots: usize| (slots as i128) * i128::from(increment) <= 1 << 62;
+    /// Three quarters of the slots below the key `anchor`, as far as `i64` reaches.
+    fn placed(&self, anchor: i64, increment: i64, mut slots: usize) -> Self {
+        let inside = |slots: usize| (slots as i128) * i128::from(increment) <= REACH_MAX;
         while slots > 64 && !inside(slots) {
             slots /= 2;
         }
@@ -73,44 +86,65 @@ impl Grid {
         let below = (i128::from(anchor) - i128::from(i64::MIN)) / wide;
         let above = (i128::from(i64::MAX) - i128::from(anchor)) / wide;
         let under = (slot_count * 3 / 4).max(slot_count - 1 - above).min(below);
-        let base = (i128::from(anchor) - under * wide) as i64;
+        let key = (i128::from(anchor) - under * wide) as i64;
+        let sign = self.flip | 1;
         let twos = increment.trailing_zeros();
-        Self { base, increment, inverse: inverse((increment >> twos).cast_unsigned()), twos, slots }
+        let inverse = inverse((increment >> twos).cast_unsigned());
+        Self {
+            origin: key ^ self.flip,
+            stride: increment * sign,
+            inverse: inverse.wrapping_mul(sign.cast_unsigned()),
+            twos,
+            slots,
+            flip: self.flip,
+        }
     }
 
-    /// The slot of `key`; a number not below [`Grid::slots`] if it has none.
+    /// The slot of `price`; a number not below [`Grid::slots`] if it has none.
     ///
-    /// Exact division without dividing: a difference that is a multiple of the increment gives the
-    /// quotient; any other gives more than 2^64 / increment, which is above every slot.
+    /// Exact division without dividing: a difference that is a multiple of the stride gives the
+    /// quotient; any other gives more than 2^64 / stride, which is above every slot.
     #[inline]
-    pub(super) fn slot(&self, key: i64) -> usize {
-        let distance = key.wrapping_sub(self.base).cast_unsigned();
+    pub(super) fn slot(&self, price: i64) -> usize {
+        let distance = price.wrapping_sub(self.origin).cast_unsigned();
         let slot = distance.wrapping_mul(self.inverse).rotate_right(self.twos);
         usize::try_from(slot).unwrap_or(usize::MAX)
+    }
+
+    /// The price of a slot of this grid.
+    #[inline]
+    pub(super) fn price(&self, slot: usize) -> i64 {
+        self.origin + slot as i64 * self.stride
+    }
+
+    /// The key of a price, and the price of a key.
+    #[inline]
+    pub(super) fn flip(&self, price: i64) -> i64 {
+        price ^ self.flip
     }
 
     /// The key of a slot of this grid.
     #[inline]
     pub(super) fn key(&self, slot: usize) -> i64 {
-        self.base + slot as i64 * self.increment
+        self.flip(self.price(slot))
     }
 
     pub(super) fn slots(&self) -> usize {
         self.slots
     }
 
-    /// Whether a grid of four times the slots would have one for `key`, which has none here.
-    pub(super) fn is_near(&self, key: i64) -> bool {
-        let distance = i128::from(key) - i128::from(self.base);
-        let (increment, slots) = (i128::from(self.increment), self.slots as i128);
-        distance % increment == 0 && (-3 * slots..2 * slots).contains(&(distance / increment))
+    /// Whether a grid that reaches some times as far would have a slot for `price`, which has none
+    /// here. A guess where `i64` ends.
+    pub(super) fn is_near(&self, price: i64) -> bool {
+        let reach = 3 * self.slots as i64 * self.stride;
+        self.slot(price.wrapping_add(reach)) < 5 * self.slots
     }
 
-    /// Whether `other` would do no better: this has its increment and slots, and what that is
-    /// placed by does not lie near an end of this.
+    /// Whether `other` would do no better: this has its stride and slots, and what that is placed
+    /// by does not lie near an end of this.
     pub(super) fn is_as_good_as(&self, other: &Self) -> bool {
-        let anchor = self.slot(other.key(other.slots * 3 / 4));
-        other.increment == self.increment
+        let anchor = self.slot(other.price(other.slots * 3 / 4));
+        other.stride == self.stride
             && other.slots == self.slots
             && (self.slots / 4..self.slots / 16 * 15).contains(&anchor)
     }
@@ -118,7 +152,7 @@ impl Grid {
     /// The same place with twice the slots, or as many as `count` levels may have.
     pub(super) fn doubled(&self, count: usize) -> Self {
         let slots = (self.slots * 2).min(affordable_slots(count)).max(self.slots);
-        Self::placed(self.key(self.slots * 3 / 4), self.increment, slots)
+        self.placed(self.key(self.slots * 3 / 4), self.stride.abs(), slots)
     }
 }
 
@@ -178,73 +212,81 @@ mod tests {
         }
     }
 
+    fn fit(count: usize, key: impl Fn(usize) -> i64, slots_min: usize) -> Grid {
+        let bids = Grid::none(Side::Bid).fit(count, &key, slots_min);
+        let asks = Grid::none(Side::Ask).fit(count, key, slots_min);
+        assert_eq!((bids.slots, bids.stride), (asks.slots, -asks.stride));
+        bids
+    }
+
     #[test]
     fn increments_are_learned_from_enough_levels_only() {
         let keys = |count: usize, unit: i64| {
-            let key = move |index: usize| 1_000_000 - index as i64 * unit;
-            Grid::fit(count, key, 0).increment
+            fit(count, move |index: usize| 1_000_000 - index as i64 * unit, 0).stride
         };
         assert_eq!(keys(31, 25), 1);
         assert_eq!(keys(32, 25), 25);
         assert_eq!(keys(500, 10_000_000_000), 10_000_000_000);
         assert_eq!(keys(40, 1), 1);
         let one_odd = |index: usize| if index == 39 { 3 } else { 1_000_000 - index as i64 * 50 };
-        assert_eq!(Grid::fit(40, one_odd, 0).increment, 1);
+        assert_eq!(fit(40, one_odd, 0).stride, 1);
         assert_eq!(common_increment(5, [5, 5].into_iter()), 1);
     }
 
     #[test]
     fn the_size_follows_the_span_but_not_absurd_prices_nor_few_levels() {
         let dense = |index: usize| 1_000_000 - index as i64;
-        assert_eq!(Grid::fit(400, dense, 0).slots(), 1 << 10);
-        assert_eq!(Grid::fit(4000, dense, 0).slots(), 1 << 13);
-        assert_eq!(Grid::fit(400, dense, 1 << 12).slots(), 1 << 12);
+        assert_eq!(fit(400, dense, 0).slots(), 1 << 10);
+        assert_eq!(fit(4000, dense, 0).slots(), 1 << 13);
+        assert_eq!(fit(400, dense, 1 << 12).slots(), 1 << 12);
         let tail = |index: usize| if index >= 395 { -900_000_000 } else { dense(index) };
-        assert_eq!(Grid::fit(400, tail, 0).slots(), 1 << 10);
+        assert_eq!(fit(400, tail, 0).slots(), 1 << 10);
         let wide = |index: usize| i64::MAX - index as i64 * 1_000_003 - (index as i64 & 1);
-        assert_eq!(Grid::fit(5, wide, 0).slots(), SLOTS_MIN);
-        assert_eq!(Grid::fit(100_000, wide, 0).slots(), SLOTS_MAX);
+        assert_eq!(fit(5, wide, 0).slots(), SLOTS_MIN);
+        assert_eq!(fit(100_000, wide, 0).slots(), SLOTS_MAX);
     }
 
     proptest! {
         #[test]
-        fn exactly_the_keys_of_the_run_have_slots(
+        fn exactly_the_prices_of_the_run_have_slots(
+            side in prop_oneof![Just(Side::Bid), Just(Side::Ask)],
             anchor in prop_oneof![any::<i64>(), Just(i64::MIN), Just(i64::MAX), Just(0i64)],
             increment in
                 prop_oneof![Just(1i64), Just(5), Just(1 << 44), 1i64..1000, 1i64..i64::MAX],
             bits in 6u32..=18,
-            key in any::<i64>(),
+            price in any::<i64>(),
             near in -600_000i64..600_000,
         ) {
-            let grid = Grid::placed(anchor, increment, 1 << bits);
-            let expected = |key: i64| {
-                let distance = i128::from(key) - i128::from(grid.base);
-                let slot = distance / i128::from(grid.increment);
+            let grid = Grid::none(side).placed(anchor, increment, 1 << bits);
+            let expected = |price: i64| {
+                let distance = i128::from(price) - i128::from(grid.origin);
+                let slot = distance / i128::from(grid.stride);
                 let inside = (0..grid.slots as i128).contains(&slot);
-                (distance >= 0 && distance % i128::from(grid.increment) == 0 && inside)
-                    .then_some(slot as usize)
+                (distance % i128::from(grid.stride) == 0 && inside).then_some(slot as usize)
             };
-            let found = |key: i64| {
-                let slot = grid.slot(key);
+            let found = |price: i64| {
+                let slot = grid.slot(price);
                 (slot < grid.slots()).then_some(slot)
             };
-            for key in [
-                key,
-                anchor,
-                anchor.wrapping_add(near),
-                anchor.wrapping_add(near.wrapping_mul(increment)),
-                grid.base,
-                grid.key(grid.slots - 1),
-                grid.base.wrapping_sub(1),
+            let middle = grid.flip(anchor);
+            for price in [
+                price,
+                middle,
+                middle.wrapping_add(near),
+                middle.wrapping_add(near.wrapping_mul(increment)),
+                grid.origin,
+                grid.price(grid.slots - 1),
+                grid.origin.wrapping_sub(grid.stride),
                 i64::MIN,
                 i64::MAX,
             ] {
-                prop_assert_eq!(found(key), expected(key), "{}", key);
-                if let Some(slot) = found(key) {
-                    prop_assert_eq!(grid.key(slot), key);
+                prop_assert_eq!(found(price), expected(price), "{}", price);
+                if let Some(slot) = found(price) {
+                    prop_assert_eq!(grid.price(slot), price);
                 }
             }
-            prop_assert!(found(anchor).is_some());
+            prop_assert!(found(middle).is_some());
+            prop_assert!(grid.key(1) > grid.key(0));
         }
     }
 }

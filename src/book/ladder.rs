@@ -8,7 +8,10 @@ use crate::event::Side;
 /// Slots of one page: 64 bytes of quantities, one cache line.
 const PAGE_SLOTS: usize = 8;
 
-/// Pages that are no more than this many are not searched for empty ones.
+/// Entries of the directory that are looked at together.
+const DIRECTORY_CHUNK: usize = 16;
+
+/// Pages that are fewer than this many are not searched for empty ones.
 const SWEEP_PAGES_MIN: usize = 64;
 
 /// Updates of far levels before the window is looked at again, and how many more for a level.
@@ -20,14 +23,10 @@ const REVIEW_MISSES_MAX: usize = 1 << 13;
 
 /// Levels of one side: a window of slots around the market, and an ordered map of all others.
 ///
-/// A level has a key that is larger the better the price: the price itself for bids, its bitwise
-/// complement for asks (which, unlike the negative, exists for every `i64`). Keys that lie in the
-/// window's [`Grid`] have a slot; slots come in pages that exist only where levels are or were, so
-/// that a sparse book costs little more memory than its levels.
+/// Prices of the window's [`Grid`] have a slot; slots come in pages that exist only where levels
+/// are or were, so that a sparse book costs little more memory than its levels.
 #[derive(Clone, Debug)]
 pub(super) struct Ladder {
-    /// 0 for bids, -1 for asks: `key = price ^ flip`.
-    flip: i64,
     grid: Grid,
     /// The page of every eight slots; 0 where there is none.
     directory: Vec<u16>,
@@ -36,6 +35,8 @@ pub(super) struct Ladder {
     pages: Vec<Page>,
     /// Pages that belong to no slot.
     free: Vec<u16>,
+    /// How many pages there may be before empty ones are searched for.
+    sweep_pages: usize,
     /// The slot after the best level of the window; 0 if it has none.
     end: usize,
     /// Levels without a slot, by key.
@@ -58,16 +59,12 @@ const EMPTY: Page = Page([0; PAGE_SLOTS]);
 
 impl Ladder {
     pub(super) fn new(side: Side) -> Self {
-        let flip = match side {
-            Side::Bid => 0,
-            Side::Ask => -1,
-        };
         Self {
-            flip,
-            grid: Grid::default(),
+            grid: Grid::none(side),
             directory: Vec::new(),
             pages: Vec::new(),
             free: Vec::new(),
+            sweep_pages: SWEEP_PAGES_MIN,
             end: 0,
             far: BTreeMap::new(),
             far_leads: false,
@@ -85,19 +82,20 @@ impl Ladder {
     /// Makes `qty` the quantity at `price`; 0 removes the level.
     #[inline]
     pub(super) fn set(&mut self, price: i64, qty: i64) {
-        let key = price ^ self.flip;
-        let slot = self.grid.slot(key);
+        let slot = self.grid.slot(price);
         let Some(&page) = self.directory.get(slot / PAGE_SLOTS) else {
-            return self.set_far(key, qty);
+            return self.set_far(price, qty);
         };
         if (page == 0) & (qty != 0) {
             return self.set_in_new_page(slot, qty);
         }
         self.pages[usize::from(page)].0[slot % PAGE_SLOTS] = qty;
         if qty != 0 {
-            self.end = self.end.max(slot + 1);
-            if self.far_leads {
-                self.check_far();
+            if slot >= self.end {
+                self.end = slot + 1;
+                if self.far_leads {
+                    self.check_far();
+                }
             }
         } else if slot + 1 == self.end {
             self.drop_best();
@@ -107,10 +105,9 @@ impl Ladder {
     /// As [`Ladder::set`], but leaves the best level unknown until [`Ladder::settle`].
     #[inline]
     pub(super) fn set_blind(&mut self, price: i64, qty: i64) {
-        let key = price ^ self.flip;
-        let slot = self.grid.slot(key);
+        let slot = self.grid.slot(price);
         let Some(&page) = self.directory.get(slot / PAGE_SLOTS) else {
-            return self.set_far(key, qty);
+            return self.set_far(price, qty);
         };
         if (page == 0) & (qty != 0) {
             return self.set_in_new_page(slot, qty);
@@ -128,10 +125,10 @@ impl Ladder {
     #[inline]
     pub(super) fn best(&self) -> Option<(i64, i64)> {
         if self.far_leads {
-            return self.far.last_key_value().map(|(&key, &qty)| (key ^ self.flip, qty));
+            return self.far.last_key_value().map(|(&key, &qty)| (self.grid.flip(key), qty));
         }
         let slot = self.end.checked_sub(1)?;
-        Some((self.grid.key(slot) ^ self.flip, self.qty(slot)))
+        Some((self.grid.price(slot), self.qty(slot)))
     }
 
     /// How many levels; costs a pass over the pages.
@@ -146,21 +143,32 @@ impl Ladder {
 
     /// Price and quantity of every level, best first.
     pub(super) fn levels(&self) -> Levels<'_> {
-        Levels { ladder: self, end: self.end, far: self.far.iter(), far_next: None }.primed()
+        let mut far = self.far.iter();
+        let far_next = far.next_back().map(|(&key, &qty)| (key, qty));
+        let mut levels = Levels {
+            ladder: self,
+            at: self.end.div_ceil(PAGE_SLOTS),
+            mask: 0,
+            page: &EMPTY.0,
+            far,
+            far_next,
+        };
+        levels.find_page();
+        levels
     }
 
     /// Replaces all levels.
     pub(super) fn load(&mut self, prices: &[i64], qtys: &[i64]) {
-        let (count, flip) = (prices.len().min(qtys.len()), self.flip);
+        let (count, grid) = (prices.len().min(qtys.len()), self.grid);
         let (prices, qtys) = (&prices[..count], &qtys[..count]);
-        let sorted = prices.windows(2).all(|pair| (pair[0] ^ flip) > (pair[1] ^ flip));
+        let sorted = prices.windows(2).all(|pair| grid.flip(pair[0]) > grid.flip(pair[1]));
         if count == 0 || !sorted || qtys.contains(&0) {
             self.clear();
             prices.iter().zip(qtys).for_each(|(&price, &qty)| self.set(price, qty));
             return;
         }
-        let grid = Grid::fit(count, |index| prices[index] ^ flip, 0);
-        self.place(grid, prices.iter().zip(qtys).map(|(&price, &qty)| (price ^ flip, qty)));
+        let fitted = grid.fit(count, |index| grid.flip(prices[index]), 0);
+        self.place(fitted, prices.iter().copied().zip(qtys.iter().copied()));
     }
 
     #[inline]
@@ -181,18 +189,18 @@ impl Ladder {
         (self.misses, self.near_misses) = (0, 0);
     }
 
-    /// Becomes these levels, best first by key, on `grid`.
+    /// Becomes these levels, price and quantity, best first, on `grid`.
     fn place(&mut self, grid: Grid, levels: impl Iterator<Item = (i64, i64)>) {
         self.take_grid(grid);
         if self.pages.is_empty() {
             self.pages.push(EMPTY);
         }
         let (mut far, mut count) = (Vec::new(), 0);
-        for (key, qty) in levels {
+        for (price, qty) in levels {
             count += 1;
-            let slot = grid.slot(key);
+            let slot = grid.slot(price);
             let Some(page) = self.directory.get_mut(slot / PAGE_SLOTS) else {
-                far.push((key, qty));
+                far.push((grid.flip(price), qty));
                 continue;
             };
             if *page == 0 {
@@ -203,6 +211,7 @@ impl Ladder {
             self.pages[usize::from(*page)].0[slot % PAGE_SLOTS] = qty;
             self.end = self.end.max(slot + 1);
         }
+        self.sweep_pages = (self.pages.len() * 2).max(SWEEP_PAGES_MIN);
         self.far = far.into_iter().rev().collect();
         self.check_far();
         self.patience = REVIEW_MISSES_MIN + count / REVIEW_LEVELS_PER_MISS;
@@ -210,20 +219,23 @@ impl Ladder {
 
     #[cold]
     #[inline(never)]
-    fn set_far(&mut self, key: i64, qty: i64) {
+    fn set_far(&mut self, price: i64, qty: i64) {
         if self.directory.is_empty() {
             if qty != 0 {
-                self.place(Grid::around(key), [(key, qty)].into_iter());
+                self.place(self.grid.around(price), [(price, qty)].into_iter());
             }
             return;
         }
+        let key = self.grid.flip(price);
         match qty {
             0 => self.far.remove(&key),
             _ => self.far.insert(key, qty),
         };
-        self.check_far();
+        if self.far_leads || self.end.checked_sub(1).is_none_or(|slot| key > self.grid.key(slot)) {
+            self.check_far();
+        }
         self.misses += 1;
-        self.near_misses += usize::from(self.grid.is_near(key));
+        self.near_misses += usize::from(self.grid.is_near(price));
         if self.misses >= self.patience {
             self.review();
         }
@@ -231,15 +243,14 @@ impl Ladder {
 
     /// Moves or widens the window if the market has left it, or the price increment is another.
     fn review(&mut self) {
-        self.end = self.end_below(self.end);
-        let flip = self.flip;
-        let levels: Vec<_> = self.levels().map(|(price, qty)| (price ^ flip, qty)).collect();
+        let levels: Vec<_> = self.levels().collect();
         let crowded = self.near_misses * 2 > self.misses;
         (self.misses, self.near_misses) = (0, 0);
         if levels.is_empty() {
             return;
         }
-        let mut grid = Grid::fit(levels.len(), |index| levels[index].0, self.grid.slots());
+        let key = |index: usize| self.grid.flip(levels[index].0);
+        let mut grid = self.grid.fit(levels.len(), key, self.grid.slots());
         if self.grid.is_as_good_as(&grid) {
             grid = if crowded { self.grid.doubled(levels.len()) } else { self.grid };
         }
@@ -266,14 +277,15 @@ impl Ladder {
         }
     }
 
-    /// Makes at least one page free: empty ones, and new ones unless half are free then.
+    /// Makes at least one page free: empty ones where they are likely to be many, else new ones.
     #[inline(never)]
     fn make_pages(&mut self) {
-        if self.pages.len() > SWEEP_PAGES_MIN {
+        if self.pages.len() >= self.sweep_pages {
             self.sweep();
+            let used = self.pages.len() - self.free.len();
+            self.sweep_pages = (used * 2).max(SWEEP_PAGES_MIN);
         }
-        let used = self.pages.len() - self.free.len();
-        if self.free.len() < used {
+        if self.free.is_empty() {
             let more = self.pages.len() / 4 + 8;
             self.pages.reserve_exact(more);
             for _ in 0..more {
@@ -285,10 +297,15 @@ impl Ladder {
 
     /// Takes away pages without levels.
     fn sweep(&mut self) {
-        for page in self.directory.iter_mut().filter(|page| **page != 0) {
-            if self.pages[usize::from(*page)] == EMPTY {
-                self.free.push(*page);
-                *page = 0;
+        for chunk in self.directory.chunks_mut(DIRECTORY_CHUNK) {
+            if is_empty(chunk) {
+                continue;
+            }
+            for page in chunk.iter_mut().filter(|page| **page != 0) {
+                if self.pages[usize::from(*page)] == EMPTY {
+                    self.free.push(*page);
+                    *page = 0;
+                }
             }
         }
     }
@@ -310,10 +327,11 @@ impl Ladder {
             match self.directory[at] {
                 0 => end = attached_end(&self.directory[..at]) * PAGE_SLOTS,
                 page => {
-                    let qtys = &self.pages[usize::from(page)].0[..=last % PAGE_SLOTS];
+                    let before = u8::MAX >> (PAGE_SLOTS - 1 - last % PAGE_SLOTS);
+                    let mask = mask(&self.pages[usize::from(page)].0) & before;
                     end = at * PAGE_SLOTS;
-                    if let Some(offset) = qtys.iter().rposition(|&qty| qty != 0) {
-                        return end + offset + 1;
+                    if let Some(offset) = mask.checked_ilog2() {
+                        return end + offset as usize + 1;
                     }
                 }
             }
@@ -333,8 +351,8 @@ impl Ladder {
 /// The index after the last page in a part of a directory; 0 if there is none.
 fn attached_end(directory: &[u16]) -> usize {
     let mut end = directory.len();
-    for chunk in directory.rchunks(16) {
-        if chunk.iter().fold(0, |all, page| all | page) != 0 {
+    for chunk in directory.rchunks(DIRECTORY_CHUNK) {
+        if !is_empty(chunk) {
             return end - chunk.iter().rev().take_while(|&&page| page == 0).count();
         }
         end -= chunk.len();
@@ -342,38 +360,65 @@ fn attached_end(directory: &[u16]) -> usize {
     0
 }
 
+fn is_empty(chunk: &[u16]) -> bool {
+    chunk.iter().fold(0, |all, page| all | page) == 0
+}
+
+/// Which slots of a page hold levels, the first slot as the lowest bit.
+#[inline]
+fn mask(page: &[i64; PAGE_SLOTS]) -> u8 {
+    page.iter().enumerate().fold(0, |mask, (slot, &qty)| mask | (u8::from(qty != 0) << slot))
+}
+
 /// Levels of a ladder, best first: those of the window and the far ones, merged.
 pub(super) struct Levels<'a> {
     ladder: &'a Ladder,
-    /// The slot after the next level of the window; 0 after the last.
-    end: usize,
+    /// Where the directory names the current page.
+    at: usize,
+    page: &'a [i64; PAGE_SLOTS],
+    /// Levels of the page that are still to come; 0 only after the last.
+    mask: u8,
     far: std::collections::btree_map::Iter<'a, i64, i64>,
     far_next: Option<(i64, i64)>,
 }
 
 impl Levels<'_> {
-    fn primed(mut self) -> Self {
-        self.far_next = self.far.next_back().map(|(&key, &qty)| (key, qty));
-        self
+    /// Goes to the next page that holds a level.
+    fn find_page(&mut self) {
+        let Ladder { directory, pages, .. } = self.ladder;
+        while self.mask == 0 && self.at > 0 {
+            self.at -= 1;
+            match directory[self.at] {
+                0 => self.at = attached_end(&directory[..self.at]),
+                page => {
+                    self.page = &pages[usize::from(page)].0;
+                    self.mask = mask(self.page);
+                }
+            }
+        }
     }
 }
 
 impl Iterator for Levels<'_> {
     type Item = (i64, i64);
 
+    #[inline]
     fn next(&mut self) -> Option<(i64, i64)> {
-        let Ladder { flip, grid, .. } = self.ladder;
-        let slot = self.end.checked_sub(1);
-        match self.far_next {
-            Some((key, qty)) if slot.is_none_or(|slot| key > grid.key(slot)) => {
-                self.far_next = self.far.next_back().map(|(&key, &qty)| (key, qty));
-                Some((key ^ flip, qty))
-            }
-            _ => {
-                let slot = slot?;
-                self.end = self.ladder.end_below(slot);
-                Some((grid.key(slot) ^ flip, self.ladder.qty(slot)))
-            }
+        let grid = &self.ladder.grid;
+        let offset = self.mask.checked_ilog2().map(|bit| bit as usize);
+        let slot = offset.map(|offset| self.at * PAGE_SLOTS + offset);
+        if let Some((key, qty)) = self.far_next
+            && slot.is_none_or(|slot| key > grid.key(slot))
+        {
+            self.far_next = self.far.next_back().map(|(&key, &qty)| (key, qty));
+            return Some((grid.flip(key), qty));
         }
+        let (slot, offset) = (slot?, offset?);
+        let level = (grid.price(slot), self.page[offset]);
+        self.mask ^= 1 << offset;
+        if self.mask == 0 {
+            self.find_page();
+        }
+        Some(level)
     }
 }

@@ -5,9 +5,11 @@
 
 mod grid;
 mod ladder;
+mod measure;
 mod tracker;
 
 use ladder::Ladder;
+pub use measure::{Depth, Fill, Level, WideDecimal};
 pub use tracker::{Checkpoint, State, Tracker};
 
 use crate::error::{Error, ErrorKind, Result};
@@ -22,8 +24,8 @@ use crate::quantity::{Decimal, POW10};
 /// empty, or hold negative prices.
 #[derive(Clone, Debug)]
 pub struct Book {
-    /// Bids, asks.
-    sides: [Ladder; 2],
+    /// Bids, asks; boxed because a book is moved about and ladders are large.
+    sides: Box<[Ladder; 2]>,
     price_scale: u8,
     qty_scale: u8,
 }
@@ -39,7 +41,7 @@ impl Book {
     #[must_use]
     pub fn new() -> Self {
         Self {
-            sides: [Ladder::new(Side::Bid), Ladder::new(Side::Ask)],
+            sides: Box::new([Ladder::new(Side::Bid), Ladder::new(Side::Ask)]),
             price_scale: 0,
             qty_scale: 0,
         }
