@@ -149,7 +149,8 @@ fn column_lines(segment: &Segment) -> Result<Vec<String>> {
 }
 
 fn encoding_name(code: u8) -> String {
-    Encoding::from_code(code).map_or_else(|| format!("unknown {code}"), |e| format!("{e:?}").to_lowercase())
+    Encoding::from_code(code)
+        .map_or_else(|| format!("unknown {code}"), |e| format!("{e:?}").to_lowercase())
 }
 
 fn column_name(schema: &Schema, column: u8) -> &'static str {

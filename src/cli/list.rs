@@ -70,7 +70,10 @@ fn info_json(info: &StreamInfo) -> serde_json::Value {
 
 fn write_infos(out: &mut impl Write, infos: &[StreamInfo]) -> std::io::Result<()> {
     if infos.is_empty() {
-        return writeln!(out, "the store is empty; fill it with: tickreel import --store DIR FILE...");
+        return writeln!(
+            out,
+            "the store is empty; fill it with: tickreel import --store DIR FILE..."
+        );
     }
     let name_width = infos.iter().map(|i| i.key.instrument.to_string().chars().count()).max();
     let width = name_width.unwrap_or(0).max(10);

@@ -5,8 +5,11 @@
 //! with 130.
 
 mod args;
+mod bench;
 mod book;
+mod demo;
 mod import;
+mod inspect;
 mod list;
 pub mod output;
 mod read;
@@ -45,6 +48,10 @@ enum Command {
     Replay(replay::Args),
     /// Check every checksum and rebuild every checkpoint of a store
     Verify(verify::Args),
+    /// Print any file of a store in words
+    Inspect(inspect::Args),
+    /// Measure import, seek, scan and replay on this machine
+    Bench(bench::Args),
 }
 
 /// Runs the command that the program's arguments name.
@@ -74,6 +81,8 @@ fn dispatch(command: Command) -> Result<()> {
         Command::Read(args) => read::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Verify(args) => verify::run(&args),
+        Command::Inspect(args) => inspect::run(&args),
+        Command::Bench(args) => bench::run(&args),
     }
 }
 

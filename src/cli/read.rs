@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 
 use super::args::{self, From};
 use super::output::{RowFormat, RowWriter, Selection, row_writer};
-use super::screen;
 use super::target::Target;
 use crate::arrow::ipc::IpcFile;
 use crate::arrow::parquet::ParquetFile;
@@ -127,7 +126,8 @@ fn writer<'a>(
 }
 
 fn converter(selection: &Selection, scales: &[u8]) -> Result<Converter> {
-    let options = Options { instrument: Some(selection.instrument.clone()), ..Options::for_files() };
+    let options =
+        Options { instrument: Some(selection.instrument.clone()), ..Options::for_files() };
     Converter::new(selection.kind, Some(&selection.columns), scales, &options)
 }
 

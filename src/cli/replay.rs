@@ -1,13 +1,14 @@
 //! `tickreel replay`: streams played in the total order.
 
 use std::io::Write;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::args::{self, From};
-use super::output::RowFormat;
+use super::output::StreamLines;
 use super::screen;
 use super::target::{ReplayRequest, Target, Totals};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::event::Kind;
 use crate::quantity::{Instrument, TsNs};
 
@@ -65,7 +66,7 @@ pub fn run(args: &Args) -> Result<()> {
     };
     let mut player = target.replay(&request)?;
     let mut clock = Clock::new(args.speed);
-    let mut rows_shown = RowPrinter::new(args.json);
+    let mut lines = StreamLines::new(std::io::stdout().lock(), Path::new("-"), args.json);
     let rows_total = player.rows_at_most();
     let bar =
         screen::progress(rows_total, "{wide_msg} [{bar:30}] {human_pos} rows {percent}% {eta}");
@@ -77,7 +78,10 @@ pub fn run(args: &Args) -> Result<()> {
         clock.wait(step.ts())?;
         rows += step.rows() as u64;
         if !args.hash {
-            rows_shown.print(&step)?;
+            lines.write(step.key, step.batch, step.messages.clone())?;
+            if args.speed.is_some() {
+                lines.flush()?;
+            }
         }
         if rows % 4096 < step.rows() as u64 {
             bar.set_position(rows);
@@ -86,7 +90,7 @@ pub fn run(args: &Args) -> Result<()> {
         player.accept()?;
     }
     bar.finish_and_clear();
-    rows_shown.finish()?;
+    lines.flush()?;
     if args.hash {
         return print_totals(&player.totals(), args.json);
     }
@@ -123,28 +127,6 @@ impl Clock {
     }
 }
 
-/// Prints the rows of each step.
-struct RowPrinter {
-    json: bool,
-    out: std::io::BufWriter<std::io::StdoutLock<'static>>,
-}
-
-impl RowPrinter {
-    fn new(json: bool) -> Self {
-        Self { json, out: screen::output() }
-    }
-
-    fn print(&mut self, step: &super::target::PlayedStep<'_>) -> Result<()> {
-        let messages = step.batch.slice_messages(step.messages.clone());
-        super::output::write_rows(&mut self.out, self.json, step.key, &messages)
-            .map_err(screen::write_error)
-    }
-
-    fn finish(&mut self) -> Result<()> {
-        self.out.flush().map_err(screen::write_error)
-    }
-}
-
 fn print_totals(totals: &Totals, json: bool) -> Result<()> {
     let mut out = screen::output();
     let written = if json {
@@ -167,9 +149,10 @@ fn print_totals(totals: &Totals, json: bool) -> Result<()> {
         });
         writeln!(out, "{document}")
     } else {
-        let lines = totals.streams.iter().map(|total| {
-            (total.key.to_string(), total.hash.rows(), total.hash.to_string())
-        });
+        let lines = totals
+            .streams
+            .iter()
+            .map(|total| (total.key.to_string(), total.hash.rows(), total.hash.to_string()));
         let all = ("all, in order".to_owned(), totals.all.rows(), totals.all.to_string());
         let lines: Vec<_> = lines.chain([all]).collect();
         let width = lines.iter().map(|(name, _, _)| name.chars().count()).max().unwrap_or(0);

@@ -264,11 +264,7 @@ impl Player {
             Self::Store { replay, pending, .. } => {
                 let Some(step) = replay.step(messages_max)? else { return Ok(None) };
                 *pending = Some((step.stream, step.messages()));
-                Ok(Some(PlayedStep {
-                    key: step.key,
-                    batch: step.batch,
-                    messages: step.messages(),
-                }))
+                Ok(Some(PlayedStep { key: step.key, batch: step.batch, messages: step.messages() }))
             }
         }
     }

@@ -7,6 +7,7 @@
 mod cells;
 mod csv;
 mod format;
+mod lines;
 mod ndjson;
 mod sink;
 mod table;
@@ -17,4 +18,5 @@ mod writer;
 mod tests;
 
 pub use format::{RowFormat, row_writer};
+pub use lines::StreamLines;
 pub use writer::{RowWriter, Selection};

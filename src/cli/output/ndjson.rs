@@ -56,7 +56,8 @@ fn push_name(out: &mut Vec<u8>, name: &str, suffix: &str) {
     out.extend_from_slice(b"\":");
 }
 
-fn push_member(out: &mut Vec<u8>, spec: &ColumnSpec, value: Value<'_>) {
+/// Appends a value as a member of an open object, after a comma.
+pub(super) fn push_member(out: &mut Vec<u8>, spec: &ColumnSpec, value: Value<'_>) {
     if let Value::Text(bytes) = value
         && std::str::from_utf8(bytes).is_err()
     {
