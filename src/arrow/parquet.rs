@@ -63,8 +63,12 @@ impl<W: Write + Send> ParquetFile<W> {
     ///
     /// # Errors
     /// [`ErrorKind::Io`] if the target refuses.
-    pub fn finish(self) -> Result<W> {
-        self.writer.into_inner().map_err(failed)
+    pub fn finish(mut self) -> Result<W> {
+        self.writer.flush().map_err(failed)?;
+        // All rows are encoded: what can fail now is the target, which this call reports as text.
+        self.writer.into_inner().map_err(|error| {
+            Error::new(ErrorKind::Io, format!("cannot write Parquet file: {error}"))
+        })
     }
 }
 
@@ -178,6 +182,7 @@ mod tests {
             file.write(&rows)?;
             file.finish().map(drop)
         });
-        assert_eq!(refused.unwrap_err().kind(), ErrorKind::Io);
+        let error = refused.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Io, "{error}");
     }
 }
