@@ -2,8 +2,8 @@
 //! real Binance captures and on any Tardis CSV named by `TICKREEL_BENCH_CSV`.
 //!
 //! `cargo bench --no-default-features --features ingest --bench book`. Figures are processor time
-//! of this thread, best of several runs; `hash` sums up the best prices that were read, so that equal
-//! hashes mean equal work. `peers` are an ordered map and a sorted vector on the same rows.
+//! of this thread, best of several runs; `hash` sums up the best prices that were read, so that
+//! equal hashes mean equal work. `peers` are an ordered map and a sorted vector on the same rows.
 #![allow(missing_docs, clippy::print_stdout, reason = "a program that prints figures")]
 
 use std::collections::BTreeMap;

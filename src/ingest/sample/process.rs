@@ -3,6 +3,8 @@
 //! Levels near the touch change most, sizes have heavy tails, the price follows a reference. The
 //! book is never crossed and never runs dry.
 
+use std::collections::BTreeMap;
+
 use super::random::Random;
 use crate::book::Book;
 use crate::event::{Side, TradeSide};
@@ -40,6 +42,8 @@ pub(super) struct Process {
     character: Character,
     random: Random,
     book: Book,
+    /// The levels once more, by `price * away(side)`: from the touch outwards, quick to search.
+    ladders: [BTreeMap<i64, i64>; 2],
     last_id: i64,
     touched: Vec<(Side, i64)>,
     prints: Vec<Print>,
@@ -54,6 +58,7 @@ impl Process {
             character,
             random,
             book: scales,
+            ladders: Default::default(),
             last_id: first_id,
             touched: Vec::new(),
             prints: Vec::new(),
@@ -139,26 +144,27 @@ impl Process {
         }
         let qty = self.qty_at(side, price) + self.qty();
         self.set(side, price, qty);
-        if self.book.level_count(side) > self.character.levels * 5 / 4
-            && let Some((last, _)) = self.book.levels(side).last()
+        let ladder = self.ladder(side);
+        if ladder.len() > self.character.levels * 5 / 4
+            && let Some((&last, _)) = ladder.last_key_value()
         {
-            self.set(side, last, 0);
+            self.set(side, last * away, 0);
         }
     }
 
     /// An order is cut or cancelled, near the touch more often than far from it.
     fn cancel(&mut self, side: Side) {
-        let missing = self.character.levels as i64 - self.book.level_count(side) as i64;
+        let missing = self.character.levels as i64 - self.ladder(side).len() as i64;
         if self.random.chance(4 * missing) {
             return self.add_level(side);
         }
         let from = self.bests(side)[0] + away(side) * self.character.tick * self.distance();
-        let reached = |price: i64| (price - from) * away(side) >= 0;
-        let found = self.book.levels(side).find(|&(price, _)| reached(price));
-        let Some((price, qty)) = found else { return self.add_level(side) };
+        let Some((&key, &qty)) = self.ladder(side).range(from * away(side)..).next() else {
+            return self.add_level(side);
+        };
         let left = qty - self.qty();
         let qty = if left <= 0 || self.random.chance(350) { 0 } else { left };
-        self.set(side, price, qty);
+        self.set(side, key * away(side), qty);
     }
 
     /// A new order at the first free price behind a draw.
@@ -176,7 +182,7 @@ impl Process {
     /// first.
     fn take(&mut self, side: Side, mut levels: i64, limit: i64) {
         let taker = if side == Side::Ask { TradeSide::Buy } else { TradeSide::Sell };
-        while levels > 0 && self.book.level_count(side) > LEVELS_MIN {
+        while levels > 0 && self.ladder(side).len() > LEVELS_MIN {
             let (price, available) = self.book.best(side).unwrap_or((0, 0));
             if !self.prints.is_empty() && (price - limit) * away(side) > 0 {
                 break;
@@ -222,14 +228,24 @@ impl Process {
         lots * self.character.lot
     }
 
+    fn ladder(&self, side: Side) -> &BTreeMap<i64, i64> {
+        let [bids, asks] = &self.ladders;
+        if side == Side::Bid { bids } else { asks }
+    }
+
     fn qty_at(&self, side: Side, price: i64) -> i64 {
-        let reached = |at: i64| (at - price) * away(side) >= 0;
-        let found = self.book.levels(side).find(|&(at, _)| reached(at));
-        found.map_or(0, |(at, qty)| if at == price { qty } else { 0 })
+        self.ladder(side).get(&(price * away(side))).copied().unwrap_or(0)
     }
 
     fn set(&mut self, side: Side, price: i64, qty: i64) {
         self.book.set(side, price, qty);
+        let [bids, asks] = &mut self.ladders;
+        let ladder = if side == Side::Bid { bids } else { asks };
+        let key = price * away(side);
+        match qty {
+            0 => ladder.remove(&key),
+            qty => ladder.insert(key, qty),
+        };
         self.touched.push((side, price));
     }
 }
