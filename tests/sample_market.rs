@@ -142,3 +142,8 @@ fn binance_spot_finds_the_true_books_and_the_planted_gaps() {
 fn tardis_csv_finds_the_true_books() {
     check("deribit");
 }
+
+#[test]
+fn okx_finds_the_true_books_and_the_planted_gaps() {
+    check("okex");
+}

@@ -37,7 +37,7 @@ enum Link {
     /// A snapshot is asked for, or comes, with the message after `messages` more.
     Wanted { messages: i64 },
     /// The venue has taken a snapshot; it arrives after `messages` more.
-    Answered { messages: i64, book: Book, last_id: i64, event_ns: i64 },
+    Answered { messages: i64, book: Box<Book>, last_id: i64, event_ns: i64 },
 }
 
 /// What one instrument needs while it runs.
@@ -183,7 +183,7 @@ impl<'a> Run<'a> {
     /// The venue takes the snapshot that was asked for, between two messages.
     fn take_snapshot(&mut self, event_ns: i64) {
         if matches!(self.state.link, Link::Wanted { messages: 0 }) && feed_asks(&*self.feed) {
-            let book = self.process.book().clone();
+            let book = Box::new(self.process.book().clone());
             let messages = self.random.below(3);
             let last_id = self.process.last_id();
             self.state.link = Link::Answered { messages, book, last_id, event_ns };
@@ -286,7 +286,7 @@ impl<'a> Run<'a> {
     }
 
     /// A snapshot, of now or as it was taken before, makes the book live.
-    fn snapshot(&mut self, now_ns: i64, taken: Option<(Book, i64, i64)>) -> Result<()> {
+    fn snapshot(&mut self, now_ns: i64, taken: Option<(Box<Book>, i64, i64)>) -> Result<()> {
         let mut times = self.times(now_ns);
         let snapshot = match &taken {
             Some((book, last_id, taken_ns)) => {
