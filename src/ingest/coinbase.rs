@@ -19,6 +19,7 @@ use std::collections::HashMap;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::connection::{ConnectionRows, Connections};
 use super::feed_book::{About, FeedBooks};
 use super::json::{self, Number};
 use super::rows::Rows;
@@ -67,6 +68,7 @@ fn recognise(clue: &Clue<'_>) -> Option<&'static str> {
 /// The dialect; see the module documentation.
 #[derive(Debug, Default)]
 pub struct Coinbase {
+    connections: Connections,
     books: FeedBooks,
     /// Last `sequence_num` by connection, Advanced Trade.
     sequences: HashMap<u32, u64>,
@@ -108,7 +110,7 @@ impl Coinbase {
         ts_recv: TsNs,
         connection: u32,
         message: &[u8],
-        rows: &mut Rows,
+        rows: &mut ConnectionRows<'_>,
     ) -> Result<()> {
         let envelope: Envelope<'_> = json::parse(message)?;
         match (&envelope.channel, &envelope.ty) {
@@ -119,7 +121,7 @@ impl Coinbase {
     }
 
     /// Stores prints, oldest first. Those `again` sent at subscription only if they are new.
-    fn prints(&mut self, mut prints: Vec<Print<'_>>, again: bool, rows: &mut Rows) {
+    fn prints(&mut self, mut prints: Vec<Print<'_>>, again: bool, rows: &mut ConnectionRows<'_>) {
         prints.sort_by_key(|print| print.id);
         for Print { instrument, id, row } in &prints {
             let last = self.trade_ids.get(instrument.symbol()).copied();
@@ -145,14 +147,21 @@ impl Dialect for Coinbase {
         match frame {
             Frame::Message(message) => {
                 self.about = About::Unknown;
-                let read = self.message(ts_recv, connection, message, rows);
+                let mut connections = std::mem::take(&mut self.connections);
+                let mut rows = connections.rows(connection, rows);
+                let read = self.message(ts_recv, connection, message, &mut rows);
+                self.connections = connections;
                 if read.is_err() {
                     self.books.tear(connection, &self.about);
                 }
                 read
             }
             Frame::Connected { .. } | Frame::Disconnected => {
+                self.connections.lost(connection, ts_recv, rows);
                 self.books.lost(connection, rows, ts_recv);
+                if let Frame::Connected { url } = frame {
+                    self.connections.connected(connection, url);
+                }
                 self.sequences.remove(&connection);
                 Ok(())
             }

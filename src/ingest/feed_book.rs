@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use super::connection::ConnectionRows;
 use super::json::Level;
 use super::rows::Rows;
 use crate::error::{Error, Result};
@@ -229,20 +230,22 @@ impl FeedBook {
     /// Stores a message with the levels that the venue's rule drops after it.
     pub fn store(
         &mut self,
-        rows: &mut Rows,
+        rows: &mut ConnectionRows<'_>,
         head: MessageHead,
         levels: &MessageLevels<'_>,
         dropped: &[DroppedLevel],
     ) {
         let ts_recv = head.ts_recv;
+        rows.meet(&self.instrument, ts_recv);
         if std::mem::take(&mut self.torn) && self.is_live() {
             let detail = "a message of this book could not be read";
-            self.gap(rows, (ts_recv, head.ts_event), 1, detail);
+            self.gap(rows.inner(), (ts_recv, head.ts_event), 1, detail);
         }
         if head.snapshot {
             if self.state == BookState::Stale {
                 let what = StatusWhat::Resync;
-                rows.status(&self.instrument, ts_recv, head.ts_event, what, "venue snapshot");
+                let detail = "venue snapshot";
+                rows.inner().status(&self.instrument, ts_recv, head.ts_event, what, detail);
             }
             self.state = BookState::Live;
         }
@@ -318,8 +321,6 @@ impl FeedBooks {
     pub fn lost(&mut self, connection: u32, rows: &mut Rows, ts_recv: TsNs) {
         for book in self.of_connection(connection) {
             if book.is_live() {
-                let what = StatusWhat::Disconnected;
-                rows.status(&book.instrument, ts_recv, None, what, "connection lost");
                 book.gap(rows, (ts_recv, None), 0, "connection lost");
             }
             book.seq = None;
@@ -330,6 +331,7 @@ impl FeedBooks {
 
 #[cfg(test)]
 mod tests {
+    use super::super::connection::Connections;
     use super::super::json::Number;
     use super::*;
     use crate::event::{Action, Batch};
@@ -409,18 +411,19 @@ mod tests {
     fn a_torn_message_is_a_gap_before_the_next_one_until_a_snapshot() {
         let mut books = FeedBooks::default();
         let mut rows = Rows::new();
+        let mut connections = Connections::default();
         let level = levels(&[(Side::Bid, "1", "1")]);
         let book = books.book("kraken", "X", 7).unwrap();
-        book.store(&mut rows, head(1, true), &level, &[]);
+        book.store(&mut connections.rows(7, &mut rows), head(1, true), &level, &[]);
         books.tear(7, &About::Unknown);
         books.tear(8, &About::Unknown);
         books.tear(7, &About::Book("Y".into()));
         books.tear(7, &About::NoBook);
         let book = books.book("kraken", "X", 7).unwrap();
-        book.store(&mut rows, head(2, false), &level, &[]);
-        book.store(&mut rows, head(3, false), &level, &[]);
+        book.store(&mut connections.rows(7, &mut rows), head(2, false), &level, &[]);
+        book.store(&mut connections.rows(7, &mut rows), head(3, false), &level, &[]);
         assert!(!book.is_live() && book.has_snapshot());
-        book.store(&mut rows, head(4, true), &level, &[]);
+        book.store(&mut connections.rows(7, &mut rows), head(4, true), &level, &[]);
         assert!(book.is_live());
 
         let taken = rows.take().unwrap();
@@ -436,16 +439,32 @@ mod tests {
     fn a_lost_connection_makes_its_live_books_stale_once() {
         let mut books = FeedBooks::default();
         let mut rows = Rows::new();
+        let mut connections = Connections::default();
         let level = levels(&[(Side::Bid, "1", "1")]);
-        books.book("kraken", "X", 1).unwrap().store(&mut rows, head(1, true), &level, &[]);
-        books.book("kraken", "Y", 1).unwrap().store(&mut rows, head(1, false), &level, &[]);
-        books.book("kraken", "Z", 2).unwrap().store(&mut rows, head(1, true), &level, &[]);
+        books.book("kraken", "X", 1).unwrap().store(
+            &mut connections.rows(7, &mut rows),
+            head(1, true),
+            &level,
+            &[],
+        );
+        books.book("kraken", "Y", 1).unwrap().store(
+            &mut connections.rows(7, &mut rows),
+            head(1, false),
+            &level,
+            &[],
+        );
+        books.book("kraken", "Z", 2).unwrap().store(
+            &mut connections.rows(7, &mut rows),
+            head(1, true),
+            &level,
+            &[],
+        );
 
         books.lost(1, &mut rows, TsNs(2));
         books.lost(1, &mut rows, TsNs(3));
 
         let status = stream(rows.take().unwrap(), Kind::Status);
-        assert_eq!(status.iter().map(Batch::rows).sum::<usize>(), 2);
+        assert_eq!(status.iter().map(Batch::rows).sum::<usize>(), 1);
         assert!(books.book("kraken", "Z", 2).unwrap().is_live());
         assert!(books.book("kraken", "bad symbol", 2).is_err());
     }

@@ -18,6 +18,7 @@ use std::collections::HashMap;
 
 use serde_json::value::RawValue;
 
+use super::connection::{ConnectionRows, Connections};
 use super::feed_book::{About, FeedBook, FeedBooks};
 use super::json::{self, Number};
 use super::rows::Rows;
@@ -67,6 +68,7 @@ fn is_book(message: &[u8]) -> bool {
 /// The dialect; see the module documentation.
 #[derive(Debug, Default)]
 pub struct Kraken {
+    connections: Connections,
     books: FeedBooks,
     /// Subscribed depth by symbol, version 2.
     depths: HashMap<String, usize>,
@@ -87,7 +89,7 @@ impl Kraken {
         ts_recv: TsNs,
         connection: u32,
         message: &[u8],
-        rows: &mut Rows,
+        rows: &mut ConnectionRows<'_>,
     ) -> Result<()> {
         if message.trim_ascii_start().first() == Some(&b'[') {
             return self.message_v1(ts_recv, connection, message, rows);
@@ -128,7 +130,7 @@ impl Kraken {
         ts_recv: TsNs,
         connection: u32,
         message: &[u8],
-        rows: &mut Rows,
+        rows: &mut ConnectionRows<'_>,
     ) -> Result<()> {
         let parts: Vec<&RawValue> = json::parse(message)?;
         let [_, payloads @ .., channel, symbol] = &parts[..] else {
@@ -174,7 +176,7 @@ impl Kraken {
         connection: u32,
         snapshot: bool,
         data: &str,
-        rows: &mut Rows,
+        rows: &mut ConnectionRows<'_>,
     ) -> Result<()> {
         let data: Vec<BookData<'_>> = json::parse_text(data)?;
         if let [one] = &data[..] {
@@ -205,7 +207,7 @@ impl Kraken {
         (symbol, channel): (&str, &str),
         depth: usize,
         message: &BookMessage<'_>,
-        rows: &mut Rows,
+        rows: &mut ConnectionRows<'_>,
     ) -> Result<()> {
         let book = self.books.book(EXCHANGE, symbol, connection)?;
         if book.takes(channel, connection, message.snapshot, false) {
@@ -219,7 +221,7 @@ impl Kraken {
         ts_recv: TsNs,
         snapshot: bool,
         data: &str,
-        rows: &mut Rows,
+        rows: &mut ConnectionRows<'_>,
     ) -> Result<()> {
         let data: Vec<TradeData<'_>> = json::parse_text(data)?;
         let mut trades = Vec::with_capacity(data.len());
@@ -270,7 +272,10 @@ impl Dialect for Kraken {
         match frame {
             Frame::Message(message) => {
                 self.about = About::Unknown;
-                let read = self.message(ts_recv, connection, message, rows);
+                let mut connections = std::mem::take(&mut self.connections);
+                let mut rows = connections.rows(connection, rows);
+                let read = self.message(ts_recv, connection, message, &mut rows);
+                self.connections = connections;
                 if read.is_err() {
                     self.books.tear(connection, &self.about);
                 }
@@ -281,7 +286,11 @@ impl Dialect for Kraken {
                 Ok(())
             }
             Frame::Connected { .. } | Frame::Disconnected => {
+                self.connections.lost(connection, ts_recv, rows);
                 self.books.lost(connection, rows, ts_recv);
+                if let Frame::Connected { url } = frame {
+                    self.connections.connected(connection, url);
+                }
                 Ok(())
             }
             Frame::Reply { .. } => Ok(()),
@@ -294,7 +303,7 @@ fn store(
     ts_recv: TsNs,
     depth: usize,
     message: &BookMessage<'_>,
-    rows: &mut Rows,
+    rows: &mut ConnectionRows<'_>,
 ) {
     let BookMessage { levels, ts_event, snapshot, .. } = message;
     book.text.apply(*snapshot, levels);
@@ -308,16 +317,21 @@ fn store(
     };
     let times = (ts_recv, *ts_event);
     if let (false, Some(detail)) = (*snapshot, &wrong) {
-        book.gap(rows, times, 0, detail);
+        book.gap(rows.inner(), times, 0, detail);
     }
     let head = MessageHead { ts_recv, ts_event: *ts_event, venue_seq: None, snapshot: *snapshot };
     book.store(rows, head, levels, &dropped);
     if let (true, Some(detail)) = (*snapshot, &wrong) {
-        book.gap(rows, times, 0, detail);
+        book.gap(rows.inner(), times, 0, detail);
     }
 }
 
-fn trades_v1(ts_recv: TsNs, symbol: &str, payload: &str, rows: &mut Rows) -> Result<()> {
+fn trades_v1(
+    ts_recv: TsNs,
+    symbol: &str,
+    payload: &str,
+    rows: &mut ConnectionRows<'_>,
+) -> Result<()> {
     let trades: Vec<Trade<'_>> = json::parse_text(payload)?;
     let instrument = Instrument::new(EXCHANGE, symbol)?;
     let mut read = Vec::with_capacity(trades.len());
@@ -338,14 +352,24 @@ fn trades_v1(ts_recv: TsNs, symbol: &str, payload: &str, rows: &mut Rows) -> Res
     Ok(())
 }
 
-fn ticker_v1(ts_recv: TsNs, symbol: &str, payload: &str, rows: &mut Rows) -> Result<()> {
+fn ticker_v1(
+    ts_recv: TsNs,
+    symbol: &str,
+    payload: &str,
+    rows: &mut ConnectionRows<'_>,
+) -> Result<()> {
     let Ticker { ask, bid } = json::parse_text(payload)?;
     let quote = read_quote(ts_recv, None, symbol, (bid.0, bid.2), (ask.0, ask.2))?;
     push_quote(&quote, rows);
     Ok(())
 }
 
-fn spread_v1(ts_recv: TsNs, symbol: &str, payload: &str, rows: &mut Rows) -> Result<()> {
+fn spread_v1(
+    ts_recv: TsNs,
+    symbol: &str,
+    payload: &str,
+    rows: &mut ConnectionRows<'_>,
+) -> Result<()> {
     let Spread(bid, ask, time, bid_qty, ask_qty) = json::parse_text(payload)?;
     let ts_event = json::ts_seconds(time.text())?;
     let quote = read_quote(ts_recv, Some(ts_event), symbol, (bid, bid_qty), (ask, ask_qty))?;
@@ -353,7 +377,7 @@ fn spread_v1(ts_recv: TsNs, symbol: &str, payload: &str, rows: &mut Rows) -> Res
     Ok(())
 }
 
-fn ticker_v2(ts_recv: TsNs, data: &str, rows: &mut Rows) -> Result<()> {
+fn ticker_v2(ts_recv: TsNs, data: &str, rows: &mut ConnectionRows<'_>) -> Result<()> {
     let data: Vec<TickerData<'_>> = json::parse_text(data)?;
     let mut quotes = Vec::with_capacity(data.len());
     for entry in &data {
@@ -382,7 +406,7 @@ fn read_quote(
     Ok((Instrument::new(EXCHANGE, symbol)?, row))
 }
 
-fn push_quote((instrument, row): &(Instrument, QuoteRow), rows: &mut Rows) {
+fn push_quote((instrument, row): &(Instrument, QuoteRow), rows: &mut ConnectionRows<'_>) {
     if row.bid.is_some() || row.ask.is_some() {
         let (builder, ts_recv) = rows.stream(instrument, Kind::Quotes, row.ts_recv);
         builder.quote(&QuoteRow { ts_recv, ..*row });

@@ -15,6 +15,7 @@ mod bybit;
 mod capture;
 pub mod checksum;
 mod coinbase;
+mod connection;
 mod detect;
 mod feed_book;
 mod input;

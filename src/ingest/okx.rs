@@ -14,6 +14,7 @@
 
 use std::collections::HashMap;
 
+use super::connection::{ConnectionRows, Connections};
 use super::feed_book::{About, FeedBook, FeedBooks};
 use super::json::{self, Level};
 use super::rows::Rows;
@@ -60,6 +61,7 @@ fn recognise(clue: &Clue<'_>) -> Option<&'static str> {
 /// The dialect; see the module documentation.
 #[derive(Debug, Default)]
 pub struct Okx {
+    connections: Connections,
     books: FeedBooks,
     /// What books without a snapshot need to take one by REST, by symbol.
     waiting: HashMap<String, Waiting>,
@@ -104,7 +106,7 @@ impl Okx {
         ts_recv: TsNs,
         connection: u32,
         message: &[u8],
-        rows: &mut Rows,
+        rows: &mut ConnectionRows<'_>,
     ) -> Result<()> {
         if message == b"pong" {
             return Ok(());
@@ -158,7 +160,7 @@ impl Okx {
         ts_recv: TsNs,
         source: BookSource<'_>,
         text: &str,
-        rows: &mut Rows,
+        rows: &mut ConnectionRows<'_>,
     ) -> Result<()> {
         let data: Vec<BookData<'_>> = json::parse_text(text)?;
         let messages = data.iter().map(BookMessage::read).collect::<Result<Vec<_>>>()?;
@@ -183,7 +185,13 @@ impl Okx {
     }
 
     /// A `market/books` reply is the snapshot of a book that has none.
-    fn reply(&mut self, ts_recv: TsNs, url: &str, body: &[u8], rows: &mut Rows) -> Result<()> {
+    fn reply(
+        &mut self,
+        ts_recv: TsNs,
+        url: &str,
+        body: &[u8],
+        rows: &mut ConnectionRows<'_>,
+    ) -> Result<()> {
         let Some((_, query)) =
             url.split_once('?').filter(|(path, _)| path.ends_with("/api/v5/market/books"))
         else {
@@ -221,7 +229,13 @@ impl Okx {
         Ok(())
     }
 
-    fn states(&mut self, ts_recv: TsNs, channel: &str, data: &str, rows: &mut Rows) -> Result<()> {
+    fn states(
+        &mut self,
+        ts_recv: TsNs,
+        channel: &str,
+        data: &str,
+        rows: &mut ConnectionRows<'_>,
+    ) -> Result<()> {
         let data: Vec<StateData<'_>> = json::parse_text(data)?;
         let updates = data.iter().map(StateUpdate::read).collect::<Result<Vec<_>>>()?;
         for update in &updates {
@@ -247,7 +261,12 @@ impl Okx {
         Ok(())
     }
 
-    fn derivative(&mut self, ts_recv: TsNs, update: &StateUpdate<'_>, rows: &mut Rows) {
+    fn derivative(
+        &mut self,
+        ts_recv: TsNs,
+        update: &StateUpdate<'_>,
+        rows: &mut ConnectionRows<'_>,
+    ) {
         let index = self.indexes.get(&underlying(update.symbol)).copied();
         let known = self.derivatives.entry(update.symbol.to_owned()).or_insert_with(|| {
             let instrument = update.instrument.clone();
@@ -292,15 +311,28 @@ impl Dialect for Okx {
         match frame {
             Frame::Message(message) => {
                 self.about = About::Unknown;
-                let read = self.message(ts_recv, connection, message, rows);
+                let mut connections = std::mem::take(&mut self.connections);
+                let mut rows = connections.rows(connection, rows);
+                let read = self.message(ts_recv, connection, message, &mut rows);
+                self.connections = connections;
                 if read.is_err() {
                     self.books.tear(connection, &self.about);
                 }
                 read
             }
-            Frame::Reply { url, body } => self.reply(ts_recv, url, body, rows),
+            Frame::Reply { url, body } => {
+                let mut connections = std::mem::take(&mut self.connections);
+                let mut rows = connections.rows(connection, rows);
+                let read = self.reply(ts_recv, url, body, &mut rows);
+                self.connections = connections;
+                read
+            }
             Frame::Connected { .. } | Frame::Disconnected => {
+                self.connections.lost(connection, ts_recv, rows);
                 self.books.lost(connection, rows, ts_recv);
+                if let Frame::Connected { url } = frame {
+                    self.connections.connected(connection, url);
+                }
                 Ok(())
             }
             Frame::Sent(_) => Ok(()),
@@ -325,13 +357,13 @@ fn book_message(
     ts_recv: TsNs,
     snapshot: bool,
     message: &BookMessage<'_>,
-    rows: &mut Rows,
+    rows: &mut ConnectionRows<'_>,
 ) {
     let times = (ts_recv, Some(message.ts_event));
     if let (false, Some(expected), Some(found)) = (snapshot, book.seq, message.previous)
         && expected != found
     {
-        book.gap(rows, times, 0, &format!("prevSeqId: expected {expected}, found {found}"));
+        book.gap(rows.inner(), times, 0, &format!("prevSeqId: expected {expected}, found {found}"));
     }
     book.seq = message.seq;
     book.text.apply(snapshot, &message.levels);
@@ -345,17 +377,17 @@ fn book_message(
         _ => None,
     };
     if let (false, Some(detail)) = (snapshot, &wrong) {
-        book.gap(rows, times, 0, detail);
+        book.gap(rows.inner(), times, 0, detail);
     }
     let head =
         MessageHead { ts_recv, ts_event: Some(message.ts_event), venue_seq: message.seq, snapshot };
     book.store(rows, head, &message.levels, &[]);
     if let (true, Some(detail)) = (snapshot, &wrong) {
-        book.gap(rows, times, 0, detail);
+        book.gap(rows.inner(), times, 0, detail);
     }
 }
 
-fn best(ts_recv: TsNs, symbol: &str, data: &str, rows: &mut Rows) -> Result<()> {
+fn best(ts_recv: TsNs, symbol: &str, data: &str, rows: &mut ConnectionRows<'_>) -> Result<()> {
     let data: Vec<BookData<'_>> = json::parse_text(data)?;
     let instrument = instrument(symbol)?;
     let first = |levels: &[Level<'_>]| -> Result<Option<(Decimal, Decimal)>> {
@@ -381,7 +413,7 @@ fn best(ts_recv: TsNs, symbol: &str, data: &str, rows: &mut Rows) -> Result<()> 
     Ok(())
 }
 
-fn trades(ts_recv: TsNs, data: &str, rows: &mut Rows) -> Result<()> {
+fn trades(ts_recv: TsNs, data: &str, rows: &mut ConnectionRows<'_>) -> Result<()> {
     let data: Vec<TradeData<'_>> = json::parse_text(data)?;
     let mut trades = Vec::with_capacity(data.len());
     for entry in &data {
@@ -405,7 +437,7 @@ fn trades(ts_recv: TsNs, data: &str, rows: &mut Rows) -> Result<()> {
 fn liquidations(
     ts_recv: TsNs,
     orders: &[(&str, &[Liquidation<'_>])],
-    rows: &mut Rows,
+    rows: &mut ConnectionRows<'_>,
 ) -> Result<()> {
     let mut read = Vec::new();
     for (symbol, details) in orders {

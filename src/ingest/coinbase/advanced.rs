@@ -11,9 +11,9 @@ use serde::Deserialize;
 use super::{Coinbase, EXCHANGE, Envelope, Print, aggressor, decimal_or_none, time};
 use crate::error::{Error, Result};
 use crate::event::{Kind, MessageHead, Side, TradeRow};
+use crate::ingest::connection::ConnectionRows;
 use crate::ingest::feed_book::{About, MessageLevels};
 use crate::ingest::json::{self, Number};
-use crate::ingest::rows::Rows;
 use crate::quantity::{Decimal, Instrument, TsNs};
 
 #[derive(Deserialize)]
@@ -105,7 +105,7 @@ impl Coinbase {
         connection: u32,
         channel: &str,
         envelope: &Envelope<'_>,
-        rows: &mut Rows,
+        rows: &mut ConnectionRows<'_>,
     ) -> Result<()> {
         let missing = |field: &str| Error::invalid(format!("channel {channel}: expected {field}"));
         let seq = envelope.sequence_num.ok_or_else(|| missing("sequence_num"))?;
@@ -160,7 +160,7 @@ impl Coinbase {
         times: (TsNs, Option<TsNs>),
         connection: u32,
         seq: u64,
-        rows: &mut Rows,
+        rows: &mut ConnectionRows<'_>,
     ) {
         let Some(last) = self.sequences.insert(connection, seq) else { return };
         let expected = last.saturating_add(1);
@@ -171,7 +171,7 @@ impl Coinbase {
         let missing = seq.saturating_sub(expected);
         let detail = format!("sequence_num of the connection: expected {expected}, found {seq}");
         for book in self.books.of_connection(connection) {
-            book.gap(rows, times, missing, &detail);
+            book.gap(rows.inner(), times, missing, &detail);
         }
     }
 }

@@ -12,9 +12,9 @@ use serde::Deserialize;
 use super::{Coinbase, EXCHANGE, Print, aggressor, decimal_or_none, time};
 use crate::error::{Error, Result};
 use crate::event::{Kind, MessageHead, Side, StatusWhat, TradeRow};
+use crate::ingest::connection::ConnectionRows;
 use crate::ingest::feed_book::{About, MessageLevels};
 use crate::ingest::json::{self, Level, Number};
-use crate::ingest::rows::Rows;
 use crate::quantity::{Decimal, Instrument, TsNs};
 
 /// The name under which books of this feed are known, beside those of Advanced Trade.
@@ -88,7 +88,7 @@ impl Coinbase {
         connection: u32,
         ty: &str,
         message: &[u8],
-        rows: &mut Rows,
+        rows: &mut ConnectionRows<'_>,
     ) -> Result<()> {
         match ty {
             "snapshot" => self.snapshot(ts_recv, connection, &json::parse(message)?, rows),
@@ -113,7 +113,7 @@ impl Coinbase {
         ts_recv: TsNs,
         connection: u32,
         snapshot: &Snapshot<'_>,
-        rows: &mut Rows,
+        rows: &mut ConnectionRows<'_>,
     ) -> Result<()> {
         self.about = About::Book(snapshot.product_id.to_string());
         let ts_event = snapshot.time.as_deref().map_or(Ok(None), time)?;
@@ -139,7 +139,7 @@ impl Coinbase {
         for level in left_out {
             let (price, qty) = (level.price.text(), level.qty.text());
             let detail = format!("snapshot: level {price} left out, quantity {qty:?}");
-            rows.status(&book.instrument, ts_recv, ts_event, StatusWhat::Gap, &detail);
+            rows.inner().status(&book.instrument, ts_recv, ts_event, StatusWhat::Gap, &detail);
         }
         self.times.extend(ts_event.map(|time| (snapshot.product_id.to_string(), time)));
         Ok(())
@@ -150,7 +150,7 @@ impl Coinbase {
         ts_recv: TsNs,
         connection: u32,
         update: &Update<'_>,
-        rows: &mut Rows,
+        rows: &mut ConnectionRows<'_>,
     ) -> Result<()> {
         self.about = About::Book(update.product_id.to_string());
         let mut levels = MessageLevels::default();
@@ -198,7 +198,7 @@ fn read_match<'a>(print: &Match<'a>, ts_recv: TsNs) -> Result<Print<'a>> {
     })
 }
 
-fn ticker(ts_recv: TsNs, ticker: &Ticker<'_>, rows: &mut Rows) -> Result<()> {
+fn ticker(ts_recv: TsNs, ticker: &Ticker<'_>, rows: &mut ConnectionRows<'_>) -> Result<()> {
     let instrument = Instrument::new(EXCHANGE, &ticker.product_id)?;
     let ts_event = ticker.time.as_deref().map_or(Ok(None), time)?;
     let values = [

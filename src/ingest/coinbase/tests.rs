@@ -105,8 +105,10 @@ fn a_new_connection_counts_from_its_own_start() {
     assert_eq!(
         status,
         [
+            "status coinbase:BTC-USD 2 - connected wss://advanced-trade-ws.coinbase.com",
             "status coinbase:BTC-USD 3 - disconnected connection lost",
             "status coinbase:BTC-USD 3 - gap connection lost",
+            "status coinbase:BTC-USD 5 - connected wss://advanced-trade-ws.coinbase.com",
             &format!("status coinbase:BTC-USD 5 {BID_TIME} resync venue snapshot"),
             &format!(
                 "status coinbase:BTC-USD 6 {SENT} gap \
@@ -338,8 +340,8 @@ fn the_advanced_capture_has_no_gap_over_sequence_0_to_1029() {
     });
 
     assert_eq!(dialect.sequences.values().copied().collect::<Vec<_>>(), [1029]);
-    // Two reset rows, 69,334 levels of snapshots and 4,859 of updates.
-    assert_eq!((messages, book_rows, status), (1030, 2 + 69_334 + 4_859, 0));
+    // Two products are connected. Two reset rows, 69,334 levels of snapshots and 4,859 of updates.
+    assert_eq!((messages, book_rows, status), (1030, 2 + 69_334 + 4_859, 2));
     for (_, book) in stored.iter() {
         let [bids, asks] = book.shortest();
         let price = |levels: &[(String, String)]| Decimal::parse(&levels[0].0).unwrap();
