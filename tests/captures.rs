@@ -274,3 +274,35 @@ fn the_bybit_capture_has_no_breaks_on_either_market() {
     assert!(!imported.batches("bybit", "BTCUSDT", Kind::Ticker).is_empty());
     assert!(!imported.batches("bybit", "BTCUSDT", Kind::Quotes).is_empty());
 }
+
+/// File, exchanges, book messages, trades, quotes: every message is read, every checksum and every
+/// sequence number fits.
+#[test]
+fn captures_of_okx_kraken_and_coinbase_have_no_breaks() {
+    let okx: &[&str] = &["okex", "okex-options", "okex-swap"];
+    let cases = [
+        ("okx-ws/OKX.jsonl.zst", &["okex", "okex-futures", "okex-swap"][..], 290, 74, 28),
+        // 11 of its 3,679 book messages hold no level.
+        ("okx-ws/OKX_20220227_books-l2-tbt.ws.zst", okx, 3668, 19, 19),
+        ("kraken-ws/KRAKEN.jsonl.zst", &["kraken"], 4279, 10, 18),
+        ("coinbase-ws/COINBASE.jsonl.zst", &["coinbase"], 775, 279, 160),
+        ("coinbase-ws/COINBASE_PRO_20210417.ws.zst", &["coinbase"], 9729, 107, 107),
+    ];
+    for (file, exchanges, messages, trades, quotes) in cases {
+        let (folder, name) = file.split_once('/').unwrap();
+        let Some(folder) = data(folder) else { return };
+
+        let imported = Imported::of(&folder, &[name]);
+
+        assert_eq!((imported.gaps(), imported.rejects), (0, 0), "{file}");
+        let mut found: Vec<_> =
+            imported.streams.keys().map(|key| key.instrument.exchange()).collect();
+        found.dedup();
+        assert_eq!(found, exchanges, "{file}");
+        let books = imported.streams.iter().filter(|(key, _)| key.kind == Kind::Book);
+        let books = books.flat_map(|(_, batches)| batches);
+        assert_eq!(books.map(Batch::messages).sum::<usize>(), messages, "{file}");
+        assert_eq!(imported.rows(Kind::Trades), trades, "{file}");
+        assert_eq!(imported.rows(Kind::Quotes), quotes, "{file}");
+    }
+}

@@ -227,6 +227,18 @@ impl FeedBook {
         }
     }
 
+    /// A feed that begins in the middle: an empty book that is stale from its first row.
+    fn begin_unknown(&mut self, rows: &mut Rows, head: MessageHead) {
+        let detail = "no snapshot: the book is unknown where it was not changed";
+        rows.status(&self.instrument, head.ts_recv, head.ts_event, StatusWhat::Gap, detail);
+        let (builder, ts_recv) = rows.stream(&self.instrument, Kind::Book, head.ts_recv);
+        builder.begin(MessageHead { ts_recv, ..MessageHead::default() });
+        builder.reset();
+        builder.gap(0);
+        builder.end();
+        self.state = BookState::Stale;
+    }
+
     /// Stores a message with the levels that the venue's rule drops after it.
     pub fn store(
         &mut self,
@@ -240,6 +252,9 @@ impl FeedBook {
         if std::mem::take(&mut self.torn) && self.is_live() {
             let detail = "a message of this book could not be read";
             self.gap(rows.inner(), (ts_recv, head.ts_event), 1, detail);
+        }
+        if !head.snapshot && levels.len() > 0 && self.state == BookState::Empty {
+            self.begin_unknown(rows.inner(), head);
         }
         if head.snapshot {
             if self.state == BookState::Stale {
@@ -436,6 +451,25 @@ mod tests {
     }
 
     #[test]
+    fn a_feed_that_begins_in_the_middle_is_stale_from_its_first_row() {
+        let mut books = FeedBooks::default();
+        let mut rows = Rows::new();
+        let mut connections = Connections::default();
+        let level = levels(&[(Side::Bid, "1", "1")]);
+        let book = books.book("kraken", "X", 7).unwrap();
+        for ts in [1, 2] {
+            book.store(&mut connections.rows(7, &mut rows), head(ts, false), &level, &[]);
+        }
+        assert!(!book.is_live());
+
+        let batches = stream(rows.take().unwrap(), Kind::Book);
+
+        let (set, reset, gap) = (Action::Set as u8, Action::Reset as u8, Action::Gap as u8);
+        assert_eq!(batches[0].u8s(book::ACTION), [reset, gap, set, set]);
+        assert_eq!(batches[0].messages(), 3);
+    }
+
+    #[test]
     fn a_lost_connection_makes_its_live_books_stale_once() {
         let mut books = FeedBooks::default();
         let mut rows = Rows::new();
@@ -464,7 +498,7 @@ mod tests {
         books.lost(1, &mut rows, TsNs(3));
 
         let status = stream(rows.take().unwrap(), Kind::Status);
-        assert_eq!(status.iter().map(Batch::rows).sum::<usize>(), 1);
+        assert_eq!(status.iter().map(Batch::rows).sum::<usize>(), 2);
         assert!(books.book("kraken", "Z", 2).unwrap().is_live());
         assert!(books.book("kraken", "bad symbol", 2).is_err());
     }

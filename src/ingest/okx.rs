@@ -116,7 +116,9 @@ impl Okx {
             // Answers to subscriptions and notices carry an event, failures a code.
             return match envelope.event.is_some() || envelope.code.is_some() {
                 true => Ok(()),
-                false => Err(Error::invalid("message: expected event, or arg and data")),
+                false => {
+                    Err(Error::invalid("message: expected event, or arg and data of API version 5"))
+                }
             };
         };
         let data = data.get();
