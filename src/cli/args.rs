@@ -6,8 +6,8 @@ use clap::Args;
 
 use crate::error::Result;
 use crate::event::{Kind, StreamKey};
-use crate::quantity::{Instrument, TsNs, parse_duration_ns};
-use crate::store::{Snapshot, Store};
+use crate::quantity::{Instrument, TsNs};
+use crate::store::Snapshot;
 
 /// Where the rows are: a store on this machine or a server.
 #[derive(Clone, Debug, Args)]
@@ -51,15 +51,6 @@ pub fn time(text: &str) -> Result<TsNs, String> {
     TsNs::parse(text).map_err(|error| error.to_string())
 }
 
-/// A length of time above 0 in nanoseconds, for clap.
-pub fn duration(text: &str) -> Result<i64, String> {
-    match parse_duration_ns(text) {
-        Ok(ns) if ns > 0 => Ok(ns),
-        Ok(_) => Err(format!("duration {text:?}: expected above 0")),
-        Err(error) => Err(error.to_string()),
-    }
-}
-
 /// An instrument, for clap.
 pub fn instrument(text: &str) -> Result<Instrument, String> {
     Instrument::parse(text).map_err(|error| error.to_string())
@@ -68,14 +59,6 @@ pub fn instrument(text: &str) -> Result<Instrument, String> {
 /// A kind, for clap.
 pub fn kind(text: &str) -> Result<Kind, String> {
     Kind::parse(text).map_err(|error| error.to_string())
-}
-
-/// Opens a store for reading.
-///
-/// # Errors
-/// As [`Store::open`].
-pub fn open(store: &std::path::Path) -> Result<Snapshot> {
-    Store::open(store)?.snapshot()
 }
 
 /// The streams of some instruments: of these kinds, or of every kind there is.

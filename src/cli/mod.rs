@@ -20,7 +20,7 @@ mod verify;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 
 use crate::error::{Error, ErrorKind, Result};
 
@@ -91,13 +91,10 @@ fn is_closed_pipe(error: &Error) -> bool {
     error.io_source().is_some_and(|source| source.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
-/// Ends the program as clap does for wrong arguments: usage on standard error, exit code 2.
-fn usage_error(text: &str) -> ! {
-    Cli::command().error(clap::error::ErrorKind::ArgumentConflict, text).exit()
-}
-
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory;
+
     use super::*;
 
     #[test]

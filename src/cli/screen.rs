@@ -85,7 +85,8 @@ async fn note_interrupts(ready: std::sync::mpsc::SyncSender<bool>) {
     let signals = signal(SignalKind::interrupt())
         .and_then(|interrupt| signal(SignalKind::terminate()).map(|term| (interrupt, term)));
     let armed = signals.is_ok();
-    drop(ready.send(armed));
+    // The thread that waits for this is gone only if the process ends.
+    let _ = ready.send(armed);
     let Ok((mut interrupt, mut terminate)) = signals else { return };
     loop {
         tokio::select! {

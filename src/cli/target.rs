@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::args::{self, From};
 use crate::book::{State, Tracker};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::event::{Batch, ContentHash, Kind, Side, StreamKey};
 use crate::limit;
 use crate::quantity::{Decimal, Instrument, TsNs};
@@ -107,7 +107,7 @@ impl Target {
     pub fn open(from: &From) -> Result<Self> {
         match (&from.store, &from.server) {
             (Some(store), _) => Ok(Self::Store(Store::open(store)?.snapshot()?)),
-            (None, _) => super::usage_error("--store or --server is needed"),
+            (None, _) => Err(Error::invalid("name a store with --store DIR")),
         }
     }
 

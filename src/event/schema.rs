@@ -99,6 +99,16 @@ impl Kind {
         }
     }
 
+    /// The code of column 2, `action`, that empties a book; `None` for kinds without books.
+    #[must_use]
+    pub const fn reset_code(self) -> Option<u8> {
+        match self {
+            Self::Book => Some(Action::Reset as u8),
+            Self::Orders => Some(4),
+            _ => None,
+        }
+    }
+
     /// The columns of the kind.
     #[must_use]
     pub const fn schema(self) -> &'static Schema {
@@ -479,5 +489,11 @@ mod tests {
         assert_eq!(name(Kind::Quotes, quotes::VENUE_SEQ), "venue_seq");
         assert_eq!(name(Kind::Ticker, ticker::OPEN_INTEREST), "open_interest");
         assert_eq!(name(Kind::Status, status::DETAIL), "detail");
+        for kind in [Kind::Book, Kind::Orders] {
+            let action = kind.schema().columns[book::ACTION];
+            let ColumnType::Code(names) = action.ty else { panic!("action is a code") };
+            assert_eq!(action.name, "action");
+            assert_eq!(names[usize::from(kind.reset_code().unwrap())], "reset");
+        }
     }
 }

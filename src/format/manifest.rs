@@ -302,6 +302,24 @@ fn check_segments(contents: &Contents, segments: &[SegmentEntry], at: u64) -> Re
             return Err(Fault::new(at, "a segment of the manifest is impossible"));
         }
     }
+    let overlap = segments.windows(2).position(|pair| match pair {
+        [a, b] => a.stream_id == b.stream_id && b.ts_recv_first < a.ts_recv_last,
+        _ => false,
+    });
+    if let Some(index) = overlap {
+        let at = at + (index as u64 + 1) * size_of::<SegmentEntry>() as u64;
+        return Err(Fault::new(at, "segments of a stream overlap in time"));
+    }
+    let mut ids: Vec<u64> = segments.iter().map(|entry| entry.segment_id).collect();
+    ids.sort_unstable();
+    if !ids.is_sorted_by(|a, b| a < b) {
+        return Err(Fault::new(at, "two segments of the manifest have the same number"));
+    }
+    let mut keys: Vec<&StreamKey> = contents.streams.iter().map(|stream| &stream.key).collect();
+    keys.sort_unstable();
+    if !keys.is_sorted_by(|a, b| a < b) {
+        return Err(Fault::new(at, "two streams of the manifest have the same name"));
+    }
     Ok(())
 }
 
@@ -393,6 +411,23 @@ mod tests {
         let fault = decode(&encode(&contents, &segments)).unwrap_err();
 
         assert_eq!(fault, Fault::new(second as u64, "a stream of the manifest cannot be read"));
+    }
+
+    #[test]
+    fn streams_and_segments_that_stand_twice_or_overlap_are_refused() {
+        let (contents, segments) = sample();
+        let fault = |contents: &Contents, segments: &[SegmentEntry]| {
+            decode(&encode(contents, segments)).unwrap_err().what
+        };
+        let mut overlap = segments.clone();
+        overlap[1].ts_recv_first = 14;
+        assert_eq!(fault(&contents, &overlap), "segments of a stream overlap in time");
+        let mut twice = segments.clone();
+        twice[1].segment_id = 8;
+        assert!(fault(&contents, &twice).contains("same number"));
+        let mut named = contents.clone();
+        named.streams[1].key = named.streams[0].key.clone();
+        assert!(fault(&named, &segments).contains("same name"));
     }
 
     #[test]

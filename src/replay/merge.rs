@@ -11,7 +11,7 @@ use std::ops::Range;
 use super::scan::{Position, Scan};
 use crate::book::Tracker;
 use crate::error::{Error, Result};
-use crate::event::{Action, Batch, ContentHash, Kind, StreamKey, book};
+use crate::event::{Batch, ContentHash, Kind, StreamKey, book};
 use crate::limit;
 use crate::quantity::TsNs;
 use crate::segment::ColumnMask;
@@ -410,11 +410,12 @@ impl StreamCursor {
     }
 
     fn rank(&self, message: usize) -> u8 {
-        let resets = self.key.kind == Kind::Book && {
-            let first = self.batch.message_rows(message).start;
-            self.batch.u8s(book::ACTION).get(first) == Some(&(Action::Reset as u8))
-        };
-        self.key.kind.rank(resets)
+        let first = self.batch.message_rows(message).start;
+        let kind = self.key.kind;
+        let resets = kind
+            .reset_code()
+            .is_some_and(|reset| self.batch.u8s(book::ACTION).get(first) == Some(&reset));
+        kind.rank(resets)
     }
 
     /// How many messages from the next one on come before `rival`; at least 1.

@@ -3,9 +3,11 @@
 //! A [`SegmentWriter`] writes front to back once; a [`Segment`] reads the map from the footer. What
 //! the bytes mean is `format/`'s business, where the file lies is the store's.
 
+mod block;
 mod pages;
 mod reader;
 mod seek;
+mod summary;
 mod verify;
 mod writer;
 

@@ -1,6 +1,7 @@
 //! Finds messages by time and books by message.
 
-use super::reader::{BlockReader, ColumnMask, Segment};
+use super::block::BlockReader;
+use super::reader::{ColumnMask, Segment};
 use crate::book::Tracker;
 use crate::error::Result;
 use crate::event::{Batch, Kind, book};

@@ -1,10 +1,12 @@
 //! Reads everything in a segment and checks it against everything else.
 
 use super::reader::{ColumnMask, Segment};
+use super::summary::{block_flags, min_max, zones};
 use crate::book::Tracker;
 use crate::error::{Error, Result};
 use crate::event::{Batch, ColumnType, ContentHash, Kind, Side};
 use crate::format::checkpoint::CheckpointBook;
+use crate::format::segment::{FLAG_STARTS_WITH_RESET, Footer};
 use crate::format::{Fault, aligned};
 use crate::quantity::NULL;
 
@@ -17,7 +19,9 @@ impl Segment {
     /// # Errors
     /// [`crate::ErrorKind::Corrupt`] with file and offset of the first thing that is wrong.
     pub fn verify(&self, opening: Option<&Tracker>) -> Result<Option<Tracker>> {
-        self.check_contiguous().map_err(|fault| Error::from(fault).at_path(self.path()))?;
+        let place = |fault: Fault| Error::from(fault).at_path(self.path());
+        self.check_contiguous().map_err(place)?;
+        self.check_footer().map_err(place)?;
         let mut hash = ContentHash::EMPTY;
         let mut batch = Batch::new(self.kind());
         let mut tracker = None;
@@ -67,6 +71,33 @@ impl Segment {
         Ok(())
     }
 
+    /// The footer sums up the indexes.
+    fn check_footer(&self) -> Result<(), Fault> {
+        let (footer, blocks) = (self.footer(), self.blocks());
+        let at = footer.file_len - size_of::<Footer>() as u64;
+        let times =
+            blocks.first().zip(blocks.last()).map(|(a, b)| (a.ts_recv_first, b.ts_recv_last));
+        if times != Some((footer.ts_recv_first, footer.ts_recv_last)) {
+            return Err(Fault::new(at + 32, "receive times differ from the block index"));
+        }
+        let events = blocks.iter().flat_map(|block| [block.ts_event_min, block.ts_event_max]);
+        if min_max(events) != (footer.ts_event_min, footer.ts_event_max) {
+            return Err(Fault::new(at + 48, "event times differ from the block index"));
+        }
+        let flags = blocks.iter().fold(0, |flags, block| flags | block.flags);
+        if footer.flags & !FLAG_STARTS_WITH_RESET != flags {
+            return Err(Fault::new(at + 152, "flags differ from the block index"));
+        }
+        let starts = self.checkpoints().iter().map(|entry| entry.row);
+        let ends = self.checkpoints().iter().skip(1).map(|entry| entry.row).chain([footer.rows]);
+        let replayed = starts.zip(ends).map(|(start, end)| end - start).max().unwrap_or(0);
+        if replayed != footer.replay_rows_max {
+            return Err(Fault::new(at + 120, "rows that a seek replays at most")
+                .expected(replayed, footer.replay_rows_max));
+        }
+        Ok(())
+    }
+
     /// Times and zones of the block index are those of the rows.
     fn verify_block(&self, number: usize, batch: &Batch) -> Result<()> {
         let entry = &self.blocks()[number];
@@ -80,10 +111,11 @@ impl Segment {
         if borders != (Some(entry.ts_recv_first), Some(entry.ts_recv_last)) || !times.is_sorted() {
             return Err(wrong("receive times differ from the block index or go back"));
         }
-        let events = batch.i64s(1).iter().copied().filter(|&ts| ts != NULL);
-        let (low, high) = (events.clone().min().unwrap_or(NULL), events.max().unwrap_or(NULL));
-        if (low, high) != (entry.ts_event_min, entry.ts_event_max) {
+        if min_max(batch.i64s(1).iter().copied()) != (entry.ts_event_min, entry.ts_event_max) {
             return Err(wrong("event times differ from the block index"));
+        }
+        if zones(batch) != entry.zones || block_flags(batch) != entry.flags {
+            return Err(wrong("zones or flags differ from the block index"));
         }
         for (column, spec) in batch.schema().columns.iter().enumerate() {
             let ColumnType::Code(names) = spec.ty else { continue };

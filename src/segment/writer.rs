@@ -3,14 +3,15 @@
 use std::path::{Path, PathBuf};
 
 use super::pages::{self, pad};
+use super::summary::{block_flags, min_max, zones};
 use crate::book::Tracker;
 use crate::disk::{Disk, WriteFile};
 use crate::error::{Error, Result};
-use crate::event::{Action, Batch, ColumnType, ContentHash, Kind, book};
+use crate::event::{Action, Batch, ContentHash, Kind, Values, book};
 use crate::format::checkpoint::{self, CheckpointBook};
 use crate::format::segment::{
-    BlockEntry, CheckpointEntry, FLAG_GAPS, FLAG_RESETS, FLAG_STARTS_WITH_RESET, FOOTER_MAGIC,
-    Footer, Header, VERSION_MAJOR, VERSION_MINOR, encode_schema,
+    BlockEntry, CheckpointEntry, FLAG_STARTS_WITH_RESET, FOOTER_MAGIC, Footer, Header,
+    VERSION_MAJOR, VERSION_MINOR, encode_schema,
 };
 use crate::format::{Identity, Region, checksum};
 use crate::limit;
@@ -213,15 +214,38 @@ impl SegmentWriter {
             let room = self.options.block_rows.saturating_sub(self.pending.rows()).max(1);
             let end_row = batch.message_rows(start).start + room;
             let end = batch.message_of(end_row.min(batch.rows())).max(start + 1);
+            let end = self.text_end(batch, start, end)?;
             let whole = start == 0 && end >= batch.messages();
             let part = (!whole).then(|| batch.slice_messages(start..end));
             self.pending.append(part.as_ref().unwrap_or(batch))?;
             start = end;
-            if self.pending.rows() >= self.options.block_rows {
+            let text = text_bytes(&self.pending, 0..self.pending.rows());
+            if self.pending.rows() >= self.options.block_rows || text >= limit::BLOCK_TEXT_BYTES {
                 self.flush()?;
             }
         }
         Ok(())
+    }
+
+    /// The message before `end` up to which the text of a block stays within bounds.
+    fn text_end(&self, batch: &Batch, start: usize, end: usize) -> Result<usize> {
+        let mut room = limit::BLOCK_TEXT_BYTES
+            .saturating_sub(text_bytes(&self.pending, 0..self.pending.rows()));
+        if text_bytes(batch, 0..batch.rows()) <= room {
+            return Ok(end);
+        }
+        for message in start..end {
+            let bytes = text_bytes(batch, batch.message_rows(message));
+            if bytes > limit::BLOCK_TEXT_BYTES_MAX / 2 {
+                let limit = limit::BLOCK_TEXT_BYTES_MAX / 2;
+                return Err(Error::limit("bytes of text in one message:", bytes, limit));
+            }
+            if bytes > room {
+                return Ok(message.max(start + 1));
+            }
+            room -= bytes;
+        }
+        Ok(end)
     }
 
     /// Writes what is pending, the indexes and the footer, and makes the file durable.
@@ -444,34 +468,21 @@ impl Checkpoints {
     }
 }
 
-fn min_max(values: impl Iterator<Item = i64>) -> (i64, i64) {
-    values.filter(|&value| value != NULL).fold((NULL, NULL), |(low, high), value| {
-        (if low == NULL { value } else { low.min(value) }, high.max(value))
-    })
-}
-
-/// Smallest and largest value of the first two decimal columns; of book rows only those that set.
-fn zones(block: &Batch) -> [i64; 4] {
-    let mut zones = [NULL; 4];
-    let decimals = block.schema().columns.iter().enumerate();
-    let decimals = decimals.filter(|(_, spec)| spec.ty == ColumnType::Decimal).map(|(at, _)| at);
-    let actions = if block.kind() == Kind::Book { block.u8s(book::ACTION) } else { &[] };
-    for (at, zone) in decimals.zip(zones.as_chunks_mut::<2>().0) {
-        let values = block.i64s(at).iter().enumerate();
-        let (low, high) = min_max(values.map(|(row, &value)| match actions.get(row) {
-            Some(&action) if action != Action::Set as u8 => NULL,
-            _ => value,
-        }));
-        *zone = [low, high];
-    }
-    zones
-}
-
-fn block_flags(block: &Batch) -> u32 {
-    if block.kind() != Kind::Book {
-        return 0;
-    }
-    let actions = block.u8s(book::ACTION);
-    let has = |action: Action| actions.contains(&(action as u8));
-    u32::from(has(Action::Gap)) * FLAG_GAPS + u32::from(has(Action::Reset)) * FLAG_RESETS
+/// Bytes of all text columns in a run of rows.
+fn text_bytes(batch: &Batch, rows: std::ops::Range<usize>) -> usize {
+    let columns = batch.columns().iter().flatten();
+    let texts = columns.filter_map(|column| match &column.values {
+        Values::Text(texts) => Some(texts),
+        _ => None,
+    });
+    texts
+        .map(|texts| {
+            let end = |rows: usize| {
+                rows.checked_sub(1)
+                    .and_then(|last| texts.ends.get(last))
+                    .map_or(0, |&end| end as usize)
+            };
+            end(rows.end).saturating_sub(end(rows.start))
+        })
+        .sum()
 }

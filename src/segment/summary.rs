@@ -1,0 +1,39 @@
+//! What the block index says of a block's rows, computed from them.
+
+use crate::event::{Action, Batch, ColumnType, Kind, book};
+use crate::format::segment::{FLAG_GAPS, FLAG_RESETS};
+use crate::quantity::NULL;
+
+/// Smallest and largest value that is not null; null if there is none.
+pub(super) fn min_max(values: impl Iterator<Item = i64>) -> (i64, i64) {
+    values.filter(|&value| value != NULL).fold((NULL, NULL), |(low, high), value| {
+        (if low == NULL { value } else { low.min(value) }, high.max(value))
+    })
+}
+
+/// Smallest and largest value of the first two decimal columns; of book rows only those that set.
+pub(super) fn zones(block: &Batch) -> [i64; 4] {
+    let mut zones = [NULL; 4];
+    let decimals = block.schema().columns.iter().enumerate();
+    let decimals = decimals.filter(|(_, spec)| spec.ty == ColumnType::Decimal).map(|(at, _)| at);
+    let actions = if block.kind() == Kind::Book { block.u8s(book::ACTION) } else { &[] };
+    for (at, zone) in decimals.zip(zones.as_chunks_mut::<2>().0) {
+        let values = block.i64s(at).iter().enumerate();
+        let (low, high) = min_max(values.map(|(row, &value)| match actions.get(row) {
+            Some(&action) if action != Action::Set as u8 => NULL,
+            _ => value,
+        }));
+        *zone = [low, high];
+    }
+    zones
+}
+
+/// Whether any row is a gap or a reset.
+pub(super) fn block_flags(block: &Batch) -> u32 {
+    if block.kind() != Kind::Book {
+        return 0;
+    }
+    let actions = block.u8s(book::ACTION);
+    let has = |action: Action| actions.contains(&(action as u8));
+    u32::from(has(Action::Gap)) * FLAG_GAPS + u32::from(has(Action::Reset)) * FLAG_RESETS
+}

@@ -1,0 +1,293 @@
+//! Books read back from a store agree with what the venues published beside them.
+//!
+//! `tests/captures.rs` judges the rows that dialects make; here the same oracles judge what comes
+//! out of segments: after each message in a replay, and by seeks.
+
+#![cfg(feature = "ingest")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "figures and skipped captures")]
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::BufRead;
+use std::path::{Path, PathBuf};
+
+use tickreel::book::{State, Tracker};
+use tickreel::event::{FLAG_SNAPSHOT, Side, StreamKey, book, quotes};
+use tickreel::ingest::{Input, OpenOptions, Reject, Watch, checksum, load, open_all};
+use tickreel::segment::{ColumnMask, WriterOptions};
+use tickreel::store::{ImportOptions, Snapshot, Store};
+use tickreel::{Decimal, Instrument, Kind, Result, TsNs};
+
+/// The folder with the captures; says so where there is none.
+fn data(folder: &str) -> Option<PathBuf> {
+    let root = std::env::var_os("TICKREEL_DATA").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data"),
+        PathBuf::from,
+    );
+    let path = root.join(folder);
+    if !path.is_dir() {
+        eprintln!("SKIPPED: {} is not there; set TICKREEL_DATA", path.display());
+        return None;
+    }
+    Some(path)
+}
+
+struct NoRejects;
+
+impl Watch for NoRejects {
+    fn progress(&mut self, _bytes_read: u64, _rows: u64) -> Result<()> {
+        Ok(())
+    }
+
+    fn reject(&mut self, reject: Reject) -> Result<()> {
+        Err(reject.error)
+    }
+}
+
+/// Imports files into a new store; small checkpoint spacing so that seeks meet many of them.
+fn imported(folder: &Path, files: &[&str]) -> (tempfile::TempDir, Snapshot) {
+    let paths: Vec<_> = files.iter().map(|name| folder.join(name)).collect();
+    let place = tempfile::tempdir().unwrap();
+    let store = Store::open_or_create(place.path()).unwrap();
+    let writer = WriterOptions { checkpoint_rows: 2048, ..WriterOptions::default() };
+    let mut import = store.import(ImportOptions { replace: false, writer }).unwrap();
+    for mut input in open_all(&paths, &OpenOptions::default()).unwrap() {
+        load(&mut *input.source, &mut import, &mut NoRejects).unwrap();
+    }
+    import.commit().unwrap();
+    let snapshot = store.snapshot().unwrap();
+    (place, snapshot)
+}
+
+type Best = Option<(Decimal, Decimal)>;
+
+fn best(tracker: &Tracker) -> (Best, Best) {
+    let book = tracker.book();
+    let side = |side| {
+        let (price, qty) = book.best(side)?;
+        let price = Decimal::new(price, book.price_scale())?;
+        Some((price, Decimal::new(qty, book.qty_scale())?))
+    };
+    (side(Side::Bid), side(Side::Ask))
+}
+
+/// Best prices as the venue published them, by update id.
+fn published(snapshot: &Snapshot, instrument: &Instrument) -> Vec<(i64, (Best, Best))> {
+    let range = TsNs::MIN..TsNs::MAX;
+    let mut scan = snapshot.scan(instrument, Kind::Quotes, range, ColumnMask::ALL).unwrap();
+    let mut published = Vec::new();
+    while let Some(batch) = scan.next_batch().unwrap() {
+        let side = |row: usize, price: usize, qty: usize| {
+            let value = |at: usize| Decimal::new(batch.i64s(at)[row], batch.scale(at));
+            Some((value(price)?, value(qty)?))
+        };
+        for row in 0..batch.rows() {
+            published.push((
+                batch.i64s(quotes::VENUE_SEQ)[row],
+                (
+                    side(row, quotes::BID_PRICE, quotes::BID_QTY),
+                    side(row, quotes::ASK_PRICE, quotes::ASK_QTY),
+                ),
+            ));
+        }
+    }
+    published.sort_by_key(|(update, _)| *update);
+    published
+}
+
+/// Plays a book stream message by message; `each` sees the message's time, sequence, flags and the
+/// book after it.
+fn each_message(
+    snapshot: &Snapshot,
+    instrument: &Instrument,
+    mut each: impl FnMut(TsNs, i64, u8, &Tracker),
+) {
+    let key = StreamKey { instrument: instrument.clone(), kind: Kind::Book };
+    let mut replay = snapshot.replay(&[key], TsNs::MIN..TsNs::MAX).unwrap();
+    while let Some(step) = replay.step(1).unwrap() {
+        let (messages, batch) = (step.messages(), step.batch);
+        let ts = TsNs(batch.ts_recv()[messages.start]);
+        let sequence = batch.i64s(book::VENUE_SEQ)[messages.start];
+        let flags = batch.u8s(book::FLAGS)[messages.start];
+        replay.accept(0, messages, false).unwrap();
+        each(ts, sequence, flags, replay.book(0).unwrap());
+    }
+}
+
+#[test]
+fn stored_binance_books_agree_with_what_binance_published() {
+    let Some(folder) = data("binance-ws") else { return };
+    type Case = (&'static [&'static str], &'static str, (usize, usize));
+    let cases: [Case; 5] = [
+        (&["usdm_btcusdt_20240808.gz"], "binance-futures:BTCUSDT", (6547, 6547)),
+        (&["usdm_ethusdt_20240808.gz"], "binance-futures:ETHUSDT", (6580, 6580)),
+        (
+            &["cm_btcusd_perp_20240808.gz", "cm_btcusd_perp_20240809.gz"],
+            "binance-delivery:BTCUSD_PERP",
+            (44_772, 44_772),
+        ),
+        (&["usdm_btcusdt_20230404.dat.gz"], "binance-futures:BTCUSDT", (4322, 4322)),
+        (
+            &["spot_btcusdt_20240808.gz", "spot_btcusdt_20240809.gz"],
+            "binance:BTCUSDT",
+            (6491, 6493),
+        ),
+    ];
+    for (files, name, expected) in cases {
+        let (_place, snapshot) = imported(&folder, files);
+        let instrument = Instrument::parse(name).unwrap();
+        let published = published(&snapshot, &instrument);
+        let agrees = |sequence: i64, tracker: &Tracker| {
+            let upto = published.partition_point(|(update, _)| *update <= sequence);
+            upto.checked_sub(1).map(|at| published[at].1 == best(tracker))
+        };
+
+        let (mut agreed, mut compared) = (0, 0);
+        let mut last_of_time = BTreeMap::new();
+        each_message(&snapshot, &instrument, |ts, sequence, flags, tracker| {
+            assert_eq!(tracker.state(), State::Live);
+            if flags & FLAG_SNAPSHOT == 0
+                && let Some(agrees) = agrees(sequence, tracker)
+            {
+                compared += 1;
+                agreed += usize::from(agrees);
+                last_of_time.insert(ts, (sequence, agrees));
+            }
+        });
+        println!("{name} {files:?}: {agreed} of {compared}");
+        assert_eq!((agreed, compared), expected, "{files:?}");
+
+        // The same by seeks, in an order that jumps about.
+        let mut books = snapshot.books(&instrument).unwrap();
+        let times: Vec<_> = last_of_time.into_iter().collect();
+        for step in 0..times.len() {
+            let (ts, (sequence, expected)) = times[step * 7919 % times.len()];
+            let tracker = books.at(ts).unwrap();
+            assert_eq!(tracker.venue_seq(), Some(sequence));
+            assert_eq!(agrees(sequence, tracker), Some(expected), "at {ts}");
+        }
+    }
+}
+
+/// Levels of one side as text with the venue's digits, best first.
+fn texts(tracker: &Tracker, side: Side, digits: (u8, u8)) -> Vec<(String, String)> {
+    let book = tracker.book();
+    book.levels(side)
+        .take(100)
+        .map(|(price, qty)| {
+            let price = Decimal::new(price, book.price_scale()).unwrap();
+            let qty = Decimal::new(qty, book.qty_scale()).unwrap();
+            (price.to_text_with_digits(digits.0), qty.to_text_with_digits(digits.1))
+        })
+        .collect()
+}
+
+/// The text of every message of a capture that comes from the venue.
+fn messages(path: &Path) -> Vec<String> {
+    let input = Input::open(path).unwrap();
+    let mut found = Vec::new();
+    for line in input.lines() {
+        let line = line.unwrap();
+        if let Some(rest) = line.strip_prefix("{\"t\":\"recv\"") {
+            let object: serde_json::Value =
+                serde_json::from_str(&format!("{{\"t\":\"recv\"{rest}")).unwrap();
+            found.extend(object["data"].as_str().map(str::to_owned));
+        } else if let Some((_, message)) = line.split_once(": ")
+            && message.starts_with(['{', '['])
+            && !line.starts_with("wss")
+        {
+            found.push(message.to_owned());
+        }
+    }
+    found
+}
+
+/// Every checksum that OKX sent, per instrument, in order.
+fn okx_checksums(path: &Path) -> HashMap<String, Vec<i64>> {
+    let mut found: HashMap<String, Vec<i64>> = HashMap::new();
+    for message in messages(path) {
+        let message: serde_json::Value = serde_json::from_str(&message).unwrap();
+        let Some(instrument) = message["arg"]["instId"].as_str() else { continue };
+        for data in message["data"].as_array().into_iter().flatten() {
+            if let Some(checksum) = data["checksum"].as_i64() {
+                found.entry(instrument.to_owned()).or_default().push(checksum);
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn every_okx_checksum_matches_on_books_read_back() {
+    let Some(folder) = data("okx-ws") else { return };
+    for (file, expected) in [("OKX.jsonl.zst", 290), ("OKX_20220227_books-l2-tbt.ws.zst", 3679)] {
+        let sent = okx_checksums(&folder.join(file));
+        let (_place, snapshot) = imported(&folder, &[file]);
+        let mut matched = 0;
+        for instrument in snapshot.instruments() {
+            if snapshot.stream_id(&instrument, Kind::Book).is_err() {
+                continue;
+            }
+            let checksums = &sent[instrument.symbol()];
+            let mut at = 0;
+            each_message(&snapshot, &instrument, |_, _, _, tracker| {
+                let bids = texts(tracker, Side::Bid, (0, 0));
+                let asks = texts(tracker, Side::Ask, (0, 0));
+                let found = checksum::okx(bids, asks);
+                assert_eq!(i64::from(found), checksums[at], "{instrument}, message {at}");
+                at += 1;
+            });
+            assert_eq!(at, checksums.len(), "{instrument}");
+            matched += at;
+        }
+        println!("{file}: {matched} checksums");
+        assert_eq!(matched, expected, "{file}");
+    }
+}
+
+/// What Kraken sent per pair: one entry per book message, with its checksum if it had one.
+fn kraken_checksums(path: &Path) -> HashMap<String, Vec<Option<u32>>> {
+    let mut found: HashMap<String, Vec<Option<u32>>> = HashMap::new();
+    for message in messages(path) {
+        let message: serde_json::Value = serde_json::from_str(&message).unwrap();
+        let Some(parts) = message.as_array() else { continue };
+        let Some((pair, channel)) = parts.last().zip(parts.iter().rev().nth(1)) else { continue };
+        if !channel.as_str().is_some_and(|channel| channel.starts_with("book")) {
+            continue;
+        }
+        let checksum = parts.iter().rev().find_map(|part| part["c"].as_str());
+        let checksum = checksum.map(|text| text.parse().unwrap());
+        found.entry(pair.as_str().unwrap().to_owned()).or_default().push(checksum);
+    }
+    found
+}
+
+#[test]
+fn every_kraken_checksum_matches_on_books_read_back() {
+    let Some(folder) = data("kraken-ws") else { return };
+    let file = "KRAKEN.jsonl.zst";
+    let sent = kraken_checksums(&folder.join(file));
+    let (_place, snapshot) = imported(&folder, &[file]);
+    let mut matched = 0;
+    for instrument in snapshot.instruments() {
+        if snapshot.stream_id(&instrument, Kind::Book).is_err() {
+            continue;
+        }
+        let checksums = &sent[instrument.symbol()];
+        let mut books = snapshot.books(&instrument).unwrap();
+        books.at(TsNs::MAX).unwrap();
+        let digits = books.digits();
+        let mut at = 0;
+        each_message(&snapshot, &instrument, |_, _, _, tracker| {
+            if let Some(expected) = checksums[at] {
+                let bids = texts(tracker, Side::Bid, digits);
+                let asks = texts(tracker, Side::Ask, digits);
+                assert_eq!(checksum::kraken(bids, asks), expected, "{instrument}, message {at}");
+                matched += 1;
+            }
+            at += 1;
+        });
+        assert_eq!(at, checksums.len(), "{instrument}");
+    }
+    println!("{file}: {matched} checksums");
+    assert_eq!(matched, 4269);
+}
