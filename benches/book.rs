@@ -18,8 +18,19 @@ use tickreel::{Decimal, TsNs};
 
 fn main() {
     println!(
-        "{:14} {:>9} {:>9} {:>7} | {:>6} {:>6} | {:>6} {:>6} | {:>8} {:>8} {:>8} | hash",
-        "data", "rows", "messages", "levels", "each", "blind", "map", "vec", "load", "4096", "out"
+        "{:9} {:>8} {:>8} {:>6} {:>5} | {:>6} {:>6} | {:>6} {:>6} | {:>8} {:>8} {:>8} | hash",
+        "data",
+        "rows",
+        "messages",
+        "levels",
+        "KiB",
+        "each",
+        "blind",
+        "map",
+        "vec",
+        "load",
+        "4096",
+        "out"
     );
     let mut sets = vec![synthetic("dense", 1, 1), synthetic("step 25", 1, 25)];
     sets.push(synthetic("sparse", 40, 1));
@@ -60,10 +71,11 @@ fn measure(set: &Set) {
     let (load, deltas, out) = seek(set, &tracker);
     let per_row = 1.0 / rows as f64;
     println!(
-        "{:14} {rows:9} {messages:9} {:7} | {:6.2} {:6.2} | {:6.2} {:6.2} | {:6.1}us {:6.1}us \
+        "{:9} {rows:8} {messages:8} {:6} {:5} | {:6.2} {:6.2} | {:6.2} {:6.2} | {:6.1}us {:6.1}us \
          {:6.1}us | {hash:016x}",
         set.name,
         tracker.book().level_count(Side::Bid) + tracker.book().level_count(Side::Ask),
+        tracker.book().memory_bytes() >> 10,
         each * per_row,
         blind * per_row,
         map * per_row,
@@ -131,11 +143,13 @@ fn cpu_ns() -> i64 {
     now.tv_sec * 1_000_000_000 + now.tv_nsec
 }
 
+#[inline]
 fn mix(hash: u64, book: &Book) -> u64 {
     let add = |hash, best| mix_best(hash, best);
     add(add(hash, book.best(Side::Bid)), book.best(Side::Ask))
 }
 
+#[inline]
 fn mix_best(hash: u64, best: Option<(i64, i64)>) -> u64 {
     let (price, qty) = best.unwrap_or((0, 0));
     (hash.rotate_left(5) ^ price as u64).wrapping_add(qty as u64)

@@ -14,6 +14,9 @@ const DIRECTORY_CHUNK: usize = 16;
 /// Pages that are fewer than this many are not searched for empty ones.
 const SWEEP_PAGES_MIN: usize = 64;
 
+/// Empty pages that may lie between two best levels; more are taken away.
+const EMPTY_PAGES_PASSED_MAX: usize = 16;
+
 /// Updates of far levels before the window is looked at again, and how many more for a level.
 const REVIEW_MISSES_MIN: usize = 64;
 const REVIEW_LEVELS_PER_MISS: usize = 8;
@@ -125,10 +128,16 @@ impl Ladder {
     #[inline]
     pub(super) fn best(&self) -> Option<(i64, i64)> {
         if self.far_leads {
-            return self.far.last_key_value().map(|(&key, &qty)| (self.grid.flip(key), qty));
+            return self.best_far();
         }
         let slot = self.end.checked_sub(1)?;
         Some((self.grid.price(slot), self.qty(slot)))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn best_far(&self) -> Option<(i64, i64)> {
+        self.far.last_key_value().map(|(&key, &qty)| (self.grid.flip(key), qty))
     }
 
     /// How many levels; costs a pass over the pages.
@@ -169,6 +178,15 @@ impl Ladder {
         }
         let fitted = grid.fit(count, |index| grid.flip(prices[index]), 0);
         self.place(fitted, prices.iter().copied().zip(qtys.iter().copied()));
+    }
+
+    /// Bytes of memory held, those of the far levels by guess.
+    pub(super) fn memory_bytes(&self) -> usize {
+        size_of::<Self>()
+            + self.directory.capacity() * size_of::<u16>()
+            + self.pages.capacity() * size_of::<Page>()
+            + self.free.capacity() * size_of::<u16>()
+            + self.far.len() * 2 * size_of::<(i64, i64)>()
     }
 
     #[inline]
@@ -314,29 +332,32 @@ impl Ladder {
     #[cold]
     #[inline(never)]
     fn drop_best(&mut self) {
-        self.end = self.end_below(self.end);
+        let (mut end, mut empty) = (self.end, 0);
+        self.end = 0;
+        while let Some(last) = end.checked_sub(1) {
+            let at = last / PAGE_SLOTS;
+            let page = self.directory[at];
+            if page == 0 {
+                end = attached_end(&self.directory[..at]) * PAGE_SLOTS;
+                continue;
+            }
+            let mask = mask(&self.pages[usize::from(page)].0);
+            let before = u8::MAX >> (PAGE_SLOTS - 1 - last % PAGE_SLOTS);
+            end = at * PAGE_SLOTS;
+            if let Some(offset) = (mask & before).checked_ilog2() {
+                self.end = end + offset as usize + 1;
+                break;
+            }
+            empty += usize::from(mask == 0);
+            if mask == 0 && empty > EMPTY_PAGES_PASSED_MAX {
+                // The next such walk shall not pass them again.
+                self.directory[at] = 0;
+                self.free.push(page);
+            }
+        }
         if !self.far.is_empty() {
             self.check_far();
         }
-    }
-
-    /// The slot after the highest level among the slots before `end`; 0 if there is none.
-    fn end_below(&self, mut end: usize) -> usize {
-        while let Some(last) = end.checked_sub(1) {
-            let at = last / PAGE_SLOTS;
-            match self.directory[at] {
-                0 => end = attached_end(&self.directory[..at]) * PAGE_SLOTS,
-                page => {
-                    let before = u8::MAX >> (PAGE_SLOTS - 1 - last % PAGE_SLOTS);
-                    let mask = mask(&self.pages[usize::from(page)].0) & before;
-                    end = at * PAGE_SLOTS;
-                    if let Some(offset) = mask.checked_ilog2() {
-                        return end + offset as usize + 1;
-                    }
-                }
-            }
-        }
-        0
     }
 
     #[inline(never)]

@@ -2,6 +2,30 @@
 //!
 //! [`Book`] holds levels; [`Tracker`] keeps a book as messages arrive and knows whether it can be
 //! trusted. Prices and quantities are integers in units of 10^-scale; any `i64` is a price.
+//!
+//! # Why this structure
+//!
+//! A side is a window of slots, one for each price increment, whose quantities lie in pages of one
+//! cache line that exist only where levels are; what lies outside is in an ordered map. The window
+//! moves, widens and learns the increment by itself. `benches/book.rs`, ns a row with the best
+//! prices read after each message (in brackets: applied without looking, as a seek does), on a
+//! busy 2.8 GHz Xeon, against an ordered map and a sorted vector on the same rows:
+//!
+//! | data (levels, KiB of memory) | this | `BTreeMap` | sorted `Vec` |
+//! |---|---|---|---|
+//! | 1,660 dense, price increment 1 or 25 (25 KiB) | 5.2 (3.8) | 48 | 17 |
+//! | 1,820 sparse, 40 increments apart (256 KiB) | 9.1 (6.2) | 58 | 28 |
+//! | generated BTC day, 2,000, 3.7 rows a message (198 KiB) | 9.9 (5.4) | 61 | 37 |
+//! | Binance BTCUSDT perpetual, 9,600 (492 KiB) | 6.2 (6.3) | 66 | 64 |
+//! | Binance ETHUSDT perpetual, 6,200 (399 KiB) | 6.0 (6.5) | 58 | 60 |
+//! | Binance BTCUSD coin-margined, 3,200 (336 KiB) | 7.7 (6.9) | 66 | 52 |
+//! | Binance BTCUSDT spot, 4,900 sparse (668 KiB) | 12.0 (11.3) | 75 | 72 |
+//!
+//! A checkpoint of 2,000 levels loads in 11 us and 4,096 rows after it take 15 us. Tried and left:
+//! one flat ring of quantities (12 to 17 ns on the generated day at 2^14 slots, 28 to 45 where far
+//! levels are many, 2 MiB a side at 2^18), a bitmap of occupied slots over the pages (about 1 ns
+//! more: the page itself tells), pages given back as soon as they are empty (up to 5 ns more),
+//! updates without branches (no gain).
 
 mod grid;
 mod ladder;
@@ -141,15 +165,17 @@ impl Book {
         }
     }
 
-    /// As [`Book::set`], but leaves the best levels unknown until [`Book::settle`].
+    /// Bids and asks, for hot loops.
     #[inline]
-    fn set_blind(&mut self, side: Side, price: i64, qty: i64) {
-        self.sides[side as usize].set_blind(price, qty);
+    fn ladders_mut(&mut self) -> &mut [Ladder; 2] {
+        &mut self.sides
     }
 
-    /// Finds the best levels after [`Book::set_blind`].
-    fn settle(&mut self) {
-        self.sides.iter_mut().for_each(Ladder::settle);
+    /// Bytes of memory that the book holds, about: it grows with the levels and with where they
+    /// were, and stays when they go.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        self.sides.iter().map(Ladder::memory_bytes).sum::<usize>() + size_of::<Self>()
     }
 
     /// Empties the book and gives it these scales, which may be smaller than before.

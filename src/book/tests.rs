@@ -294,3 +294,46 @@ fn crossed_and_one_sided_books_are_shown_as_they_are() {
     assert_eq!(book.best(Side::Bid), Some((101, 1)));
     assert_eq!(book.best(Side::Ask), Some((99, 3)));
 }
+
+#[test]
+fn a_small_book_takes_little_memory_and_a_deep_one_a_bounded_amount() {
+    let mut small = Book::new();
+    for level in 0..20 {
+        small.set(Side::Bid, 1_000_000 - level * 977, 1);
+        small.set(Side::Ask, 1_000_100 + level * 977, 1);
+    }
+    assert!(small.memory_bytes() < 8 << 10, "{}", small.memory_bytes());
+
+    // Every level in a page of its own, and the market far from where it began.
+    let mut deep = Book::new();
+    for level in 0..2_000_000 {
+        deep.set(Side::Bid, level * 11, 1);
+        deep.set(Side::Bid, (level - 1_000) * 11, 0);
+    }
+    assert_eq!(deep.level_count(Side::Bid), 1_000);
+    assert!(deep.memory_bytes() < 512 << 10, "{}", deep.memory_bytes());
+}
+
+#[test]
+fn a_best_level_that_comes_and_goes_above_a_left_market_stays_exact() {
+    let (mut book, mut model) = (Book::new(), Model::default());
+    let mut both = |book: &mut Book, price: i64, qty: i64| {
+        book.set(Side::Ask, price, qty);
+        model.set(Side::Ask, price, qty);
+        assert_eq!(book.best(Side::Ask), model.asks.first_key_value().map(|(&p, &q)| (p, q)));
+    };
+    for price in 0..3_000 {
+        both(&mut book, 100_000 - price * 8, 1);
+        both(&mut book, 100_000 + price * 8, 2);
+    }
+    // The market rises and leaves empty pages behind.
+    for price in (0..3_000).rev() {
+        both(&mut book, 100_000 - price * 8, 0);
+    }
+    for round in 0..100 {
+        both(&mut book, 76_008 + round * 8, 3);
+        both(&mut book, 76_008 + round * 8, 0);
+        both(&mut book, 99_000 + round, 4);
+        both(&mut book, 99_000 + round, 0);
+    }
+}

@@ -1,7 +1,9 @@
 //! A book that follows the messages of a stream, and knows whether it can be trusted.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
+use super::ladder::Ladder;
 use super::{Book, does_not_fit};
 use crate::error::{Error, Result};
 use crate::event::{Action, Batch, Kind, Side, book};
@@ -175,21 +177,23 @@ impl Tracker {
     /// the larger of the batch's and the book's scale. The levels have not changed then.
     pub fn apply(&mut self, batch: &Batch, messages: Range<usize>) -> Result<()> {
         let Some(rows) = self.prepare(batch, messages)? else { return Ok(()) };
-        let Range { mut start, end } = rows.span();
+        let levels = rows.levels();
+        let (mut start, end) = (0, rows.actions.len());
         loop {
-            let special = rows.special_from(start, end);
-            rows.for_each_level(start..special, |side, price, qty| {
-                self.book.set_blind(side, price, qty);
+            let special = rows.special_from(start);
+            let ladders = self.book.ladders_mut();
+            levels.for_each(start..special, |side, price, qty| {
+                ladders[side as usize].set_blind(price, qty);
             });
             if special == end {
                 break;
             }
-            let message = rows.ends.partition_point(|&end| end as usize <= special);
-            self.apply_special(&rows, special, rows.ts_recv[message]);
+            let index = rows.ends.partition_point(|&end| rows.row(end) <= special);
+            self.apply_special(&rows, special, rows.ts_recv[index]);
             start = special + 1;
         }
-        self.book.settle();
-        self.take_head(&rows, rows.messages.end - 1);
+        self.book.ladders_mut().iter_mut().for_each(Ladder::settle);
+        self.take_head(&rows, rows.ends.len() - 1);
         Ok(())
     }
 
@@ -203,32 +207,42 @@ impl Tracker {
         messages: Range<usize>,
         mut after: impl FnMut(usize, &Self),
     ) -> Result<()> {
+        let first = messages.start;
         let Some(rows) = self.prepare(batch, messages)? else { return Ok(()) };
-        let Range { mut start, end: rows_end } = rows.span();
-        let mut special = rows.special_from(start, rows_end);
-        for message in rows.messages.clone() {
-            let end = rows.ends[message] as usize;
+        let levels = rows.levels();
+        let mut start = 0;
+        let mut special = rows.special_from(0);
+        for (index, &end) in rows.ends.iter().enumerate() {
+            let end = rows.row(end);
             while special < end {
-                rows.for_each_level(start..special, |side, price, qty| {
-                    self.book.set(side, price, qty);
-                });
-                self.apply_special(&rows, special, rows.ts_recv[message]);
+                self.apply_until(&rows, start..special, index);
                 start = special + 1;
-                special = rows.special_from(start, rows_end);
+                special = rows.special_from(start);
             }
-            rows.for_each_level(start..end, |side, price, qty| self.book.set(side, price, qty));
+            let ladders = self.book.ladders_mut();
+            levels.for_each(start..end, |side, price, qty| ladders[side as usize].set(price, qty));
             start = end;
-            self.take_head(&rows, message);
-            after(message, self);
+            self.take_head(&rows, index);
+            after(first + index, self);
         }
         Ok(())
     }
 
+    /// Takes over the times and sequence of a message of `rows`.
     #[inline]
-    fn take_head(&mut self, rows: &Rows<'_>, message: usize) {
-        self.ts_recv = rows.ts_recv[message];
-        self.ts_event = rows.ts_event.get(message).copied().unwrap_or(NULL);
-        self.venue_seq = rows.venue_seq.get(message).copied().unwrap_or(NULL);
+    fn take_head(&mut self, rows: &Rows<'_>, index: usize) {
+        self.ts_recv = rows.ts_recv[index];
+        self.ts_event = rows.ts_event.get(index).copied().unwrap_or(NULL);
+        self.venue_seq = rows.venue_seq.get(index).copied().unwrap_or(NULL);
+    }
+
+    /// Applies rows that set levels and the reset or gap row after them, of one message.
+    #[cold]
+    #[inline(never)]
+    fn apply_until(&mut self, rows: &Rows<'_>, levels: Range<usize>, index: usize) {
+        let special = levels.end;
+        rows.levels().for_each(levels, |side, price, qty| self.book.set(side, price, qty));
+        self.apply_special(rows, special, rows.ts_recv[index]);
     }
 
     /// Applies a reset or gap row of a message received at `ts_recv`.
@@ -238,7 +252,7 @@ impl Tracker {
             self.book.clear();
             self.state = State::Live;
         } else {
-            let missing = u64::try_from(rows.qtys[row] / rows.qty_unit).unwrap_or(0);
+            let missing = u64::try_from(rows.stored_qtys[row] / rows.qty_unit).unwrap_or(0);
             self.state = self.state.after_gap(TsNs(ts_recv), missing);
         }
     }
@@ -250,13 +264,12 @@ impl Tracker {
         messages: Range<usize>,
     ) -> Result<Option<Rows<'a>>> {
         let mut rows = Rows::new(batch, messages)?;
-        if rows.messages.is_empty() {
+        if rows.ends.is_empty() {
             return Ok(None);
         }
-        let span = rows.span();
-        rows.check_codes(span.clone())?;
-        rows.fit_values(span.clone(), batch, &self.book)?;
-        if rows.actions[span.start] == Action::Reset as u8 {
+        rows.check_codes()?;
+        rows.fit_values(batch, &self.book)?;
+        if rows.actions.first() == Some(&(Action::Reset as u8)) {
             // What is dropped next need not fit the new scales.
             self.book.clear();
         }
@@ -267,10 +280,12 @@ impl Tracker {
 
 const SET: u8 = Action::Set as u8;
 
-/// The columns of a batch that a book is made of.
+/// Some messages of a batch: the columns that a book is made of, from their first row on.
 struct Rows<'a> {
-    messages: Range<usize>,
+    /// The row of the batch after the last of each message.
     ends: &'a [u32],
+    /// The row of the batch that is row 0 here.
+    first_row: usize,
     ts_recv: &'a [i64],
     /// Empty if not there.
     ts_event: &'a [i64],
@@ -278,12 +293,12 @@ struct Rows<'a> {
     venue_seq: &'a [i64],
     actions: &'a [u8],
     sides: &'a [u8],
-    prices: &'a [i64],
-    qtys: &'a [i64],
-    /// What one unit of the batch's prices is in units of the book's.
-    price_factor: i64,
-    /// What one unit of the batch's quantities is in units of the book's.
-    qty_factor: i64,
+    /// In units of the book, once fitted.
+    prices: Cow<'a, [i64]>,
+    /// In units of the book, once fitted.
+    qtys: Cow<'a, [i64]>,
+    /// In units of the batch.
+    stored_qtys: &'a [i64],
     /// 1 in units of the batch's quantities.
     qty_unit: i64,
 }
@@ -307,82 +322,97 @@ impl<'a> Rows<'a> {
             return Err(Error::limit("decimals of a column:", scale, limit::SCALE_MAX));
         }
         let end = messages.end.min(batch.messages());
+        let messages = messages.start.min(end)..end;
+        let ends = &batch.ends()[messages.clone()];
+        let first_row = batch.message_rows(messages.start).start;
+        let rows = first_row..ends.last().map_or(first_row, |&end| end as usize);
+        let optional = |index: usize| batch.i64s(index).get(messages.clone()).unwrap_or_default();
+        let stored_qtys = &batch.i64s(book::QTY)[rows.clone()];
         Ok(Self {
-            messages: messages.start.min(end)..end,
-            ends: batch.ends(),
-            ts_recv: batch.ts_recv(),
-            ts_event: batch.i64s(book::TS_EVENT),
-            venue_seq: batch.i64s(book::VENUE_SEQ),
-            actions: batch.u8s(book::ACTION),
-            sides: batch.u8s(book::SIDE),
-            prices: batch.i64s(book::PRICE),
-            qtys: batch.i64s(book::QTY),
-            price_factor: 1,
-            qty_factor: 1,
+            ends,
+            first_row,
+            ts_recv: &batch.ts_recv()[messages.clone()],
+            ts_event: optional(book::TS_EVENT),
+            venue_seq: optional(book::VENUE_SEQ),
+            actions: &batch.u8s(book::ACTION)[rows.clone()],
+            sides: &batch.u8s(book::SIDE)[rows.clone()],
+            prices: Cow::Borrowed(&batch.i64s(book::PRICE)[rows]),
+            qtys: Cow::Borrowed(stored_qtys),
+            stored_qtys,
             qty_unit: POW10[usize::from(batch.scale(book::QTY))],
         })
     }
 
-    /// The rows of the messages; there is at least one message.
-    fn span(&self) -> Range<usize> {
-        let start = self.messages.start.checked_sub(1).map_or(0, |before| self.ends[before]);
-        start as usize..self.ends[self.messages.end - 1] as usize
+    /// The row here of a row of the batch.
+    #[inline]
+    fn row(&self, batch_row: u32) -> usize {
+        batch_row as usize - self.first_row
     }
 
-    /// The first row from `start` on that does not set a level; `end` if there is none before.
-    fn special_from(&self, start: usize, end: usize) -> usize {
+    /// The first row from `start` on that does not set a level; the number of rows if none.
+    fn special_from(&self, start: usize) -> usize {
         let mut at = start;
-        for chunk in self.actions[start..end].chunks(64) {
+        for chunk in self.actions[start..].chunks(64) {
             if chunk.iter().fold(0, |all, action| all | action) != SET {
                 return at + chunk.iter().take_while(|&&action| action == SET).count();
             }
             at += chunk.len();
         }
-        end
+        at
     }
 
-    /// Calls with side, price and quantity of rows that set levels, in units of the book.
+    fn levels(&self) -> LevelRows<'_> {
+        LevelRows { sides: self.sides, prices: &self.prices, qtys: &self.qtys }
+    }
+
+    fn check_codes(&self) -> Result<()> {
+        if self.sides.iter().fold(0, |all, side| all | side) > Side::Ask as u8 {
+            return Err(Error::corrupt("a book row is neither bid nor ask"));
+        }
+        let largest = self.actions.iter().fold(0, |largest, &action| action.max(largest));
+        if largest > Action::Gap as u8 {
+            return Err(Error::corrupt(format!("unknown action {largest} of a book row")));
+        }
+        Ok(())
+    }
+
+    /// Brings values to the book's scales, where those are larger.
+    fn fit_values(&mut self, batch: &Batch, to: &Book) -> Result<()> {
+        for (what, values, scale, to_scale) in [
+            ("price", &mut self.prices, batch.scale(book::PRICE), to.price_scale),
+            ("quantity", &mut self.qtys, batch.scale(book::QTY), to.qty_scale),
+        ] {
+            let factor = POW10[usize::from(to_scale.saturating_sub(scale))];
+            if factor == 1 {
+                continue;
+            }
+            let raised = values.iter().zip(self.actions).map(|(&value, &action)| match action {
+                SET => value.checked_mul(factor).ok_or(value),
+                _ => Ok(0),
+            });
+            let raised: Result<Vec<i64>, i64> = raised.collect();
+            *values = raised.map_err(|value| does_not_fit(what, value, scale, to_scale))?.into();
+        }
+        Ok(())
+    }
+}
+
+/// What rows that set levels say. The hot loops want plain slices.
+#[derive(Clone, Copy)]
+struct LevelRows<'a> {
+    sides: &'a [u8],
+    prices: &'a [i64],
+    qtys: &'a [i64],
+}
+
+impl LevelRows<'_> {
     #[inline(always)]
-    fn for_each_level(&self, rows: Range<usize>, mut call: impl FnMut(Side, i64, i64)) {
+    fn for_each(&self, rows: Range<usize>, mut call: impl FnMut(Side, i64, i64)) {
         let prices = &self.prices[rows.clone()];
         let qtys = &self.qtys[rows.clone()];
         for ((&side, &price), &qty) in self.sides[rows].iter().zip(prices).zip(qtys) {
-            let side = if side == Side::Bid as u8 { Side::Bid } else { Side::Ask };
-            // Wrapping as nothing does: `fit_values` has seen these rows.
-            let price = price.wrapping_mul(self.price_factor);
-            call(side, price, qty.wrapping_mul(self.qty_factor));
+            call(if side == Side::Bid as u8 { Side::Bid } else { Side::Ask }, price, qty);
         }
-    }
-
-    fn check_codes(&self, span: Range<usize>) -> Result<()> {
-        let sides = self.sides[span.clone()].iter().fold(0, |all, side| all | side);
-        if sides > Side::Ask as u8 {
-            return Err(Error::corrupt("a book row is neither bid nor ask"));
-        }
-        match self.actions[span].iter().find(|&&action| action > Action::Gap as u8) {
-            Some(action) => Err(Error::corrupt(format!("unknown action {action} of a book row"))),
-            None => Ok(()),
-        }
-    }
-
-    /// Sets the factors to the book's scales, where those are larger, and checks that values fit.
-    fn fit_values(&mut self, span: Range<usize>, batch: &Batch, to: &Book) -> Result<()> {
-        let (price_scale, qty_scale) = (batch.scale(book::PRICE), batch.scale(book::QTY));
-        self.price_factor = POW10[usize::from(to.price_scale.saturating_sub(price_scale))];
-        self.qty_factor = POW10[usize::from(to.qty_scale.saturating_sub(qty_scale))];
-        if self.price_factor == 1 && self.qty_factor == 1 {
-            return Ok(());
-        }
-        for row in span.filter(|&row| self.actions[row] == SET) {
-            let (price, qty) = (self.prices[row], self.qtys[row]);
-            if price.checked_mul(self.price_factor).is_none() {
-                return Err(does_not_fit("price", price, price_scale, to.price_scale));
-            }
-            if qty.checked_mul(self.qty_factor).is_none() {
-                return Err(does_not_fit("quantity", qty, qty_scale, to.qty_scale));
-            }
-        }
-        Ok(())
     }
 }
 
