@@ -152,7 +152,11 @@ impl<'a> Spread<'a> {
     }
 
     /// The values of a column, one per row.
-    fn rows_of<T: Pod>(&self, spec: &ColumnSpec, values: Cow<'_, Buffer<T>>) -> Buffer<T> {
+    fn rows_of<T: Pod + Default>(
+        &self,
+        spec: &ColumnSpec,
+        values: Cow<'_, Buffer<T>>,
+    ) -> Buffer<T> {
         match self.ends {
             Some(ends) if spec.per_message => Buffer::Owned(expand(ends, self.rows, &values)),
             _ => values.into_owned(),
@@ -160,11 +164,24 @@ impl<'a> Spread<'a> {
     }
 }
 
-fn expand<T: Copy>(ends: &[u32], rows: usize, values: &[T]) -> Vec<T> {
-    let mut expanded = Vec::with_capacity(rows);
+/// Messages of up to this many rows are written without a branch on their length.
+const SHORT_ROWS: usize = 8;
+
+fn expand<T: Copy + Default>(ends: &[u32], rows: usize, values: &[T]) -> Vec<T> {
+    // Each value is written a fixed number of times; the next message overwrites what was too much.
+    // Lengths of messages have no pattern: a loop over each would end in a wrong guess every time.
+    let mut expanded = vec![T::default(); rows + SHORT_ROWS];
+    let mut start = 0;
     for (&end, &value) in ends.iter().zip(values) {
-        expanded.resize(end as usize, value);
+        let end = end as usize;
+        let here = expanded.get_mut(start..).unwrap_or_default();
+        match here.first_chunk_mut::<SHORT_ROWS>() {
+            Some(short) if end - start <= SHORT_ROWS => *short = [value; SHORT_ROWS],
+            _ => here.iter_mut().take(end - start).for_each(|row| *row = value),
+        }
+        start = end;
     }
+    expanded.truncate(rows);
     expanded
 }
 

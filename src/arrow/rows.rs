@@ -208,11 +208,20 @@ fn i64s<T: ArrowPrimitiveType<Native = i64>>(
         Error::invalid(format!("column {}: row {row} is {NULL}, which means no value", spec.name))
     };
     let mut values = array.values().to_vec();
-    for (row, value) in values.iter_mut().enumerate() {
-        if array.is_null(row) {
-            *value = NULL;
-        } else if *value == NULL {
-            return Err(reserved(row));
+    match array.nulls().filter(|nulls| nulls.null_count() > 0) {
+        None => {
+            if let Some(row) = values.iter().position(|&value| value == NULL) {
+                return Err(reserved(row));
+            }
+        }
+        Some(nulls) => {
+            for (row, (value, valid)) in values.iter_mut().zip(nulls).enumerate() {
+                if !valid {
+                    *value = NULL;
+                } else if *value == NULL {
+                    return Err(reserved(row));
+                }
+            }
         }
     }
     Ok(values.into())
@@ -228,7 +237,10 @@ fn mantissas(spec: &ColumnSpec, array: &Decimal128Array) -> Result<(Vec<i64>, u8
     let scale = array.scale();
     if let Ok(kept) = u8::try_from(scale)
         && kept <= limit::SCALE_MAX
-        && let Some(mantissas) = array.iter().map(narrow).collect()
+        && let Some(mantissas) = match array.null_count() {
+            0 => narrow_all(array.values()),
+            _ => array.iter().map(narrow).collect(),
+        }
     {
         return Ok((mantissas, kept));
     }
@@ -256,6 +268,19 @@ fn mantissas(spec: &ColumnSpec, array: &Decimal128Array) -> Result<(Vec<i64>, u8
         })?);
     }
     Ok((mantissas, kept))
+}
+
+/// All values, if each is a mantissa.
+fn narrow_all(values: &[i128]) -> Option<Vec<i64>> {
+    // No early end, so that the loop has no branch.
+    let mut fits = true;
+    let narrow = |&value: &i128| {
+        let low = value as i64;
+        fits &= i128::from(low) == value && low != NULL;
+        low
+    };
+    let mantissas = values.iter().map(narrow).collect();
+    fits.then_some(mantissas)
 }
 
 /// Decimals that `value` x 10^-`scale` needs.
@@ -309,22 +334,26 @@ fn codes(spec: &ColumnSpec, names: &[&str], array: &ArrayRef) -> Result<Vec<u8>>
     let values = cast(values, &DataType::Utf8)
         .map_err(|error| failed(&format!("read column {}", spec.name), error))?;
     let values: &StringArray = values.as_string();
-    let code = |row: usize, at: usize| {
-        let name = values.value(at);
+    let code_of = |name: &str| {
         let code = names.iter().position(|&known| known == name);
-        code.and_then(|code| u8::try_from(code).ok()).ok_or_else(|| {
-            Error::invalid(format!(
-                "column {}: row {row} is {:?}, expected one of {}",
-                spec.name,
-                name.chars().take(32).collect::<String>(),
-                names.join(", ")
-            ))
-        })
+        code.and_then(|code| u8::try_from(code).ok())
     };
-    match keys {
-        Some(keys) => keys.into_iter().enumerate().map(|(row, at)| code(row, at)).collect(),
-        None => (0..values.len()).map(|row| code(row, row)).collect(),
-    }
+    let unknown = |row: usize, name: &str| {
+        Error::invalid(format!(
+            "column {}: row {row} is {:?}, expected one of {}",
+            spec.name,
+            name.chars().take(32).collect::<String>(),
+            names.join(", ")
+        ))
+    };
+    let Some(keys) = keys else {
+        let rows = values.iter().map(Option::unwrap_or_default).enumerate();
+        return rows.map(|(row, name)| code_of(name).ok_or_else(|| unknown(row, name))).collect();
+    };
+    // A name that no row has may be any.
+    let known: Vec<_> = values.iter().map(|name| code_of(name.unwrap_or_default())).collect();
+    let rows = keys.into_iter().enumerate();
+    rows.map(|(row, at)| known[at].ok_or_else(|| unknown(row, values.value(at)))).collect()
 }
 
 fn is_string(ty: &DataType) -> bool {

@@ -19,7 +19,8 @@ use super::*;
 use crate::error::ErrorKind;
 use crate::event::{
     Batch, BatchBuilder, Buffer, Column, ColumnSpec, ColumnType, FLAG_LAST, FLAG_SNAPSHOT, Kind,
-    MessageHead, SharedBytes, Side, TextValues, TradeRow, TradeSide, Values, book, trades,
+    MessageHead, SharedBytes, Side, StatusRow, StatusWhat, TextValues, TradeRow, TradeSide, Values,
+    book, status, trades,
 };
 use crate::quantity::{Decimal, NULL, TsNs};
 
@@ -52,6 +53,15 @@ fn trades_of(ids: &[&str]) -> Batch {
             qty: Decimal::parse("2").unwrap(),
             trade_id,
         });
+    }
+    builder.finish().unwrap().pop().unwrap()
+}
+
+fn status_of(details: &[&str]) -> Batch {
+    let mut builder = BatchBuilder::new(Kind::Status);
+    for (ts, detail) in (0..).zip(details) {
+        let what = StatusWhat::Gap;
+        builder.status(&StatusRow { ts_recv: TsNs(ts), ts_event: None, what, detail });
     }
     builder.finish().unwrap().pop().unwrap()
 }
@@ -371,19 +381,19 @@ fn values_that_contradict_the_schema_are_corrupt() {
 
 #[test]
 fn text_that_is_not_utf8_is_binary_or_refused_by_row() {
-    let (_, mut columns) = trades_of(&["a", "b"]).into_parts();
+    let (_, mut columns) = status_of(&["a", "b"]).into_parts();
     let mut texts = TextValues::default();
     texts.push(b"ok");
     // Two halves of one character: UTF-8 together, but not each.
     texts.push(&"é".as_bytes()[..1]);
-    columns[trades::TRADE_ID].as_mut().unwrap().values = Values::Text(texts);
-    let batch = Batch::from_parts(Kind::Trades, 2, Buffer::default(), columns).unwrap();
+    columns[status::DETAIL].as_mut().unwrap().values = Values::Text(texts);
+    let batch = Batch::from_parts(Kind::Status, 2, Buffer::default(), columns).unwrap();
 
     let alone = to_record_batch(&batch).unwrap();
-    assert_eq!(alone.column(trades::TRADE_ID).data_type().to_string(), "Dictionary(Int32, Binary)");
+    assert_eq!(alone.column(status::DETAIL).data_type().to_string(), "Dictionary(Int32, Binary)");
     for texts in [TextAs::Plain, TextAs::Dictionary] {
         let options = Options { texts, ..Options::default() };
-        let converter = Converter::new(Kind::Trades, None, &[1; 6], &options).unwrap();
+        let converter = Converter::new(Kind::Status, None, &[0; 4], &options).unwrap();
         let error = converter.convert(&batch).unwrap_err();
         assert!(error.to_string().contains("row 1 is not UTF-8"), "{error}");
     }
@@ -391,14 +401,14 @@ fn text_that_is_not_utf8_is_binary_or_refused_by_row() {
 
 #[test]
 fn each_message_is_read_after_the_schema_alone_although_dictionaries_differ() {
-    let batches = [trades_of(&["a", "b", "a"]), trades_of(&["c"]), trades_of(&["b", "c"])];
-    let converter = Converter::new(Kind::Trades, None, &[1; 6], &Options::default()).unwrap();
+    let batches = [status_of(&["a", "b", "a"]), status_of(&["c"]), status_of(&["b", "c"])];
+    let converter = Converter::new(Kind::Status, None, &[0; 4], &Options::default()).unwrap();
     let encoder = Encoder::new(converter.schema().clone()).unwrap();
     let mut stream = IpcStream::begin(Vec::new(), converter.schema().clone()).unwrap();
 
     for batch in &batches {
         let record_batch = converter.convert(batch).unwrap();
-        let keys = record_batch.column(trades::TRADE_ID).as_dictionary::<Int32Type>().clone();
+        let keys = record_batch.column(status::DETAIL).as_dictionary::<Int32Type>().clone();
         assert!(keys.values().len() <= 2, "equal texts are kept once");
         stream.write(&record_batch).unwrap();
         let mut decoder = Decoder::new();
@@ -412,7 +422,7 @@ fn each_message_is_read_after_the_schema_alone_although_dictionaries_differ() {
     assert!(bytes.ends_with(&END));
     let read = arrow::ipc::reader::StreamReader::try_new(&bytes[..], None).unwrap();
     let back: Vec<_> =
-        read.map(|batch| from_record_batch(Kind::Trades, &batch.unwrap()).unwrap()).collect();
+        read.map(|batch| from_record_batch(Kind::Status, &batch.unwrap()).unwrap()).collect();
     assert!(back.iter().zip(&batches).all(|(a, b)| same_values_at_scale(a, b)));
 }
 
@@ -424,10 +434,10 @@ fn same_values_at_scale(a: &Batch, b: &Batch) -> bool {
 
 #[test]
 fn files_hold_plain_text_and_refuse_dictionaries_and_other_schemas() {
-    let converter = Converter::new(Kind::Trades, None, &[1; 6], &Options::for_files()).unwrap();
+    let converter = Converter::new(Kind::Status, None, &[0; 4], &Options::for_files()).unwrap();
     let mut file = IpcFile::begin(Vec::new(), converter.schema()).unwrap();
     for ids in [&["a", "b"][..], &["c"]] {
-        file.write(&converter.convert(&trades_of(ids)).unwrap()).unwrap();
+        file.write(&converter.convert(&status_of(ids)).unwrap()).unwrap();
     }
     let other = to_record_batch(&sample()).unwrap();
     assert_eq!(file.write(&other).unwrap_err().kind(), ErrorKind::Invalid);
@@ -437,9 +447,9 @@ fn files_hold_plain_text_and_refuse_dictionaries_and_other_schemas() {
     let rows: usize = read.map(|batch| batch.unwrap().num_rows()).sum();
     assert_eq!(rows, 3);
 
-    let keyed = Converter::new(Kind::Trades, None, &[1; 6], &Options::default()).unwrap();
+    let keyed = Converter::new(Kind::Status, None, &[0; 4], &Options::default()).unwrap();
     let error = IpcFile::begin(Vec::new(), keyed.schema()).err().unwrap();
-    assert!(error.to_string().contains("column trade_id"), "{error}");
+    assert!(error.to_string().contains("column detail"), "{error}");
 }
 
 #[test]
