@@ -1,0 +1,382 @@
+"""The reader against the vectors, against damage, and against the `tickreel` program.
+
+`TICKREEL_BIN` names a built program and `TICKREEL_STORE` a store folder for the comparison of rows;
+what is not there is skipped, loudly.
+"""
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import struct
+import subprocess
+import sys
+import tempfile
+import tomllib
+import unittest
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import tickreel_reader as reader
+from model import (BOOK, CODE, DECIMAL, FLAGS, GAP, KINDS, LAST, NULL, RESET, SET, STATES, TEXT,
+                   Book, Column, Refused, Value, day_text)
+from pages import ENCODING_NAMES, decode_checkpoint, decode_integers, decode_texts
+from segment import Segment
+from store import Manifest, Store, Stream, read_current
+
+VECTORS = Path(__file__).parent.parent / "vectors"
+Record = dict[str, object]
+
+
+def vector(name: str) -> bytes:
+    return (VECTORS / f"{name}.bin").read_bytes()
+
+
+def documented(name: str) -> Record:
+    """The text file of a vector. Its table `[rows]` is called `all_rows` here, because TOML knows
+    a name only once and the number of rows has it already."""
+    text = (VECTORS / f"{name}.toml").read_text()
+    return tomllib.loads(text.replace("\n[rows]\n", "\n[all_rows]\n"))
+
+
+def vector_names(prefix: str, *, bad: bool = False) -> list[str]:
+    names = sorted(path.stem for path in VECTORS.glob("*.toml"))
+    return [name for name in names if name.startswith(prefix) and name.startswith("bad-") == bad]
+
+
+def plain(number: int) -> str:
+    return "null" if number == NULL else str(number)
+
+
+def cell(column: Column, scale: int, value: Value) -> str:
+    if isinstance(value, bytes):
+        return value.decode()
+    if column.type == CODE:
+        return column.names[value]
+    return reader.decimal_text(value, scale) or "null" if column.type == DECIMAL else plain(value)
+
+
+def book_record(book: Book) -> Record:
+    record: Record = {"state": STATES[book.state]}
+    if book.state == STATES.index("stale"):
+        record |= {"stale_since": str(book.since), "missing": book.missing}
+    for side, name in enumerate(("bids", "asks")):
+        record[name] = [" ".join(str(reader.decimal_text(number, 18)) for number in level)
+                        for level in book.levels(side)]
+    return record
+
+
+def segment_record(data: bytes) -> Record:
+    """A segment in the words of the vectors' text files; also verifies it."""
+    segment = Segment(data)
+    segment.verify()
+    header, footer, columns = segment.header, segment.footer, segment.kind.columns
+    record: Record = {
+        "form": "segment", "kind": segment.kind.name, "day": day_text(header.day),
+        "columns": [column.name for column in columns], "scales": [str(n) for n in segment.scales],
+        "digits": [str(n) for n in segment.digits], "content_hash": f"{footer.content_hash:016x}"}
+    record |= {name: getattr(header, name) for name in ("store_id", "segment_id", "stream_id")}
+    record |= {name: getattr(footer, name)
+               for name in ("rows", "messages", "flags", "replay_rows_max")}
+    record |= {name: plain(getattr(footer, name)) for name in (
+        "ts_recv_first", "ts_recv_last", "ts_event_min", "ts_event_max")}
+    record["blocks"] = [{
+        "offset": block.offset, "len": block.len, "rows": block.rows, "messages": block.messages,
+        "flags": block.flags, "zones": [plain(zone) for zone in block[7:11]],
+        "pages": [("ends" if page.column == 255 else columns[page.column].name) + " "
+                  + ENCODING_NAMES[page.encoding] + (" + ts_recv" if page.reference == 0 else "")
+                  for page in segment.pages(number)],
+    } for number, block in enumerate(segment.blocks)]
+    if segment.checkpoints:
+        record["checkpoints"] = [{
+            "offset": entry.offset, "len": entry.len, "row": entry.row, "message": entry.message,
+            "ts_recv": plain(entry.ts_recv), "ts_event": plain(entry.ts_event),
+            "venue_seq": plain(entry.venue_seq), **book_record(segment.checkpoint(number)),
+        } for number, entry in enumerate(segment.checkpoints)]
+    message, rows = 0, []
+    for (last, _), row in zip(segment.stored_rows(), segment.rows()):
+        rows.append([str(message), *map(cell, columns, segment.scales, row)])
+        message += last
+    parts = {"all_rows": rows} if len(rows) <= 1000 else {
+        "first_rows": rows[:5], "last_rows": rows[-5:]}
+    for name, part in parts.items():
+        record[name] = dict(zip(["message", *[column.name for column in columns]],
+                                map(list, zip(*part))))
+    return record
+
+
+def manifest_record(data: bytes) -> Record:
+    manifest = Manifest(data)
+    header = manifest.header
+    record: Record = {"form": "manifest", "streams": [
+        f"{stream.stream_id} {stream}" for stream in manifest.streams.values()]}
+    record |= {name: getattr(header, name) for name in (
+        "store_id", "generation", "next_segment_id", "next_stream_id")}
+    segments = [{
+        **{name: getattr(entry, name) for name in (
+            "segment_id", "stream_id", "file_len", "rows", "messages", "flags", "replay_rows_max")},
+        **{name: plain(getattr(entry, name)) for name in (
+            "ts_recv_first", "ts_recv_last", "ts_event_min", "ts_event_max")},
+        "day": day_text(entry.day), "content_hash": f"{entry.content_hash:016x}",
+        "file_crc": f"{entry.file_crc:08x}", "scales": [str(scale) for scale in entry.scales],
+    } for entry in manifest.segments]
+    return record | ({"segments": segments} if segments else {})
+
+
+def record_of(data: bytes, like: Record) -> Record:
+    """What the reader says of a vector whose text file is, or is based on, `like`."""
+    form, encoding = str(like["form"]), str(like.get("encoding"))
+    if form == "segment":
+        return segment_record(data)
+    if form == "manifest":
+        return manifest_record(data)
+    if form == "current":
+        generation, crc = read_current(data)
+        return {"form": form, "generation": generation, "manifest_crc": f"{crc:08x}"}
+    if form == "checkpoint":
+        return {"form": form, **book_record(decode_checkpoint(data)[0])}
+    count, code = int(str(like["count"])), ENCODING_NAMES.index(encoding)
+    record: Record = {"form": form, "encoding": encoding, "count": count}
+    if form == "text page":
+        values = decode_texts(data, code, count, 0)
+        return record | {"values_hex": [value.hex() for value in values]}
+    width = int(str(like["plain_bytes"]))
+    integers = decode_integers(data, code, count, width, 0)
+    return record | {"plain_bytes": width, "values": [plain(value) for value in integers]}
+
+
+class Vectors(unittest.TestCase):
+    maxDiff = 2000
+
+    def test_every_good_vector_holds_what_its_text_says(self) -> None:
+        names = vector_names("")
+        self.assertGreaterEqual(len(names), 40)
+        for name in names:
+            with self.subTest(name):
+                expected = documented(name)
+                expected.pop("about")
+                self.assertEqual(record_of(vector(name), expected), expected)
+
+    def test_every_bad_vector_is_refused_with_its_fault_at_its_offset(self) -> None:
+        names = vector_names("bad-", bad=True)
+        self.assertGreaterEqual(len(names), 40)
+        for name in names:
+            with self.subTest(name):
+                expected = documented(name)
+                with self.assertRaises(Refused) as caught:
+                    record_of(vector(name), expected)
+                fault = caught.exception
+                self.assertEqual((fault.kind, fault.fault, fault.offset),
+                                 (expected["kind"], expected["fault"], expected["offset"]))
+
+    def test_what_no_reader_checks_is_as_the_text_defines_it(self) -> None:
+        """Zones, flags, times of the footer and `replay_rows_max`, computed from the rows."""
+        for name in vector_names("segment-"):
+            with self.subTest(name):
+                self.check_derived(Segment(vector(name)))
+
+    def check_derived(self, segment: Segment) -> None:
+        footer, columns = segment.footer, segment.kind.columns
+        rows = [row for _, row in segment.stored_rows()]
+        decimals = [c for c, column in enumerate(columns) if column.type == DECIMAL][:2]
+        flags = 0
+        for block in segment.blocks:
+            part = rows[block.first_row:block.first_row + block.rows]
+            zones = []
+            for c in decimals:
+                values = [row[c] for row in part if row[c] != NULL
+                          and (segment.header.kind != BOOK or row[2] == SET)] or [NULL]
+                zones += [min(values), max(values)]
+            self.assertEqual((zones + [NULL] * 4)[:4], list(block[7:11]))
+            expected = 0
+            if segment.header.kind == BOOK:
+                actions = {row[2] for row in part}
+                expected = (GAP in actions) + 2 * (RESET in actions)
+            self.assertEqual(block.flags, expected)
+            flags |= expected
+        if segment.header.kind == BOOK and rows[0][2] == RESET:
+            flags |= 4
+        self.assertEqual(footer.flags, flags)
+        events = [row[1] for row in rows if row[1] != NULL] or [NULL]
+        self.assertEqual(footer[4:10], (len(rows), sum(last for last, _ in segment.stored_rows()),
+                                        rows[0][0], rows[-1][0], min(events), max(events)))
+        places = [entry.row for entry in segment.checkpoints] + [len(rows)]
+        distances = [b - a for a, b in itertools.pairwise(places)]
+        self.assertEqual(footer.replay_rows_max, max(distances, default=0))
+        self.assertEqual({row[0] // 86_400_000_000_000 for row in rows}, {segment.header.day})
+
+
+class Damage(unittest.TestCase):
+    def assert_refused(self, data: bytes, read: Callable[[bytes], object], what: str) -> None:
+        try:
+            read(data)
+        except Refused:
+            return
+        self.fail(f"{what} was not noticed")
+
+    def flips(self, name: str, read: Callable[[bytes], object]) -> None:
+        data = bytearray(vector(name))
+        read(bytes(data))
+        for at in range(len(data)):
+            for bit in range(8):
+                data[at] ^= 1 << bit
+                self.assert_refused(bytes(data), read, f"{name}: bit {bit} of byte {at}")
+                data[at] ^= 1 << bit
+
+    def cuts(self, name: str, read: Callable[[bytes], object]) -> None:
+        data = vector(name)
+        for length in range(len(data)):
+            self.assert_refused(data[:length], read, f"{name}: the cut at {length}")
+
+    def test_every_flipped_bit_of_a_segment_is_noticed(self) -> None:
+        for name in ("segment-trades-one-row", "segment-status-one-row", "segment-book-one-row"):
+            self.flips(name, lambda data: Segment(data).verify())
+
+    def test_every_flipped_bit_of_a_manifest_and_of_current_is_noticed(self) -> None:
+        self.flips("manifest-normal", Manifest)
+        self.flips("current", read_current)
+
+    def test_every_cut_file_is_refused(self) -> None:
+        for name in vector_names("segment-"):
+            self.cuts(name, lambda data: Segment(data).verify())
+        for name in vector_names("manifest-"):
+            self.cuts(name, Manifest)
+        self.cuts("current", read_current)
+
+    def test_a_damaged_page_is_refused_or_gives_as_many_values(self) -> None:
+        """Pages alone, without the checksum that guards them in a file."""
+        for name in vector_names("page-"):
+            text, page = documented(name), vector(name)
+            for at in range(0, len(page), 1 + len(page) // 200):
+                for change in (1, 0x80, 0xFF):
+                    damaged = page[:at] + bytes([page[at] ^ change]) + page[at + 1:]
+                    try:
+                        record = record_of(damaged, text)
+                    except Refused as fault:
+                        self.assertEqual(fault.offset, 0)
+                    else:
+                        values = record.get("values", record.get("values_hex"))
+                        self.assertEqual(len(values), text["count"])  # type: ignore[arg-type]
+
+    def test_a_segment_is_refused_in_the_place_of_another(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            store = make_store(Path(folder), "segment-trades-one-row")
+            entry = store.manifest.segments[0]
+            store.verify(entry)
+            (store.folder / entry.path).write_bytes(vector("segment-liquidations-one-row"))
+            with self.assertRaises(Refused) as caught:
+                store.open(entry)
+            self.assertEqual((caught.exception.fault, caught.exception.offset),
+                             ("this is another segment than the manifest names", 16))
+
+
+class Rows(unittest.TestCase):
+    def test_a_row_is_one_line_with_the_columns_of_its_kind(self) -> None:
+        lines = list(reader.ndjson(Segment(vector("segment-book-one-row")),
+                                   Stream(3, BOOK, "x", "y")))
+        self.assertEqual(lines, [
+            '{"exchange":"x","symbol":"y","ts_recv":"2024-08-08T12:00:00.000001000Z",'
+            '"ts_recv_ns":1723118400000001000,"ts_event":"2024-08-08T11:59:59.998000000Z",'
+            '"ts_event_ns":1723118399998000000,"action":"set","side":"bid","flags":["LAST"],'
+            '"price":"-0.5","qty":"12","venue_seq":42}'])
+
+    def test_nulls_and_text_are_written_as_they_are(self) -> None:
+        line, = reader.ndjson(Segment(vector("segment-status-one-row")))
+        self.assertEqual(json.loads(line), {
+            "ts_recv": "2024-08-08T12:00:00.000001000Z", "ts_recv_ns": 1723118400000001000,
+            "ts_event": None, "ts_event_ns": None, "what": "gap",
+            "detail": "expected 7, found 10 → 3 missing"})
+
+    def test_decimals_are_the_shortest_exact_text(self) -> None:
+        for mantissa, scale, text in ((0, 4, "0"), (-5, 1, "-0.5"), (1500, 3, "1.5"), (7, 0, "7"),
+                                      (-120, 0, "-120"), (1, 18, "0.000000000000000001"),
+                                      ((1 << 63) - 1, 18, "9.223372036854775807"),
+                                      (NULL, 3, None)):
+            self.assertEqual(reader.decimal_text(mantissa, scale), text)
+
+
+def make_store(folder: Path, name: str) -> Store:
+    """A store of one stream and one segment, the vector `name`, as instrument `vectors:x`."""
+    data = vector(name)
+    segment = Segment(data)
+    header, footer = segment.header, segment.footer
+    stream = struct.pack("<IBBBB", header.stream_id, header.kind, 7, 1, 0) + b"vectorsx"
+    entry = struct.pack("<QIiQQQqqqqQIIQ16s16s", header.segment_id, header.stream_id, header.day,
+                        len(data), *footer[4:11], zlib.crc32(data), footer.flags,
+                        footer.replay_rows_max, bytes(segment.scales), b"")
+    manifest = bytearray(struct.pack(
+        "<8sHHIQQQIIIIIIQQ48s", b"TKM\x1a\n\xa9\r\n", 1, 0, 0, header.store_id, 2,
+        header.segment_id + 1, header.stream_id + 1, 1, 1, zlib.crc32(stream), zlib.crc32(entry),
+        len(stream), 192, 320, b""))
+    manifest[12:16] = zlib.crc32(manifest).to_bytes(4, "little")
+    manifest += stream.ljust(64, b"\0") + entry
+    line = f"manifest-2 {zlib.crc32(manifest):08x}"
+    (folder / "LOCK").touch()
+    (folder / "manifest-2").write_bytes(manifest)
+    (folder / "CURRENT").write_text(f"{line} {zlib.crc32(line.encode()):08x}\n")
+    path = folder / Store(folder).manifest.segments[0].path
+    path.parent.mkdir(parents=True)
+    path.write_bytes(data)
+    return Store(folder)
+
+
+class Program(unittest.TestCase):
+    """Row for row against `tickreel read --format ndjson`."""
+
+    def program(self) -> str:
+        program = os.environ.get("TICKREEL_BIN", "")
+        if not os.access(program, os.X_OK):
+            self.skip("TICKREEL_BIN names no built tickreel: rows are not compared with its rows")
+        return program
+
+    def skip(self, why: str) -> None:
+        print(f"SKIPPED: {why}", file=sys.stderr, flush=True)
+        self.skipTest(why)
+
+    def compare(self, program: str, store: Store) -> int:
+        """The number of rows compared."""
+        rows = 0
+        for stream in store.manifest.streams.values():
+            command = [program, "read", "--store", str(store.folder),
+                       f"{stream.exchange}:{stream.symbol}", "--kind", KINDS[stream.kind].name,
+                       "--format", "ndjson"]
+            ours: Iterator[str] = itertools.chain.from_iterable(
+                reader.ndjson(store.open(entry), stream) for entry in store.segments_of(stream))
+            with subprocess.Popen(command, stdout=subprocess.PIPE, encoding="utf-8") as child:
+                assert child.stdout is not None
+                theirs = (line.removesuffix("\n") for line in child.stdout)
+                for number, (a, b) in enumerate(itertools.zip_longest(theirs, ours)):
+                    if a != b:
+                        child.kill()
+                        self.fail(f"{stream}, row {number}:\n  tickreel: {a}\n  reader:   {b}")
+                    rows += 1
+            self.assertEqual(child.returncode, 0, command)
+        return rows
+
+    def test_the_program_prints_the_same_rows_of_every_vector(self) -> None:
+        program = self.program()
+        for name in vector_names("segment-"):
+            with self.subTest(name), tempfile.TemporaryDirectory() as folder:
+                store = make_store(Path(folder), name)
+                self.assertEqual(self.compare(program, store), store.manifest.segments[0].rows)
+
+    def test_the_program_prints_the_same_rows_of_a_store(self) -> None:
+        program, folder = self.program(), os.environ.get("TICKREEL_STORE")
+        if not folder:
+            self.skip("TICKREEL_STORE names no store: rows of a store are not compared")
+        store = Store(Path(str(folder)))
+        rows = self.compare(program, store)
+        print(f"{rows} rows of {folder} are the same", file=sys.stderr)
+        self.assertEqual(rows, sum(entry.rows for entry in store.manifest.segments))
+
+    def test_every_segment_of_a_store_is_good(self) -> None:
+        folder = os.environ.get("TICKREEL_STORE")
+        if not folder:
+            self.skip("TICKREEL_STORE names no store: its checksums are not verified")
+        lines: list[str] = []
+        self.assertEqual(reader.verify_store(Store(Path(str(folder))), lines.append), 0, lines)
+
+
+if __name__ == "__main__":
+    unittest.main()

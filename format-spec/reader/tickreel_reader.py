@@ -1,0 +1,183 @@
+#!/usr/bin/env python3
+"""A second reader of the tickreel store format, made from the text in `format-spec/` alone.
+
+It reads every file of version 1 (segment, manifest, CURRENT) and checks all that the text lets a
+verifier check. It is there to prove the text, so it is plain before it is fast: a module for each
+part of the text (`model`, `pages`, `segment`, `store`), a class or function for each table and
+section, named in its first line. Python 3.11, standard library only.
+
+    tickreel_reader.py FILE                 the file in words, verified
+    tickreel_reader.py FILE --rows          the rows of a segment as NDJSON
+    tickreel_reader.py --store DIR          streams and segments, all checksums verified
+    tickreel_reader.py --store DIR --rows [INSTRUMENT] [--kind KIND]
+
+The exit code is 0, or 1 after a fault (2 for bad usage). Faults are `Refused`: the fault in the
+words of the text, the byte offset, and whether the file is corrupt or merely unsupported.
+"""
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+from pages import ENCODING_NAMES
+from model import (CODE, DECIMAL, FLAG_NAMES, FLAGS, KINDS, NULL, STATES, TIME, Refused, Row,
+                   day_text)
+from segment import Segment
+from store import Manifest, Store, Stream, read_current
+
+
+def time_text(ns: int) -> str | None:
+    """RFC 3339 in UTC with nine decimals; None for null."""
+    if ns == NULL:
+        return None
+    second = datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(seconds=ns // 10**9)
+    return f"{second:%Y-%m-%dT%H:%M:%S}.{ns % 10**9:09}Z"
+
+
+def decimal_text(mantissa: int, scale: int) -> str | None:
+    """The shortest exact text of a decimal; None for null."""
+    if mantissa == NULL:
+        return None
+    digits = f"{abs(mantissa):0{scale + 1}}"
+    whole, part = digits[:len(digits) - scale], digits[len(digits) - scale:].rstrip("0")
+    return ("-" if mantissa < 0 else "") + whole + ("." + part if part else "")
+
+
+def members(segment: Segment, row: Row) -> dict[str, object]:
+    """The members of a row as `tickreel read --format ndjson` writes them."""
+    line: dict[str, object] = {}
+    for column, scale, value in zip(segment.kind.columns, segment.scales, row):
+        name = column.name
+        if isinstance(value, bytes):
+            line[name] = value.decode(errors="replace")
+        elif column.type == TIME:
+            line[name] = time_text(value)
+            line[f"{name}_ns"] = None if value == NULL else value
+        elif column.type == DECIMAL:
+            line[name] = decimal_text(value, scale)
+        elif column.type == CODE:
+            line[name] = column.names[value]
+        elif column.type == FLAGS:
+            line[name] = [flag for bit, flag in enumerate(FLAG_NAMES) if value >> bit & 1]
+        else:
+            line[name] = None if value == NULL else value
+    return line
+
+
+def ndjson(segment: Segment, stream: Stream | None = None) -> Iterator[str]:
+    """One line of JSON per row; exchange and symbol come first where the stream is known."""
+    first = {"exchange": stream.exchange, "symbol": stream.symbol} if stream else {}
+    for row in segment.rows():
+        yield json.dumps({**first, **members(segment, row)}, ensure_ascii=False,
+                         separators=(",", ":"))
+
+
+def describe_segment(segment: Segment) -> Iterator[str]:
+    header, footer, kind = segment.header, segment.footer, segment.kind
+    yield (f"segment {header.segment_id} of store {header.store_id:#018x}, stream "
+           f"{header.stream_id}, {kind.name}, {day_text(header.day)}, version "
+           f"{header.version_major}.{header.version_minor}")
+    yield (f"{footer.rows} rows, {footer.messages} messages, {time_text(footer.ts_recv_first)} to "
+           f"{time_text(footer.ts_recv_last)}, hash {footer.content_hash:016x}")
+    for column, scale, digits in zip(kind.columns, segment.scales, segment.digits):
+        yield (f"  column {column.name}" + (", per message" if column.per_message else "")
+               + (f", scale {scale}, digits {digits}" if column.type == DECIMAL else ""))
+    for number, block in enumerate(segment.blocks):
+        yield (f"  block {number} at {block.offset}: {block.len} bytes, {block.rows} rows, "
+               f"{block.messages} messages, from {time_text(block.ts_recv_first)}")
+        for page in segment.pages(number):
+            name = "ends" if page.column == 255 else kind.columns[page.column].name
+            yield (f"    {name}: {page.len} bytes, {ENCODING_NAMES[page.encoding]}"
+                   + (" + ts_recv" if page.reference == 0 else ""))
+    for number, entry in enumerate(segment.checkpoints):
+        book = segment.checkpoint(number)
+        yield (f"  checkpoint {number} at {entry.offset}: before row {entry.row}, "
+               f"{STATES[book.state]}, {len(book.sides[0])} bids, {len(book.sides[1])} asks")
+
+
+def describe_manifest(manifest: Manifest) -> Iterator[str]:
+    header = manifest.header
+    yield (f"manifest, generation {header.generation} of store {header.store_id:#018x}: "
+           f"{len(manifest.streams)} streams, {len(manifest.segments)} segments")
+    for stream in manifest.streams.values():
+        yield f"stream {stream.stream_id}: {stream}"
+        for entry in manifest.segments:
+            if entry.stream_id == stream.stream_id:
+                yield (f"  {entry.path}: {entry.rows} rows, {entry.file_len} bytes, "
+                       f"{time_text(entry.ts_recv_first)} to {time_text(entry.ts_recv_last)}")
+
+
+def read_file(path: Path, rows: bool) -> Iterator[str]:
+    """The file in words after it was verified, or the rows of a segment."""
+    data = path.read_bytes()
+    if data.startswith(b"manifest-"):
+        generation, crc = read_current(data)
+        yield f"CURRENT: generation {generation}, checksum of the manifest {crc:08x}"
+    elif data.startswith(b"TKM"):
+        yield from describe_manifest(Manifest(data))
+    else:
+        segment = Segment(data)
+        if rows:
+            yield from ndjson(segment)
+        else:
+            segment.verify()
+            yield from describe_segment(segment)
+
+
+def verify_store(store: Store, report: Callable[[str], None]) -> int:
+    """Reports every stream and segment; the number of segments with a fault."""
+    faults = 0
+    for stream in store.manifest.streams.values():
+        report(f"stream {stream.stream_id}: {stream}")
+        for entry in store.segments_of(stream):
+            verdict = "good"
+            try:
+                store.verify(entry)
+            except (Refused, OSError) as fault:
+                verdict, faults = f"FAULT: {fault}", faults + 1
+            report(f"  {entry.path}: {entry.rows} rows, {entry.file_len} bytes, {verdict}")
+    report(f"generation {store.manifest.header.generation}: {len(store.manifest.segments)} "
+           f"segments, {faults} with a fault")
+    return faults
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Reads files of the tickreel store format.")
+    parser.add_argument("what", nargs="?", help="a file, or with --store an instrument")
+    parser.add_argument("--store", type=Path, help="a store folder instead of a file")
+    parser.add_argument("--rows", action="store_true", help="rows as NDJSON")
+    parser.add_argument("--kind", help="with --store: only this kind")
+    options = parser.parse_args()
+    if not options.store and not options.what:
+        parser.error("a file or --store is needed")
+    sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
+    try:
+        if not options.store:
+            for line in read_file(Path(options.what), options.rows):
+                print(line)
+            return 0
+        store = Store(options.store)
+        if not options.rows:
+            return min(verify_store(store, print), 1)
+        for stream in store.manifest.streams.values():
+            if options.what in (None, f"{stream.exchange}:{stream.symbol}") \
+                    and options.kind in (None, KINDS[stream.kind].name):
+                for entry in store.segments_of(stream):
+                    for line in ndjson(store.open(entry), stream):
+                        print(line)
+        return 0
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (Refused, OSError) as fault:
+        print(f"tickreel_reader: {fault}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
