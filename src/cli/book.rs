@@ -5,11 +5,12 @@ use std::io::Write;
 use super::args::{self, From};
 use super::list::missing;
 use super::screen;
-use super::target::{BookAnswer, Target};
+use super::target::Target;
 use crate::book::State;
 use crate::error::{Error, Result};
 use crate::limit;
 use crate::quantity::{Decimal, Instrument, TsNs};
+use crate::rpc::BookAnswer;
 
 /// Show the order book after every message received at or before a moment.
 #[derive(Debug, clap::Args)]
@@ -124,9 +125,9 @@ pub fn write_ladder(out: &mut impl Write, book: &BookAnswer) -> std::io::Result<
         let line = format!("  {price:>price_width$}  {qty:>qty_width$}  bid {}", bar(level.1));
         writeln!(out, "{}", line.trim_end())?;
     }
-    let rest = |name: &str, shown: usize, all: usize| match all.saturating_sub(shown) {
+    let rest = |name: &str, shown: usize, all: u64| match all.saturating_sub(shown as u64) {
         0 => String::new(),
-        more => format!("{} more {name}", screen::count(more as u64)),
+        more => format!("{} more {name}", screen::count(more)),
     };
     let more = [
         rest("asks", book.asks.len(), book.level_counts.1),

@@ -2,12 +2,12 @@
 
 use std::io::Write;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use super::args::{self, From};
 use super::output::StreamLines;
+use super::play::Totals;
 use super::screen;
-use super::target::{ReplayRequest, Target, Totals};
+use super::target::{ReplayRequest, Target};
 use crate::error::Result;
 use crate::event::Kind;
 use crate::quantity::{Instrument, TsNs};
@@ -50,6 +50,9 @@ fn speed(text: &str) -> Result<f64, String> {
     }
 }
 
+/// Rows after which the progress bar is moved.
+const PROGRESS_ROWS: u64 = 1 << 16;
+
 /// Runs the command.
 ///
 /// # Errors
@@ -62,69 +65,36 @@ pub fn run(args: &Args) -> Result<()> {
         instruments: args.instruments.clone(),
         kinds: args.kinds.clone(),
         range,
+        speed: args.speed,
         hash: args.hash,
     };
-    let mut player = target.replay(&request)?;
-    let mut clock = Clock::new(args.speed);
+    let bar = screen::progress(
+        target.rows_at_most(&request)?,
+        "{wide_msg} [{bar:30}] {human_pos} rows {percent}% {eta}",
+    );
     let mut lines = StreamLines::new(std::io::stdout().lock(), Path::new("-"), args.json);
-    let rows_total = player.rows_at_most();
-    let bar =
-        screen::progress(rows_total, "{wide_msg} [{bar:30}] {human_pos} rows {percent}% {eta}");
-    let messages_max = if args.speed.is_some() { 1 } else { usize::MAX };
     let mut rows = 0;
-    loop {
+    let totals = target.play(&request, |step| {
         screen::check_interrupted()?;
-        let Some(step) = player.step(messages_max)? else { break };
-        clock.wait(step.ts())?;
-        rows += step.rows() as u64;
+        let more = step.rows() as u64;
         if !args.hash {
             lines.write(step.key, step.batch, step.messages.clone())?;
             if args.speed.is_some() {
                 lines.flush()?;
             }
         }
-        if rows % 4096 < step.rows() as u64 {
-            bar.set_position(rows);
+        if rows / PROGRESS_ROWS != (rows + more) / PROGRESS_ROWS {
+            bar.set_position(rows + more);
             bar.set_message(step.ts().to_string());
         }
-        player.accept()?;
-    }
+        rows += more;
+        Ok(())
+    })?;
     bar.finish_and_clear();
     lines.flush()?;
-    if args.hash {
-        return print_totals(&player.totals(), args.json);
-    }
-    Ok(())
-}
-
-/// Waits until recorded time has passed at the chosen speed.
-struct Clock {
-    speed: Option<f64>,
-    start: Option<(TsNs, Instant)>,
-}
-
-/// Longest sleep at once, so that Ctrl-C is noticed.
-const SLEEP_MAX: Duration = Duration::from_millis(50);
-
-impl Clock {
-    fn new(speed: Option<f64>) -> Self {
-        Self { speed, start: None }
-    }
-
-    fn wait(&mut self, ts: TsNs) -> Result<()> {
-        let Some(speed) = self.speed else { return Ok(()) };
-        let (first, started) = *self.start.get_or_insert_with(|| (ts, Instant::now()));
-        let recorded = ts.0.saturating_sub(first.0).max(0) as f64 / speed;
-        let due = started + Duration::from_nanos(recorded as u64);
-        loop {
-            let left = due.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Ok(());
-            }
-            screen::check_interrupted()?;
-            std::thread::sleep(left.min(SLEEP_MAX));
-        }
-    }
+    // The lock on standard output is given back before the totals are printed.
+    drop(lines);
+    if args.hash { print_totals(&totals, args.json) } else { Ok(()) }
 }
 
 fn print_totals(totals: &Totals, json: bool) -> Result<()> {

@@ -406,9 +406,12 @@ impl Checkpoints {
         identity: Identity,
         options: WriterOptions,
     ) -> Result<()> {
+        let rows_so_far = entry.first_row + u64::from(entry.rows);
         let mut message = 0;
         while message < block.messages() {
-            if self.is_due(after_block, options.checkpoint_rows) {
+            let asked = options.checkpoint_rows;
+            let spacing = self.spacing(asked, rows_so_far, after_block);
+            if self.entries.is_empty() || self.rows_since >= spacing {
                 let row = block.message_rows(message).start as u64;
                 self.place(
                     entry.first_row + row,
@@ -418,7 +421,7 @@ impl Checkpoints {
                 );
             }
             // Up to the message with which the next checkpoint is due.
-            let room = options.checkpoint_rows.saturating_sub(self.rows_since).max(1);
+            let room = spacing.saturating_sub(self.rows_since).max(1);
             let start_row = block.message_rows(message).start;
             let target = start_row.saturating_add(usize::try_from(room).unwrap_or(usize::MAX));
             let end = if target >= block.rows() {
@@ -433,14 +436,13 @@ impl Checkpoints {
         Ok(())
     }
 
-    fn is_due(&self, bytes_so_far: u64, spacing: u64) -> bool {
-        if self.entries.is_empty() {
-            return true;
-        }
-        let next_bytes = self.bytes + self.bytes / self.entries.len() as u64;
-        let affordable = next_bytes * CHECKPOINT_SHARE <= bytes_so_far;
-        self.rows_since >= spacing
-            && (affordable || self.rows_since >= spacing.saturating_mul(CHECKPOINT_STRETCH))
+    /// Rows between two checkpoints: as asked, or so many that checkpoints take their share of
+    /// `bytes_so_far` in `rows_so_far` rows.
+    fn spacing(&self, asked: u64, rows_so_far: u64, bytes_so_far: u64) -> u64 {
+        let Some(last) = self.entries.last() else { return asked };
+        let row_bytes = bytes_so_far.saturating_sub(self.bytes).max(1);
+        let affordable = u64::from(last.len) * CHECKPOINT_SHARE * rows_so_far / row_bytes;
+        affordable.clamp(asked, asked.saturating_mul(CHECKPOINT_STRETCH))
     }
 
     fn place(&mut self, row: u64, message: u64, after_block: u64, identity: Identity) {
