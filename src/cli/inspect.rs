@@ -197,7 +197,7 @@ fn checkpoint_lines(segment: &Segment, all: bool) -> Result<Vec<String>> {
     for (index, entry) in shown(segment.checkpoints(), all).iter().enumerate() {
         let (_, book) = segment.checkpoint(index)?;
         lines.push(format!(
-            "    checkpoint {index}: byte {}, before row {} (message {}), {} bids and {} asks, {}, {}",
+            "    checkpoint {index}: byte {}, before row {} (message {}), {} bids, {} asks, {}, {}",
             entry.offset,
             entry.row,
             entry.message,

@@ -17,6 +17,7 @@ mod read;
 mod remote;
 mod replay;
 mod screen;
+mod serve;
 mod target;
 mod verify;
 
@@ -36,6 +37,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Make a market, import it, serve it and replay it: shows everything, ends by itself
+    Demo(demo::Args),
     /// Import files into a store: Tardis CSV or raw venue captures, plain, gzip or zstd
     Import(import::Args),
     /// List instruments, kinds, time ranges, rows and bytes
@@ -48,6 +51,8 @@ enum Command {
     Read(read::Args),
     /// Play streams merged in the total order
     Replay(replay::Args),
+    /// Serve a store to gRPC clients
+    Serve(serve::Args),
     /// Check every checksum and rebuild every checkpoint of a store
     Verify(verify::Args),
     /// Print any file of a store in words
@@ -76,12 +81,14 @@ pub fn run() -> ExitCode {
 
 fn dispatch(command: Command) -> Result<()> {
     match command {
+        Command::Demo(args) => demo::run(&args),
         Command::Import(args) => import::run(&args),
         Command::Ls(args) => list::ls(&args),
         Command::Coverage(args) => list::coverage(&args),
         Command::Book(args) => book::run(&args),
         Command::Read(args) => read::run(&args),
         Command::Replay(args) => replay::run(&args),
+        Command::Serve(args) => serve::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Bench(args) => bench::run(&args),

@@ -5,9 +5,24 @@ use std::time::{Duration, Instant};
 
 use super::screen;
 use crate::error::Result;
-use crate::event::{Batch, ContentHash, StreamKey};
-use crate::quantity::TsNs;
+use crate::event::{Batch, ContentHash, Kind, StreamKey};
+use crate::quantity::{Instrument, TsNs};
 use crate::replay::StreamTotal;
+
+/// What to replay.
+#[derive(Clone, Debug)]
+pub struct ReplayRequest {
+    /// Instruments.
+    pub instruments: Vec<Instrument>,
+    /// Kinds; all if empty.
+    pub kinds: Vec<Kind>,
+    /// Receive times.
+    pub range: Range<TsNs>,
+    /// Recorded time per time here; as fast as possible if none.
+    pub speed: Option<f64>,
+    /// Whether to keep hashes.
+    pub hash: bool,
+}
 
 /// A run of messages of one stream.
 pub struct PlayedStep<'a> {

@@ -4,9 +4,8 @@ use std::ops::Range;
 
 use tokio::runtime::Runtime;
 
-use super::play::{PlayedStep, Totals};
+use super::play::{PlayedStep, ReplayRequest, Totals};
 use super::screen;
-use super::target::ReplayRequest;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Batch, ContentHash, Kind};
 use crate::limit;
@@ -106,7 +105,7 @@ impl Remote {
                 .map(|instrument| (instrument.clone(), request.kinds.clone()))
                 .collect(),
             range: request.range.clone(),
-            speed: request.speed.map_or(Ok(Speed::FLAT_OUT), Speed::new)?,
+            speed: Speed::times(request.speed.unwrap_or(0.0))?,
             opening_depth: Some(0),
             hash: request.hash,
             ..ReplayQuery::all(&request.instruments)

@@ -5,9 +5,9 @@ use std::path::Path;
 
 use super::args::{self, From};
 use super::output::StreamLines;
-use super::play::Totals;
+use super::play::{ReplayRequest, Totals};
 use super::screen;
-use super::target::{ReplayRequest, Target};
+use super::target::Target;
 use crate::error::Result;
 use crate::event::Kind;
 use crate::quantity::{Instrument, TsNs};

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::args::{self, From};
-use super::play::{Clock, PlayedStep, Totals};
+use super::play::{Clock, PlayedStep, ReplayRequest, Totals};
 use super::remote::{Remote, RemoteRows};
 use crate::book::Tracker;
 use crate::error::{Error, Result};
@@ -20,21 +20,6 @@ pub enum Target {
     Store(Snapshot),
     /// A server.
     Server(Remote),
-}
-
-/// What to replay.
-#[derive(Clone, Debug)]
-pub struct ReplayRequest {
-    /// Instruments.
-    pub instruments: Vec<Instrument>,
-    /// Kinds; all if empty.
-    pub kinds: Vec<Kind>,
-    /// Receive times.
-    pub range: Range<TsNs>,
-    /// Recorded time per time here; as fast as possible if none.
-    pub speed: Option<f64>,
-    /// Whether to keep hashes.
-    pub hash: bool,
 }
 
 impl Target {
