@@ -28,6 +28,7 @@ pub struct Manifest {
     bytes: SharedBytes,
     segments: Range<usize>,
     contents: Contents,
+    crc: u32,
     _pin: Box<dyn Send + Sync>,
 }
 
@@ -108,7 +109,15 @@ impl Manifest {
             ))
             .at_path(&path));
         }
-        Ok(Some(Self { bytes, segments, contents, _pin: pin }))
+        Ok(Some(Self { bytes, segments, contents, crc, _pin: pin }))
+    }
+
+    /// Whether `CURRENT` still names this manifest. Costs one small read.
+    ///
+    /// # Errors
+    /// As [`Manifest::load`].
+    pub fn is_current(&self, disk: &dyn Disk, root: &Path) -> Result<bool> {
+        Ok(read_current(disk, root)? == (self.contents.generation, self.crc))
     }
 
     /// What the manifest says apart from its segments.

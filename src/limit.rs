@@ -78,3 +78,79 @@ pub const REQUEST_STREAMS_MAX: usize = 4096;
 
 /// Levels per side of one answer.
 pub const REQUEST_DEPTH_MAX: usize = LEVELS_PER_SIDE_MAX;
+
+/// Books of one request for samples: a whole day of one every 10 milliseconds.
+pub const REQUEST_SAMPLES_MAX: u64 = 10_000_000;
+
+/// Instruments in one answer of a list.
+pub const REQUEST_PAGE_MAX: usize = 1000;
+
+/// Gaps of one stream in one answer: about 300 KiB.
+pub const REQUEST_GAPS_MAX: usize = 10_000;
+
+/// Bytes of one request. The longest is a replay of many streams, about 30 bytes each.
+pub const RPC_REQUEST_BYTES_MAX: usize = 64 << 10;
+
+/// Bytes of one answer: what every gRPC client takes unless told otherwise. A whole book of
+/// [`LEVELS_PER_SIDE_MAX`] levels fits.
+pub const RPC_ANSWER_BYTES_MAX: usize = 4 << 20;
+
+/// Bytes that a part of a long answer aims at: large enough that its cost vanishes, small enough
+/// that a queue of them is cheap.
+pub const RPC_PART_BYTES: usize = 1 << 20;
+
+/// Bytes after which a part is cut even inside an Arrow message: half an answer.
+pub const RPC_CUT_BYTES: usize = RPC_ANSWER_BYTES_MAX / 2;
+
+/// Bytes that a client joins from cut parts: a message of [`MESSAGE_ROWS_MAX`] rows or the longest
+/// text, with room.
+pub const RPC_JOINED_BYTES_MAX: usize = 128 << 20;
+
+/// Parts that wait for a slow client. With the one being made, a stream costs about 5 MiB.
+pub const RPC_QUEUE_PARTS: usize = 4;
+
+/// Connections of a server.
+pub const RPC_CONNECTIONS_MAX: usize = 256;
+
+/// Requests at once on one connection.
+pub const RPC_REQUESTS_PER_CONNECTION_MAX: u32 = 32;
+
+/// Samples, scans and replays that a server has open: with their queues about 1.5 GiB.
+pub const RPC_STREAMS_MAX: usize = 256;
+
+/// Replays that a server has open; each may decode a million rows ahead, about 40 MiB.
+pub const RPC_REPLAYS_MAX: usize = 32;
+
+/// Bytes of all headers of a request; ours need less than 1 KiB.
+pub const RPC_HEADER_BYTES_MAX: u32 = 8 << 10;
+
+/// Streams that a client has reset and the server has not yet forgotten (rapid reset).
+pub const RPC_RESETS_PENDING_MAX: usize = 20;
+
+/// Streams that the server resets because of a client's errors before it hangs up
+/// (RUSTSEC-2024-0003).
+pub const RPC_RESETS_LOCAL_MAX: usize = 128;
+
+/// Bytes of one HTTP/2 frame. The default of 16 KiB halves the throughput of long answers.
+pub const RPC_FRAME_BYTES: u32 = 1 << 20;
+
+/// Milliseconds that a unary request may take.
+pub const RPC_UNARY_MS_MAX: u64 = 10_000;
+
+/// Milliseconds that a client may take nothing of a stream.
+pub const RPC_STALL_MS_MAX: u64 = 60_000;
+
+/// Milliseconds that a replay may stand paused or at its end without a command.
+pub const RPC_IDLE_MS_MAX: u64 = 30 * 60_000;
+
+/// Milliseconds between two signs of life on a quiet connection, and how long the answer may take.
+pub const RPC_KEEPALIVE_MS: (u64, u64) = (20_000, 10_000);
+
+/// Milliseconds that open requests have to end after the server was told to stop.
+pub const RPC_STOP_MS_MAX: u64 = 5_000;
+
+/// Slowest and fastest replay, in millionths of recorded time per time of the client.
+pub const REPLAY_SPEED_PPM: (u64, u64) = (1_000, 1_000_000_000_000);
+
+/// Rows of one frame of a replay.
+pub const REPLAY_FRAME_ROWS_MAX: usize = BLOCK_ROWS;

@@ -199,6 +199,17 @@ impl Replay {
         self.cursors.get(stream)?.tracker.as_ref()
     }
 
+    /// The rows decoded of stream `stream`; a step's messages are some of them.
+    #[must_use]
+    pub fn batch(&self, stream: usize) -> Option<&Batch> {
+        self.cursors.get(stream).map(|cursor| &cursor.batch)
+    }
+
+    /// Stops keeping books, so that playing costs less. A seek or resume does not bring them back.
+    pub fn forget_books(&mut self) {
+        self.cursors.iter_mut().for_each(|cursor| cursor.tracker = None);
+    }
+
     /// Receive time of the next message; `None` at the end.
     #[must_use]
     pub fn next_ts(&self) -> Option<TsNs> {

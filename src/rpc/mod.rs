@@ -1,1 +1,69 @@
-//! The gRPC service and its typed client.
+//! The gRPC service `tickreel.v1` and its typed client.
+//!
+//! `format-spec/rpc/v1/tickreel.proto` is the contract. [`serve`] answers it for a store,
+//! [`Client`] asks it with the types of the library: the same question to a store and to a server
+//! gives equal values. Rows travel as Arrow IPC, never one protobuf message per row.
+//!
+//! *Architecture invariant:* map reads block, so they run on worker threads only; the async side
+//! holds finished answers. A stream of answers gives its thread back after each part, so that a
+//! slow client holds neither a thread nor more than a few parts in memory.
+//!
+//! ```no_run
+//! # async fn example() -> tickreel::Result<()> {
+//! use tickreel::rpc::{BookQuery, Client};
+//! use tickreel::{Instrument, TsNs};
+//!
+//! let client = Client::connect("http://127.0.0.1:7400").await?;
+//! let answer = client
+//!     .book(&BookQuery {
+//!         instrument: Instrument::parse("binance-futures:BTCUSDT")?,
+//!         at: TsNs::parse("2024-08-08T23:54:15Z")?,
+//!         depth: Some(10),
+//!     })
+//!     .await?;
+//! for (price, qty) in &answer.bids {
+//!     let _ = (price, qty);
+//! }
+//! # Ok(()) }
+//! ```
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+#![cfg_attr(
+    test,
+    allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
+)]
+
+mod client;
+mod clock;
+mod connection;
+mod counters;
+mod model;
+mod outlet;
+mod parts;
+mod player;
+#[allow(
+    missing_docs,
+    clippy::all,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "written by tools/codegen; what it does with outside bytes is prost's business"
+)]
+#[rustfmt::skip]
+#[path = "generated/tickreel.v1.rs"]
+pub mod proto;
+mod scans;
+mod server;
+mod service;
+mod session;
+mod status;
+mod workers;
+
+pub use client::{Books, Client, Controls, Event, Frame, FrameStep, RemoteScan, Session};
+pub use model::{
+    BookAnswer, BookQuery, Command, CoverageQuery, End, EndReason, GapNotice, InstrumentQuery,
+    Level, OpenedStream, PlayState, Progress, ProtocolError, ReplayQuery, SampleQuery, ScanEnd,
+    ScanQuery, ServerStats, SessionState, Speed, StepAmount, StreamSummary,
+};
+pub use server::{ServeOptions, serve};
+pub use status::{Incident, Reporter};

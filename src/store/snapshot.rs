@@ -55,6 +55,14 @@ impl Snapshot {
         &self.store
     }
 
+    /// Whether this is still the newest generation. Costs one small read.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn is_current(&self) -> Result<bool> {
+        self.manifest.is_current(self.store.disk(), self.store.root())
+    }
+
     /// Number of the generation; +1 per commit.
     #[must_use]
     pub fn generation(&self) -> u64 {

@@ -1,0 +1,183 @@
+//! A connection to a server, and the questions that have one answer.
+
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::{Channel, Endpoint};
+
+use super::session::Session;
+use super::streams::{Books, RemoteScan};
+use crate::error::{Error, ErrorKind, Result};
+use crate::limit;
+use crate::replay::Coverage;
+use crate::rpc::model::{
+    BookAnswer, BookQuery, CoverageQuery, InstrumentQuery, ReplayQuery, SampleQuery, ScanQuery,
+    ServerStats, StreamSummary, coverage_from, summaries_from,
+};
+use crate::rpc::proto;
+use crate::rpc::proto::tickreel_client::TickreelClient;
+use crate::rpc::status::error_of;
+
+/// How long connecting may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Bytes that may be under way on one stream and on the connection: enough for a fast line with a
+/// long round trip.
+const WINDOW_BYTES: (u32, u32) = (8 << 20, 16 << 20);
+/// Commands of a session that wait to be sent.
+const COMMANDS_WAITING: usize = 16;
+
+/// A connection to a server. Cheap to clone; all clones share the connection.
+///
+/// Errors keep the kind and text that the server gave; where there is no server to give one the
+/// kind is [`ErrorKind::Remote`].
+#[derive(Clone, Debug)]
+pub struct Client {
+    inner: TickreelClient<Channel>,
+}
+
+impl Client {
+    /// Connects to a server, e.g. `http://127.0.0.1:7400`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] if `url` is none; [`ErrorKind::Remote`] if no server answers there.
+    pub async fn connect(url: &str) -> Result<Self> {
+        let (keepalive_ms, answer_ms) = limit::RPC_KEEPALIVE_MS;
+        let endpoint = Endpoint::from_shared(url.to_owned())
+            .map_err(|_| {
+                Error::invalid(format!("address {url:?}: expected e.g. http://host:7400"))
+            })?
+            .connect_timeout(CONNECT_TIMEOUT)
+            .tcp_nodelay(true)
+            .max_frame_size(limit::RPC_FRAME_BYTES)
+            .initial_stream_window_size(WINDOW_BYTES.0)
+            .initial_connection_window_size(WINDOW_BYTES.1)
+            .http2_keep_alive_interval(Duration::from_millis(keepalive_ms))
+            .keep_alive_timeout(Duration::from_millis(answer_ms));
+        let channel = endpoint.connect().await.map_err(|error| {
+            let mut text = format!("cannot reach {url}: {error}");
+            let mut cause = std::error::Error::source(&error);
+            while let Some(deeper) = cause {
+                text = format!("{text}: {deeper}");
+                cause = deeper.source();
+            }
+            Error::new(ErrorKind::Remote, text)
+        })?;
+        let inner = TickreelClient::new(channel)
+            .max_decoding_message_size(limit::RPC_ANSWER_BYTES_MAX)
+            .max_encoding_message_size(limit::RPC_REQUEST_BYTES_MAX);
+        Ok(Self { inner })
+    }
+
+    fn inner(&self) -> TickreelClient<Channel> {
+        self.inner.clone()
+    }
+
+    /// Every stream that `query` asks for, by name.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Remote`] if the server cannot be reached or answers nonsense.
+    pub async fn instruments(&self, query: &InstrumentQuery) -> Result<Vec<StreamSummary>> {
+        let mut request = proto::ListInstrumentsRequest::from(query);
+        let mut found = Vec::new();
+        loop {
+            let answer = self.inner().list_instruments(request.clone()).await;
+            let answer = answer.map_err(|status| error_of(&status))?.into_inner();
+            found.extend(summaries_from(&answer)?);
+            if found.len() > limit::STREAMS_MAX {
+                return Err(Error::limit("streams:", found.len(), limit::STREAMS_MAX));
+            }
+            // A token that does not move on would go round for ever.
+            if answer.next_page_token <= request.page_token {
+                return Ok(found);
+            }
+            request.page_token = answer.next_page_token;
+        }
+    }
+
+    /// Ranges and gaps of the streams of an instrument, by kind.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] if nothing is stored of it.
+    pub async fn coverage(&self, query: &CoverageQuery) -> Result<Vec<Coverage>> {
+        let mut request = proto::GetCoverageRequest::from(query);
+        let mut found: Vec<Coverage> = Vec::new();
+        loop {
+            let answer = self.inner().get_coverage(request.clone()).await;
+            let answer = answer.map_err(|status| error_of(&status))?.into_inner();
+            let mut more = false;
+            for stream in &answer.streams {
+                let coverage = coverage_from(&query.instrument, stream)?;
+                let added = coverage.gaps.len();
+                let held = match found.iter_mut().find(|held| held.key == coverage.key) {
+                    Some(held) => {
+                        held.gaps.extend(coverage.gaps);
+                        held.gaps.len()
+                    }
+                    None => {
+                        found.push(coverage);
+                        added
+                    }
+                };
+                more |= added > 0 && (held as u64) < stream.gaps_total;
+            }
+            if !more {
+                return Ok(found);
+            }
+            request.gaps_skip += limit::REQUEST_GAPS_MAX as u64;
+        }
+    }
+
+    /// The book of an instrument after every message with `ts_recv <= at`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] if the server has no book of it; [`ErrorKind::Limit`] if the depth is
+    /// above [`limit::REQUEST_DEPTH_MAX`].
+    pub async fn book(&self, query: &BookQuery) -> Result<BookAnswer> {
+        let answer = self.inner().get_book(proto::GetBookRequest::from(query)).await;
+        answer.map_err(|status| error_of(&status))?.into_inner().try_into()
+    }
+
+    /// The books of an instrument at regular times.
+    ///
+    /// # Errors
+    /// As [`Client::book`]; [`ErrorKind::Limit`] for more than [`limit::REQUEST_SAMPLES_MAX`] books.
+    pub async fn sample(&self, query: &SampleQuery) -> Result<Books> {
+        let answer = self.inner().sample_books(proto::SampleBooksRequest::from(query)).await;
+        Ok(Books::new(answer.map_err(|status| error_of(&status))?.into_inner()))
+    }
+
+    /// The rows of a stream.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] for a stream or column that the server does not have.
+    pub async fn scan(&self, query: &ScanQuery) -> Result<RemoteScan> {
+        let answer = self.inner().scan(proto::ScanRequest::from(query)).await;
+        let answers = answer.map_err(|status| error_of(&status))?.into_inner();
+        Ok(RemoteScan::new(query.kind, answers))
+    }
+
+    /// Opens a replay.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] for a stream that the server does not have; [`ErrorKind::Limit`] if
+    /// too many replays are open.
+    pub async fn replay(&self, query: &ReplayQuery) -> Result<Session> {
+        let (sender, receiver) = mpsc::channel(COMMANDS_WAITING);
+        let open = proto::replay_request::Command::Open(query.into());
+        let stopped = |_| Error::new(ErrorKind::Remote, "the session has ended");
+        sender.send(proto::ReplayRequest { command: Some(open) }).await.map_err(stopped)?;
+        let answer = self.inner().replay(ReceiverStream::new(receiver)).await;
+        let answers = answer.map_err(|status| error_of(&status))?.into_inner();
+        Session::begin(sender, answers).await
+    }
+
+    /// Figures of the server and its store.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Remote`] if the server cannot be reached.
+    pub async fn stats(&self) -> Result<ServerStats> {
+        let answer = self.inner().get_stats(proto::GetStatsRequest {}).await;
+        Ok(answer.map_err(|status| error_of(&status))?.into_inner().into())
+    }
+}

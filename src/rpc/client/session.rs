@@ -1,0 +1,206 @@
+//! A replay on a server: events to read and controls to use meanwhile.
+
+use tokio::sync::mpsc;
+use tonic::{Code, Streaming};
+
+use super::frame::{Frame, FrameReader};
+use crate::error::{Error, ErrorKind, Result};
+use crate::limit;
+use crate::quantity::TsNs;
+use crate::rpc::model::{
+    BookAnswer, Command, End, GapNotice, OpenedStream, Progress, SessionState, Speed, StepAmount,
+};
+use crate::rpc::proto;
+use crate::rpc::proto::replay_response::Event as Sent;
+use crate::rpc::status::{error_of, kind_of};
+
+/// What a replay tells.
+#[derive(Debug)]
+pub enum Event {
+    /// The book of an instrument before the first message, or after a seek.
+    OpeningBook(BookAnswer),
+    /// Rows.
+    Frame(Frame),
+    /// A gap row was in the frame before.
+    Gap(GapNotice),
+    /// How far it is.
+    Progress(Progress),
+    /// A command or a step was done.
+    State(SessionState),
+    /// A command was refused; the session goes on as before.
+    Refused(Error),
+    /// Everything was played, or the session was closed.
+    End(End),
+}
+
+/// An open replay. Dropping it ends the session, unless its [`Controls`] live on.
+#[derive(Debug)]
+pub struct Session {
+    controls: Controls,
+    answers: Streaming<proto::ReplayResponse>,
+    frames: FrameReader,
+    streams: Vec<OpenedStream>,
+    generation: u64,
+    rows_at_most: u64,
+    span: (TsNs, TsNs),
+}
+
+impl Session {
+    /// Reads the opening.
+    pub(super) async fn begin(
+        sender: mpsc::Sender<proto::ReplayRequest>,
+        mut answers: Streaming<proto::ReplayResponse>,
+    ) -> Result<Self> {
+        let first = answers.message().await.map_err(|status| error_of(&status))?;
+        let Some(Sent::Opened(opened)) = first.and_then(|answer| answer.event) else {
+            return Err(Error::new(ErrorKind::Remote, "the server did not open the replay"));
+        };
+        if opened.streams.len() > limit::REQUEST_STREAMS_MAX {
+            let (found, max) = (opened.streams.len(), limit::REQUEST_STREAMS_MAX);
+            return Err(Error::limit("streams of a replay:", found, max));
+        }
+        let streams = opened.streams.into_iter().map(OpenedStream::try_from);
+        let streams = streams.collect::<Result<Vec<_>>>()?;
+        Ok(Self {
+            controls: Controls { sender },
+            answers,
+            frames: FrameReader::new(&streams)?,
+            streams,
+            generation: opened.generation,
+            rows_at_most: opened.rows_at_most,
+            span: (TsNs(opened.first_ns), TsNs(opened.last_ns)),
+        })
+    }
+
+    /// The streams played, in the order that breaks ties; frames count them from 0.
+    #[must_use]
+    pub fn streams(&self) -> &[OpenedStream] {
+        &self.streams
+    }
+
+    /// Number of the manifest that is played.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Rows of the range, whole files counted where it cuts them.
+    #[must_use]
+    pub fn rows_at_most(&self) -> u64 {
+        self.rows_at_most
+    }
+
+    /// The range, cut to where rows are: receive times of the first and the last.
+    #[must_use]
+    pub fn span(&self) -> (TsNs, TsNs) {
+        self.span
+    }
+
+    /// The controls, to use while another task reads events.
+    #[must_use]
+    pub fn controls(&self) -> Controls {
+        self.controls.clone()
+    }
+
+    /// The next event; `None` when the session is over. Losing the future between two polls loses
+    /// no event.
+    ///
+    /// # Errors
+    /// What the server says, e.g. [`ErrorKind::Corrupt`]; [`ErrorKind::Remote`] if it is gone or
+    /// its answers contradict each other.
+    pub async fn next(&mut self) -> Result<Option<Event>> {
+        loop {
+            let answer = self.answers.message().await.map_err(|status| error_of(&status))?;
+            let Some(answer) = answer else { return Ok(None) };
+            if let Some(event) = answer.event
+                && let Some(event) = self.event(event)?
+            {
+                return Ok(Some(event));
+            }
+        }
+    }
+
+    fn event(&mut self, event: Sent) -> Result<Option<Event>> {
+        Ok(Some(match event {
+            Sent::Opened(_) => {
+                return Err(Error::new(ErrorKind::Remote, "the server opened the replay twice"));
+            }
+            Sent::OpeningBook(book) => Event::OpeningBook(book.try_into()?),
+            Sent::Frame(frame) => return Ok(self.frames.read(frame)?.map(Event::Frame)),
+            Sent::Gap(gap) => Event::Gap(gap.try_into()?),
+            Sent::Progress(progress) => Event::Progress(progress.into()),
+            Sent::State(state) => Event::State(state.try_into()?),
+            Sent::Error(error) => {
+                let kind = kind_of(Some(&error.kind), Code::from(error.code));
+                Event::Refused(Error::new(kind, error.text))
+            }
+            Sent::End(end) => Event::End(End::from_answer(&end, &self.streams)?),
+        }))
+    }
+}
+
+/// What steers a session. Each call returns when the command is on its way; the session answers
+/// with [`Event::State`] or [`Event::Refused`].
+#[derive(Clone, Debug)]
+pub struct Controls {
+    sender: mpsc::Sender<proto::ReplayRequest>,
+}
+
+impl Controls {
+    /// Sends any command.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Remote`] if the session is over.
+    pub async fn send(&self, command: Command) -> Result<()> {
+        let ended = |_| Error::new(ErrorKind::Remote, "the session has ended");
+        self.sender.send(command.into()).await.map_err(ended)
+    }
+
+    /// Stands still.
+    ///
+    /// # Errors
+    /// As [`Controls::send`].
+    pub async fn pause(&self) -> Result<()> {
+        self.send(Command::Pause).await
+    }
+
+    /// Plays on.
+    ///
+    /// # Errors
+    /// As [`Controls::send`].
+    pub async fn resume(&self) -> Result<()> {
+        self.send(Command::Resume).await
+    }
+
+    /// Goes to the first message with `ts_recv >= to`; counts and hashes begin anew.
+    ///
+    /// # Errors
+    /// As [`Controls::send`].
+    pub async fn seek(&self, to: TsNs) -> Result<()> {
+        self.send(Command::Seek(to)).await
+    }
+
+    /// Pauses, then plays just this much.
+    ///
+    /// # Errors
+    /// As [`Controls::send`].
+    pub async fn step(&self, amount: StepAmount) -> Result<()> {
+        self.send(Command::Step(amount)).await
+    }
+
+    /// Plays at another speed.
+    ///
+    /// # Errors
+    /// As [`Controls::send`].
+    pub async fn set_speed(&self, speed: Speed) -> Result<()> {
+        self.send(Command::SetSpeed(speed)).await
+    }
+
+    /// Ends the session: it answers with [`Event::End`].
+    ///
+    /// # Errors
+    /// As [`Controls::send`].
+    pub async fn close(&self) -> Result<()> {
+        self.send(Command::Close).await
+    }
+}

@@ -1,0 +1,20 @@
+//! Questions and answers of the service as types of the library, and their protobuf form.
+//!
+//! What a client sends is checked here, once: behind these types no name, time, count or number is
+//! unchecked.
+
+mod answers;
+mod atoms;
+mod queries;
+mod replay;
+
+pub use answers::{BookAnswer, Level, ScanEnd, ServerStats, StreamSummary};
+pub(super) use answers::{coverage_answer, coverage_from, summaries_answer, summaries_from};
+pub(super) use atoms::kind_code;
+pub use atoms::{ProtocolError, Speed};
+pub(super) use queries::InstrumentPage;
+pub use queries::{BookQuery, CoverageQuery, InstrumentQuery, SampleQuery, ScanQuery};
+pub use replay::{
+    Command, End, EndReason, GapNotice, OpenedStream, PlayState, Progress, ReplayQuery,
+    SessionState, StepAmount,
+};

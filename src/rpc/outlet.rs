@@ -1,0 +1,99 @@
+//! The way of a stream of answers to its client: a short queue, and how it ended.
+//!
+//! A queue that is full makes the server wait, so that a client that reads slowly costs a few parts
+//! of memory and nothing else. A client that takes nothing for a minute is sent away.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
+use tokio_stream::Stream;
+use tonic::Status;
+
+use super::status::{stalled, stopping};
+use crate::limit;
+
+/// The stream is over: its end is set or its client is gone.
+#[derive(Debug)]
+pub(super) struct Over;
+
+/// Where the server puts answers.
+pub(super) struct Outlet<T> {
+    sender: mpsc::Sender<T>,
+    end: Arc<Mutex<Option<Status>>>,
+    stop: watch::Receiver<bool>,
+    _open: Vec<OwnedSemaphorePermit>,
+}
+
+/// Where the client's answers come from.
+pub(super) struct Answers<T> {
+    receiver: mpsc::Receiver<T>,
+    end: Arc<Mutex<Option<Status>>>,
+}
+
+/// An outlet and its answers. `open` are given back when the server is done with the stream.
+pub(super) fn outlet<T>(
+    stop: watch::Receiver<bool>,
+    open: Vec<OwnedSemaphorePermit>,
+) -> (Outlet<T>, Answers<T>) {
+    let (sender, receiver) = mpsc::channel(limit::RPC_QUEUE_PARTS);
+    let end = Arc::default();
+    (Outlet { sender, end: Arc::clone(&end), stop, _open: open }, Answers { receiver, end })
+}
+
+impl<T: Send + 'static> Outlet<T> {
+    /// Waits for room for one answer.
+    ///
+    /// # Errors
+    /// [`Over`] if there will be none.
+    pub(super) async fn room(&self) -> Result<mpsc::OwnedPermit<T>, Over> {
+        let mut stop = self.stop.clone();
+        let stall = Duration::from_millis(limit::RPC_STALL_MS_MAX);
+        tokio::select! {
+            permit = self.sender.clone().reserve_owned() => permit.map_err(|_| Over),
+            _ = stop.wait_for(|stop| *stop) => Err(self.end(stopping())),
+            () = tokio::time::sleep(stall) => Err(self.end(stalled(stall.as_secs()))),
+        }
+    }
+
+    /// Puts one answer, waiting for room.
+    ///
+    /// # Errors
+    /// As [`Outlet::room`].
+    pub(super) async fn send(&self, answer: T) -> Result<(), Over> {
+        self.room().await?.send(answer);
+        Ok(())
+    }
+
+    /// Waits until the server is told to stop or the client has gone away.
+    pub(super) async fn over(&self) -> Over {
+        let mut stop = self.stop.clone();
+        tokio::select! {
+            () = self.sender.closed() => Over,
+            _ = stop.wait_for(|stop| *stop) => self.end(stopping()),
+        }
+    }
+
+    /// Ends the stream with `status`, after the answers that wait.
+    pub(super) fn end(&self, status: Status) -> Over {
+        *self.end.lock().unwrap_or_else(PoisonError::into_inner) = Some(status);
+        Over
+    }
+}
+
+impl<T> Stream for Answers<T> {
+    type Item = Result<T, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        match self.receiver.poll_recv(context) {
+            Poll::Ready(Some(answer)) => Poll::Ready(Some(Ok(answer))),
+            Poll::Ready(None) => {
+                let end = self.end.lock().unwrap_or_else(PoisonError::into_inner).take();
+                Poll::Ready(end.map(Err))
+            }
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! Cutting rows into parts: batches of about the size of a part, and long messages into answers.
+
+use super::proto;
+use crate::event::{Batch, ColumnType, Values};
+use crate::limit;
+
+/// Bytes that messages `start..end` of `batch` take as Arrow columns, nearly.
+pub(super) fn arrow_bytes(batch: &Batch, start: usize, end: usize) -> usize {
+    if start >= end {
+        return 0;
+    }
+    let first = batch.message_rows(start).start;
+    let last = batch.message_rows(end - 1).end;
+    let mut bytes = 0usize;
+    for (spec, column) in batch.schema().columns.iter().zip(batch.columns()) {
+        let Some(column) = column else { continue };
+        let width = match spec.ty {
+            ColumnType::Time | ColumnType::Int => 8,
+            ColumnType::Decimal => 16,
+            ColumnType::Code(_) | ColumnType::Flags => 1,
+            ColumnType::Text => 4,
+        };
+        bytes = bytes.saturating_add(width * (last - first));
+        if let Values::Text(texts) = &column.values {
+            let (from, to) = if spec.per_message { (start, end) } else { (first, last) };
+            let place = |at: usize| match at.checked_sub(1) {
+                Some(before) => texts.ends.get(before).map_or(0, |end| *end as usize),
+                None => 0,
+            };
+            bytes = bytes.saturating_add(place(to).saturating_sub(place(from)));
+        }
+    }
+    bytes
+}
+
+/// The message after the last of those from `start` on that fit `rows_max` and `bytes_max`; at
+/// least one message, if there is one.
+pub(super) fn fitting(batch: &Batch, start: usize, rows_max: usize, bytes_max: usize) -> usize {
+    let count = batch.messages();
+    let first = batch.message_rows(start).start;
+    let fits = |end: usize| {
+        let rows = batch.message_rows(end - 1).end - first;
+        rows <= rows_max && arrow_bytes(batch, start, end) <= bytes_max
+    };
+    if start >= count || fits(count) {
+        return count;
+    }
+    // The last that fits lies in low..high; each message more is larger.
+    let (mut low, mut high) = (start + 1, count);
+    while high - low > 1 {
+        let middle = low + (high - low) / 2;
+        if fits(middle) { low = middle } else { high = middle }
+    }
+    low
+}
+
+/// Arrow bytes as parts that fit answers.
+pub(super) fn arrow_parts(mut data: bytes::Bytes) -> Vec<proto::ArrowPart> {
+    let mut parts = Vec::new();
+    while data.len() > limit::RPC_CUT_BYTES {
+        let data = data.split_to(limit::RPC_CUT_BYTES);
+        parts.push(proto::ArrowPart { data, more: true });
+    }
+    parts.push(proto::ArrowPart { data, more: false });
+    parts
+}
+
+/// A frame as frames that fit answers.
+pub(super) fn frame_parts(mut frame: proto::ReplayFrame) -> Vec<proto::ReplayFrame> {
+    let mut parts = Vec::new();
+    let mut part = proto::ReplayFrame::default();
+    let mut room = limit::RPC_CUT_BYTES;
+    for mut chunk in std::mem::take(&mut frame.chunks) {
+        loop {
+            let arrow = chunk.arrow.split_to(chunk.arrow.len().min(room));
+            room -= arrow.len();
+            let proto::ReplayChunk { stream, messages, rows, .. } = chunk;
+            part.chunks.push(proto::ReplayChunk { stream, messages, rows, arrow });
+            if chunk.arrow.is_empty() {
+                break;
+            }
+            part.more = true;
+            parts.push(std::mem::take(&mut part));
+            room = limit::RPC_CUT_BYTES;
+            (chunk.messages, chunk.rows) = (0, 0);
+        }
+    }
+    frame.chunks = part.chunks;
+    parts.push(frame);
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{BatchBuilder, Kind, MessageHead, Side, TradeRow, TradeSide};
+    use crate::quantity::{Decimal, TsNs};
+
+    fn books(sizes: &[i64]) -> Batch {
+        let mut builder = BatchBuilder::new(Kind::Book);
+        for (at, &size) in (0..).zip(sizes) {
+            builder.begin(MessageHead { ts_recv: TsNs(at), ..MessageHead::default() });
+            for level in 0..size {
+                let price = Decimal::from_int(level).unwrap();
+                builder.level(Side::Bid, price, Decimal::from_int(1).unwrap());
+            }
+            builder.end();
+        }
+        builder.finish().unwrap().pop().unwrap()
+    }
+
+    #[test]
+    fn as_many_whole_messages_as_fit_and_at_least_one() {
+        let batch = books(&[3, 1, 5, 2, 2]);
+
+        assert_eq!(fitting(&batch, 0, 100, usize::MAX), 5);
+        assert_eq!(fitting(&batch, 0, 4, usize::MAX), 2);
+        assert_eq!(fitting(&batch, 0, 8, usize::MAX), 2);
+        assert_eq!(fitting(&batch, 0, 9, usize::MAX), 3);
+        assert_eq!(fitting(&batch, 2, 1, usize::MAX), 3);
+        assert_eq!(fitting(&batch, 4, 1, usize::MAX), 5);
+        let two = arrow_bytes(&batch, 0, 2);
+        assert_eq!(fitting(&batch, 0, 100, two), 2);
+        assert_eq!(fitting(&batch, 0, 100, two - 1), 1);
+        assert_eq!(fitting(&batch, 0, 100, 0), 1);
+        assert_eq!(fitting(&batch, 5, 100, 0), 5);
+    }
+
+    #[test]
+    fn the_bytes_of_text_count() {
+        let mut builder = BatchBuilder::new(Kind::Trades);
+        for id in ["1", "22", "333"] {
+            builder.trade(&TradeRow {
+                ts_recv: TsNs(1),
+                ts_event: None,
+                side: TradeSide::Buy,
+                price: Decimal::ZERO,
+                qty: Decimal::ZERO,
+                trade_id: id,
+            });
+        }
+        let batch = builder.finish().unwrap().pop().unwrap();
+        let row = 8 + 8 + 1 + 16 + 16 + 4;
+
+        assert_eq!(arrow_bytes(&batch, 0, 3), 3 * row + 6);
+        assert_eq!(arrow_bytes(&batch, 1, 3), 2 * row + 5);
+        assert_eq!(arrow_bytes(&batch, 2, 2), 0);
+    }
+
+    #[test]
+    fn long_bytes_are_cut_and_join_again() {
+        let data: Vec<u8> = (0..limit::RPC_CUT_BYTES * 2 + 5).map(|n| (n % 251) as u8).collect();
+
+        let parts = arrow_parts(data.clone().into());
+
+        assert_eq!(parts.iter().map(|part| part.more).collect::<Vec<_>>(), [true, true, false]);
+        assert_eq!(parts.iter().flat_map(|part| part.data.clone()).collect::<Vec<_>>(), data);
+    }
+
+    #[test]
+    fn a_long_frame_is_cut_inside_its_chunks() {
+        let chunk = |stream, len| proto::ReplayChunk {
+            stream,
+            messages: 7,
+            rows: 9,
+            arrow: vec![stream as u8; len].into(),
+        };
+        let sizes = [limit::RPC_CUT_BYTES, 3, limit::RPC_CUT_BYTES * 2];
+        let frame = proto::ReplayFrame {
+            chunks: (0..).zip(sizes).map(|(stream, len)| chunk(stream, len)).collect(),
+            rows: 27,
+            ..proto::ReplayFrame::default()
+        };
+
+        let parts = frame_parts(frame.clone());
+
+        let mut joined: Vec<(u32, u32, Vec<u8>)> = Vec::new();
+        let mut goes_on = false;
+        for part in &parts {
+            let bytes: usize = part.chunks.iter().map(|chunk| chunk.arrow.len()).sum();
+            assert!(bytes <= limit::RPC_CUT_BYTES);
+            for (at, chunk) in part.chunks.iter().enumerate() {
+                if at == 0 && goes_on {
+                    joined.last_mut().unwrap().2.extend_from_slice(&chunk.arrow);
+                } else {
+                    joined.push((chunk.stream, chunk.messages, chunk.arrow.to_vec()));
+                }
+            }
+            goes_on = part.more;
+        }
+        assert!(!goes_on);
+        assert_eq!(parts.last().unwrap().rows, 27);
+        let whole: Vec<_> =
+            frame.chunks.iter().map(|c| (c.stream, c.messages, c.arrow.to_vec())).collect();
+        assert_eq!(joined, whole);
+    }
+}

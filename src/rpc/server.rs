@@ -1,0 +1,143 @@
+//! The server: limits, health, reflection, start and stop.
+
+use std::future::Future;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tonic::transport::Server;
+
+use super::connection::connections;
+use super::proto::tickreel_server::TickreelServer;
+use super::service::Service;
+use super::status::{Incident, Reporter};
+use crate::error::{Error, ErrorKind, Result};
+use crate::limit;
+use crate::store::Store;
+
+/// The contract as descriptors, for clients that ask the server what it can do.
+const DESCRIPTORS: &[u8] = include_bytes!("generated/tickreel.v1.bin");
+
+/// How often to look whether the store has moved on.
+const LET_GO_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How a server behaves.
+#[derive(Clone)]
+pub struct ServeOptions {
+    /// Whether clients may ask for the contract (gRPC reflection).
+    pub reflection: bool,
+    /// Worker threads for single answers, and as many again for the parts of streams.
+    pub workers: usize,
+    /// Who is told of failures that are the server's; see [`ServeOptions::on_incident`].
+    pub reporter: Option<Reporter>,
+}
+
+impl Default for ServeOptions {
+    fn default() -> Self {
+        let workers = std::thread::available_parallelism().map_or(2, usize::from);
+        Self { reflection: true, workers, reporter: None }
+    }
+}
+
+impl std::fmt::Debug for ServeOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { reflection, workers, .. } = self;
+        write!(f, "ServeOptions(reflection: {reflection}, workers: {workers})")
+    }
+}
+
+impl ServeOptions {
+    /// Calls `report` when something fails that is the server's fault, e.g. a damaged file: the
+    /// client sees the number of the incident and no path. Called on any thread.
+    #[must_use]
+    pub fn on_incident(self, report: impl Fn(Incident<'_>) + Send + Sync + 'static) -> Self {
+        Self { reporter: Some(std::sync::Arc::new(report)), ..self }
+    }
+}
+
+/// Serves `store` to clients of `listener` until `stop` completes.
+///
+/// Then no new connection is taken, streams end with UNAVAILABLE, and single answers have
+/// [`limit::RPC_STOP_MS_MAX`] to finish.
+///
+/// # Errors
+/// [`ErrorKind::Invalid`] if the listener can be reached from other machines: that needs encryption
+/// and tokens; [`ErrorKind::Io`] if the network fails.
+pub async fn serve(
+    store: Store,
+    listener: TcpListener,
+    options: ServeOptions,
+    stop: impl Future<Output = ()> + Send,
+) -> Result<()> {
+    let address = listener.local_addr().map_err(|error| network(&error))?;
+    if !address.ip().is_loopback() {
+        return Err(Error::invalid(format!(
+            "address {address}: without encryption and tokens the server listens on loopback \
+             only, e.g. 127.0.0.1:{}",
+            address.port()
+        )));
+    }
+    let (stopping, stopped) = watch::channel(false);
+    let service = Service::new(store, options.workers, options.reporter.clone(), stopped);
+    let (health, health_service) = tonic_health::server::health_reporter();
+    health.set_serving::<TickreelServer<Service>>().await;
+    let mut routes = tonic::service::Routes::builder();
+    routes.add_service(health_service);
+    routes.add_service(
+        TickreelServer::new(service.clone())
+            .max_decoding_message_size(limit::RPC_REQUEST_BYTES_MAX)
+            .max_encoding_message_size(limit::RPC_ANSWER_BYTES_MAX),
+    );
+    if options.reflection {
+        let reflection = tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            .build_v1()
+            .map_err(|error| Error::corrupt(format!("descriptors of the contract: {error}")))?;
+        routes.add_service(reflection);
+    }
+    let mut ended = stopping.subscribe();
+    let serving = limited()
+        .add_routes(routes.routes())
+        .serve_with_incoming_shutdown(connections(listener), async move {
+            drop(ended.wait_for(|stop| *stop).await)
+        });
+    tokio::pin!(serving, stop);
+    let mut let_go = tokio::time::interval(LET_GO_INTERVAL);
+    loop {
+        tokio::select! {
+            ended = &mut serving => return ended.map_err(|error| network(&error)),
+            () = &mut stop => break,
+            _ = let_go.tick() => service.let_go().await,
+        }
+    }
+    health.set_not_serving::<TickreelServer<Service>>().await;
+    stopping.send_replace(true);
+    let limit = Duration::from_millis(limit::RPC_STOP_MS_MAX);
+    match tokio::time::timeout(limit, serving).await {
+        Ok(ended) => ended.map_err(|error| network(&error)),
+        // Whoever is still there is cut off.
+        Err(_) => Ok(()),
+    }
+}
+
+/// A server with every bound set; what tonic and hyper leave open by default is closed here.
+fn limited() -> Server {
+    let (interval_ms, answer_ms) = limit::RPC_KEEPALIVE_MS;
+    let requests = limit::RPC_REQUESTS_PER_CONNECTION_MAX;
+    Server::builder()
+        .accept_http1(false)
+        .max_concurrent_streams(requests)
+        .concurrency_limit_per_connection(usize::try_from(requests).unwrap_or(1))
+        .load_shed(true)
+        .max_frame_size(limit::RPC_FRAME_BYTES)
+        .http2_max_header_list_size(limit::RPC_HEADER_BYTES_MAX)
+        .http2_max_pending_accept_reset_streams(Some(limit::RPC_RESETS_PENDING_MAX))
+        .http2_max_local_error_reset_streams(Some(limit::RPC_RESETS_LOCAL_MAX))
+        .http2_keepalive_interval(Some(Duration::from_millis(interval_ms)))
+        .http2_keepalive_timeout(Some(Duration::from_millis(answer_ms)))
+}
+
+fn network(error: &dyn std::error::Error) -> Error {
+    Error::new(ErrorKind::Io, format!("cannot serve: {error}"))
+}

@@ -1,0 +1,350 @@
+//! The answers of `tickreel.v1`: where requests meet the engine.
+//!
+//! The only file that knows both worlds: requests come on the async runtime, are checked, and their
+//! work goes to worker threads as a whole.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tonic::{Request, Response, Status, Streaming};
+
+use super::counters::Counters;
+use super::model::{
+    BookQuery, CoverageQuery, ProtocolError, ReplayQuery, SampleQuery, ScanQuery, ServerStats,
+    coverage_answer, summaries_answer,
+};
+use super::model::{InstrumentPage, InstrumentQuery};
+use super::outlet::{Answers, outlet};
+use super::player::Player;
+use super::proto;
+use super::proto::tickreel_server::Tickreel;
+use super::scans::{Producer, SampleProducer, ScanProducer, pump};
+use super::session::{Session, Surroundings};
+use super::status::{Reporter, report};
+use super::workers::Workers;
+use crate::error::{Error, Result};
+use crate::limit;
+use crate::replay::{Coverage, Gap};
+use crate::store::{Snapshot, Store, StreamInfo};
+
+/// The service for one store. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Service {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    latest: Latest,
+    /// For single answers.
+    singles: Workers,
+    /// For the parts of streams.
+    parts: Workers,
+    streams: Arc<Semaphore>,
+    replays: Arc<Semaphore>,
+    counters: Arc<Counters>,
+    reporter: Option<Reporter>,
+    stop: watch::Receiver<bool>,
+    started: Instant,
+}
+
+impl Service {
+    /// A service that uses `threads` worker threads for single answers and as many for streams, and
+    /// ends its streams when `stop` says so.
+    pub(super) fn new(
+        store: Store,
+        threads: usize,
+        reporter: Option<Reporter>,
+        stop: watch::Receiver<bool>,
+    ) -> Self {
+        let inner = Inner {
+            latest: Latest { store, held: Mutex::default() },
+            singles: Workers::new(threads),
+            parts: Workers::new(threads),
+            streams: Arc::new(Semaphore::new(limit::RPC_STREAMS_MAX)),
+            replays: Arc::new(Semaphore::new(limit::RPC_REPLAYS_MAX)),
+            counters: Arc::default(),
+            reporter,
+            stop,
+            started: Instant::now(),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Lets go of a generation that is no longer the newest, so that its files can be removed.
+    pub(super) async fn let_go(&self) {
+        let inner = self.inner.clone();
+        let checked = self.inner.singles.run(move || {
+            inner.latest.let_go();
+            Ok(())
+        });
+        // It cannot fail; at a stop there is nothing left to do.
+        drop(checked.await);
+    }
+
+    fn failed(&self, error: impl Into<Error>) -> Status {
+        report(&error.into(), &self.inner.counters, self.inner.reporter.as_ref())
+    }
+
+    /// Runs `work` on the newest snapshot, in time.
+    async fn ask<T: Send + 'static>(
+        &self,
+        workers: &Workers,
+        work: impl FnOnce(Snapshot) -> Result<T> + Send + 'static,
+    ) -> Result<T, Status> {
+        let inner = self.inner.clone();
+        let answer = workers.run(move || work(inner.latest.snapshot()?));
+        let limit = Duration::from_millis(limit::RPC_UNARY_MS_MAX);
+        match tokio::time::timeout(limit, answer).await {
+            Ok(answer) => answer.map_err(|error| self.failed(error)),
+            Err(_) => {
+                self.inner.counters.failures.add(1);
+                let text = format!("no answer within {} s", limit.as_secs());
+                Err(Status::deadline_exceeded(text))
+            }
+        }
+    }
+
+    async fn single<Q: Send + 'static, T: Send + 'static>(
+        &self,
+        query: Result<Q>,
+        work: impl FnOnce(&Snapshot, Q) -> Result<T> + Send + 'static,
+    ) -> Result<Response<T>, Status> {
+        self.inner.counters.requests.add(1);
+        let query = query.map_err(|error| self.failed(error))?;
+        let answer = self.ask(&self.inner.singles, move |snapshot| work(&snapshot, query)).await;
+        answer.map(Response::new)
+    }
+
+    /// Makes a producer and sends what it makes.
+    async fn stream<Q: Send + 'static, P: Producer>(
+        &self,
+        query: Result<Q>,
+        open: impl FnOnce(&Snapshot, Q) -> Result<P> + Send + 'static,
+    ) -> Result<Response<Answers<P::Answer>>, Status> {
+        self.inner.counters.requests.add(1);
+        let query = query.map_err(|error| self.failed(error))?;
+        let permit = self.permit(&self.inner.streams, "streams", limit::RPC_STREAMS_MAX)?;
+        let opened = self.ask(&self.inner.parts, move |snapshot| open(&snapshot, query)).await?;
+        let (outlet, answers) = outlet(self.inner.stop.clone(), vec![permit]);
+        let Inner { parts, counters, reporter, .. } = &*self.inner;
+        let task = pump(opened, outlet, parts.clone(), counters.clone(), reporter.clone());
+        tokio::spawn(task);
+        Ok(Response::new(answers))
+    }
+
+    fn permit(
+        &self,
+        permits: &Arc<Semaphore>,
+        what: &str,
+        max: usize,
+    ) -> Result<OwnedSemaphorePermit, Status> {
+        permits.clone().try_acquire_owned().map_err(|_| {
+            let what = format!("{what} open on this server:");
+            self.failed(Error::limit(&what, max + 1, max))
+        })
+    }
+
+    fn stats(&self, snapshot: &Snapshot) -> ServerStats {
+        let infos = snapshot.stream_infos();
+        let Inner { counters, started, streams, .. } = &*self.inner;
+        let open = limit::RPC_STREAMS_MAX.saturating_sub(streams.available_permits());
+        ServerStats {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            uptime_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            generation: snapshot.generation(),
+            instruments: snapshot.instruments().len() as u64,
+            streams: infos.len() as u64,
+            segments: infos.iter().map(|info| info.segments as u64).sum(),
+            rows: infos.iter().map(|info| info.rows).sum(),
+            bytes: infos.iter().map(|info| info.bytes).sum(),
+            requests: counters.requests.get(),
+            failures: counters.failures.get(),
+            streams_open: open as u64,
+            rows_sent: counters.rows_sent.get(),
+            bytes_sent: counters.bytes_sent.get(),
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl Tickreel for Service {
+    async fn list_instruments(
+        &self,
+        request: Request<proto::ListInstrumentsRequest>,
+    ) -> Result<Response<proto::ListInstrumentsResponse>, Status> {
+        let page = InstrumentPage::try_from(request.into_inner());
+        self.single(page, |snapshot, page| Ok(list(snapshot, &page))).await
+    }
+
+    async fn get_coverage(
+        &self,
+        request: Request<proto::GetCoverageRequest>,
+    ) -> Result<Response<proto::GetCoverageResponse>, Status> {
+        let request = request.into_inner();
+        let query = CoverageQuery::try_from(&request).map(|query| (query, request.gaps_skip));
+        self.single(query, |snapshot, (query, skip)| {
+            let mut found = snapshot.coverage(&query.instrument)?;
+            found.retain(|c| query.kinds.is_empty() || query.kinds.contains(&c.key.kind));
+            found.iter_mut().for_each(|coverage| keep_gaps(coverage, &query));
+            let streams = found.iter().map(|coverage| coverage_answer(coverage, skip));
+            Ok(proto::GetCoverageResponse { streams: streams.collect() })
+        })
+        .await
+    }
+
+    async fn get_book(
+        &self,
+        request: Request<proto::GetBookRequest>,
+    ) -> Result<Response<proto::Book>, Status> {
+        self.single(BookQuery::try_from(request.into_inner()), |snapshot, query| {
+            let BookQuery { instrument, at, depth } = query;
+            let mut books = snapshot.books(&instrument)?;
+            books.at(at)?;
+            let digits = books.digits();
+            Ok(proto::Book::of(&instrument, at, books.at(at)?, digits, depth))
+        })
+        .await
+    }
+
+    type SampleBooksStream = Answers<proto::SampleBooksResponse>;
+
+    async fn sample_books(
+        &self,
+        request: Request<proto::SampleBooksRequest>,
+    ) -> Result<Response<Self::SampleBooksStream>, Status> {
+        let query = SampleQuery::try_from(request.into_inner());
+        self.stream(query, |snapshot, query| SampleProducer::open(snapshot, &query)).await
+    }
+
+    type ScanStream = Answers<proto::ScanResponse>;
+
+    async fn scan(
+        &self,
+        request: Request<proto::ScanRequest>,
+    ) -> Result<Response<Self::ScanStream>, Status> {
+        let query = ScanQuery::try_from(request.into_inner());
+        let counters = self.inner.counters.clone();
+        self.stream(query, |snapshot, query| ScanProducer::open(snapshot, &query, counters)).await
+    }
+
+    type ReplayStream = Answers<proto::ReplayResponse>;
+
+    async fn replay(
+        &self,
+        request: Request<Streaming<proto::ReplayRequest>>,
+    ) -> Result<Response<Self::ReplayStream>, Status> {
+        self.inner.counters.requests.add(1);
+        let mut commands = request.into_inner();
+        let query = first_command(&mut commands).await?.map_err(|error| self.failed(error))?;
+        let permits = vec![
+            self.permit(&self.inner.streams, "streams", limit::RPC_STREAMS_MAX)?,
+            self.permit(&self.inner.replays, "replays", limit::RPC_REPLAYS_MAX)?,
+        ];
+        let asked = query.clone();
+        let (player, span, opened) = self
+            .ask(&self.inner.parts, move |snapshot| {
+                let player = Player::open(snapshot, &asked)?;
+                let span = player.span()?;
+                let opened = player.opened(span);
+                Ok((player, span, opened))
+            })
+            .await?;
+        let (outlet, answers) = outlet(self.inner.stop.clone(), permits);
+        let Inner { parts, counters, reporter, .. } = &*self.inner;
+        let around = Surroundings {
+            workers: parts.clone(),
+            counters: counters.clone(),
+            reporter: reporter.clone(),
+        };
+        let session = Session::new(player, span, query, outlet, around);
+        tokio::spawn(session.run(opened, commands));
+        Ok(Response::new(answers))
+    }
+
+    async fn get_stats(
+        &self,
+        _request: Request<proto::GetStatsRequest>,
+    ) -> Result<Response<proto::GetStatsResponse>, Status> {
+        let service = self.clone();
+        self.single(Ok(()), move |snapshot, ()| Ok(service.stats(snapshot).into())).await
+    }
+}
+
+/// The opening of a replay, which must come first and soon.
+async fn first_command(
+    commands: &mut Streaming<proto::ReplayRequest>,
+) -> Result<Result<ReplayQuery>, Status> {
+    let limit = Duration::from_millis(limit::RPC_UNARY_MS_MAX);
+    let first = tokio::time::timeout(limit, commands.message()).await;
+    let first = first.map_err(|_| Status::deadline_exceeded("no open within 10 s"))??;
+    Ok(match first.and_then(|request| request.command) {
+        Some(proto::replay_request::Command::Open(open)) => ReplayQuery::try_from(open),
+        _ => Err(ProtocolError::new("open", "expected first").into()),
+    })
+}
+
+/// One page of instruments.
+fn list(snapshot: &Snapshot, page: &InstrumentPage) -> proto::ListInstrumentsResponse {
+    let InstrumentPage { query, size, after } = page;
+    let mut infos = snapshot.stream_infos();
+    infos.retain(|info| {
+        let new = after.as_ref().is_none_or(|after| info.key.instrument > *after);
+        new && takes(query, info)
+    });
+    let mut listed = summaries_answer(&infos);
+    let more = listed.len() > *size;
+    listed.truncate(*size);
+    let last = listed.last().filter(|_| more);
+    proto::ListInstrumentsResponse {
+        next_page_token: last.map_or_else(String::new, |last| last.instrument.clone()),
+        instruments: listed,
+        generation: snapshot.generation(),
+    }
+}
+
+fn takes(query: &InstrumentQuery, info: &StreamInfo) -> bool {
+    let kind = query.kinds.is_empty() || query.kinds.contains(&info.key.kind);
+    kind && query.takes(&info.key.instrument)
+}
+
+/// Leaves the gaps that reach into the range asked for.
+fn keep_gaps(coverage: &mut Coverage, query: &CoverageQuery) {
+    let reaches = |gap: &Gap| {
+        let lasts = gap.until.is_none_or(|until| until > query.range.start);
+        lasts && gap.since < query.range.end
+    };
+    coverage.gaps.retain(reaches);
+}
+
+/// The newest snapshot of a store, without reading its manifest for every request.
+struct Latest {
+    store: Store,
+    held: Mutex<Option<Snapshot>>,
+}
+
+impl Latest {
+    /// The newest snapshot. Costs one small read while the store does not change.
+    fn snapshot(&self) -> Result<Snapshot> {
+        let held = self.held().clone();
+        if let Some(snapshot) = held
+            && snapshot.is_current()?
+        {
+            return Ok(snapshot);
+        }
+        let snapshot = self.store.snapshot()?;
+        *self.held() = Some(snapshot.clone());
+        Ok(snapshot)
+    }
+
+    fn let_go(&self) {
+        let held = self.held().clone();
+        if held.is_some_and(|snapshot| !snapshot.is_current().unwrap_or(false)) {
+            *self.held() = None;
+        }
+    }
+
+    fn held(&self) -> std::sync::MutexGuard<'_, Option<Snapshot>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

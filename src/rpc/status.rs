@@ -1,0 +1,179 @@
+//! Errors of the library as gRPC status, and back.
+//!
+//! The text that leaves the server is [`Error::text`], which names no file. Where the operator has
+//! to know more, the whole error goes to [`Reporter`] under a number that the text repeats.
+
+use std::sync::Arc;
+
+use tonic::metadata::MetadataValue;
+use tonic::{Code, Status};
+
+use super::counters::Counters;
+use crate::error::{Error, ErrorKind};
+
+/// Trailer with the kind of the error as one word.
+const KIND_TRAILER: &str = "tickreel-error-kind";
+
+/// Every kind, to find one by its word.
+const KINDS: [ErrorKind; 13] = [
+    ErrorKind::NotFound,
+    ErrorKind::Exists,
+    ErrorKind::OutOfRange,
+    ErrorKind::Corrupt,
+    ErrorKind::Unsupported,
+    ErrorKind::Limit,
+    ErrorKind::Invalid,
+    ErrorKind::Locked,
+    ErrorKind::Poisoned,
+    ErrorKind::Stale,
+    ErrorKind::Cancelled,
+    ErrorKind::Io,
+    ErrorKind::Remote,
+];
+
+/// A failure that is the server's, not the client's.
+#[derive(Clone, Copy, Debug)]
+pub struct Incident<'a> {
+    /// The number that the client sees.
+    pub number: u64,
+    /// What happened, with file and place.
+    pub error: &'a Error,
+}
+
+/// Called with every [`Incident`], on any thread; must not block for long.
+pub type Reporter = Arc<dyn Fn(Incident<'_>) + Send + Sync>;
+
+/// The status code of a kind of error.
+pub(super) fn code_of(kind: ErrorKind) -> Code {
+    match kind {
+        ErrorKind::NotFound => Code::NotFound,
+        ErrorKind::Exists => Code::AlreadyExists,
+        ErrorKind::OutOfRange => Code::OutOfRange,
+        ErrorKind::Corrupt => Code::DataLoss,
+        ErrorKind::Unsupported => Code::Unimplemented,
+        ErrorKind::Limit => Code::ResourceExhausted,
+        ErrorKind::Invalid => Code::InvalidArgument,
+        ErrorKind::Locked | ErrorKind::Poisoned | ErrorKind::Cancelled => Code::Unavailable,
+        ErrorKind::Stale => Code::Aborted,
+        ErrorKind::Io | ErrorKind::Remote => Code::Internal,
+    }
+}
+
+/// The error as it leaves the server.
+pub(super) fn status_of(error: &Error) -> Status {
+    // That a file of the server is missing is no answer to what the client asked for.
+    let kind = if error.io_source().is_some() { ErrorKind::Io } else { error.kind() };
+    with_kind(Status::new(code_of(kind), error.text()), kind)
+}
+
+fn with_kind(mut status: Status, kind: ErrorKind) -> Status {
+    let word = MetadataValue::from_static(kind.name());
+    status.metadata_mut().insert(KIND_TRAILER, word);
+    status
+}
+
+/// As [`status_of`], reporting what the operator has to look at.
+pub(super) fn report(error: &Error, counters: &Counters, reporter: Option<&Reporter>) -> Status {
+    counters.failures.add(1);
+    let status = status_of(error);
+    if !matches!(status.code(), Code::DataLoss | Code::Internal) {
+        return status;
+    }
+    let number = counters.incidents.add(1);
+    if let Some(reporter) = reporter {
+        reporter(Incident { number, error });
+    }
+    let kind = if status.code() == Code::DataLoss { ErrorKind::Corrupt } else { ErrorKind::Io };
+    let text = format!("{} (incident {number})", error.text());
+    with_kind(Status::new(status.code(), text), kind)
+}
+
+/// The stream ended because the client took nothing for too long.
+pub(super) fn stalled(seconds: u64) -> Status {
+    Status::deadline_exceeded(format!("the client took nothing for {seconds} s"))
+}
+
+/// The server stops.
+pub(super) fn stopping() -> Status {
+    with_kind(Status::unavailable("the server stops"), ErrorKind::Cancelled)
+}
+
+/// What a client makes of a status: kind and text of the server.
+pub(super) fn error_of(status: &Status) -> Error {
+    let word = status.metadata().get(KIND_TRAILER).and_then(|word| word.to_str().ok());
+    Error::new(kind_of(word, status.code()), status.message())
+}
+
+/// The kind of error with this word; by its code if there is none.
+pub(super) fn kind_of(word: Option<&str>, code: Code) -> ErrorKind {
+    let named = word.and_then(|word| KINDS.into_iter().find(|kind| kind.name() == word));
+    named.unwrap_or(match code {
+        Code::NotFound => ErrorKind::NotFound,
+        Code::AlreadyExists => ErrorKind::Exists,
+        Code::OutOfRange => ErrorKind::OutOfRange,
+        Code::DataLoss => ErrorKind::Corrupt,
+        Code::Unimplemented => ErrorKind::Unsupported,
+        Code::ResourceExhausted => ErrorKind::Limit,
+        Code::InvalidArgument => ErrorKind::Invalid,
+        Code::Aborted => ErrorKind::Stale,
+        Code::Cancelled => ErrorKind::Cancelled,
+        _ => ErrorKind::Remote,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    #[test]
+    fn every_kind_keeps_its_word_and_text_across_the_wire() {
+        for kind in KINDS {
+            let error = Error::new(kind, "what happened").at_path(Path::new("srv/store/1.seg"));
+
+            let status = status_of(&error);
+            assert_eq!(status.code(), code_of(kind));
+            assert!(!status.message().contains("srv"), "{status:?}");
+            let back = error_of(&status);
+            assert_eq!((back.kind(), back.text()), (kind, "what happened"));
+        }
+    }
+
+    #[test]
+    fn a_missing_file_of_the_server_is_internal() {
+        let missing = std::io::Error::from(std::io::ErrorKind::NotFound);
+        let error = Error::io(missing, "open segment", Path::new("srv/1.seg"));
+
+        assert_eq!(status_of(&error).code(), Code::Internal);
+    }
+
+    #[test]
+    fn damage_is_reported_under_the_number_the_client_sees() {
+        let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let reporter: Reporter = {
+            let seen = seen.clone();
+            Arc::new(move |incident| {
+                seen.lock().unwrap().push((incident.number, incident.error.to_string()));
+            })
+        };
+        let counters = Counters::default();
+        let error = Error::corrupt("checksum of block 3").at_path(Path::new("srv/1.seg"));
+
+        let status = report(&error, &counters, Some(&reporter));
+
+        assert_eq!(status.code(), Code::DataLoss);
+        assert_eq!(status.message(), "checksum of block 3 (incident 1)");
+        let expected = "corrupt: checksum of block 3 (srv/1.seg)".to_owned();
+        assert_eq!(*seen.lock().unwrap(), [(1, expected)]);
+        assert_eq!(counters.failures.get(), 1);
+    }
+
+    #[test]
+    fn a_foreign_status_gets_a_kind_by_its_code() {
+        let kind = |status: &Status| error_of(status).kind();
+
+        assert_eq!(kind(&Status::not_found("x")), ErrorKind::NotFound);
+        assert_eq!(kind(&Status::unavailable("x")), ErrorKind::Remote);
+        assert_eq!(kind(&Status::deadline_exceeded("x")), ErrorKind::Remote);
+    }
+}

@@ -1,0 +1,11 @@
+//! A server and its client must answer as the store itself does, and no client may harm another.
+//!
+//! Every test makes a small market, serves it on a port of its own, and compares what the client
+//! hears with what the library says of the same folder. Nothing sleeps but where time is what is
+//! tested.
+
+mod books;
+mod limits;
+mod market;
+mod replay;
+mod scans;
