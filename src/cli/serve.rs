@@ -34,10 +34,12 @@ pub fn run(args: &Args) -> Result<()> {
             .await
             .map_err(|e| network(&format!("listen on {}", args.listen), &e))?;
         let address = listener.local_addr().map_err(|e| network("listen", &e))?;
-        screen::error_line(&format!(
-            "serving {} on http://{address} (gRPC); stop with Ctrl-C",
-            args.store.display()
-        ));
+        if address.ip().is_loopback() {
+            screen::error_line(&format!(
+                "serving {} on http://{address} (gRPC); stop with Ctrl-C",
+                args.store.display()
+            ));
+        }
         let options = ServeOptions { reflection: !args.no_reflection, ..ServeOptions::default() }
             .on_incident(|incident| {
                 let (number, error) = (incident.number, incident.error);

@@ -19,7 +19,7 @@ pub enum Target {
     /// A store folder on this machine.
     Store(Snapshot),
     /// A server.
-    Server(Remote),
+    Server(Box<Remote>),
 }
 
 impl Target {
@@ -30,7 +30,7 @@ impl Target {
     pub fn open(from: &From) -> Result<Self> {
         match (&from.store, &from.server) {
             (Some(store), _) => Ok(Self::Store(Store::open(store)?.snapshot()?)),
-            (None, Some(url)) => Ok(Self::Server(Remote::connect(url)?)),
+            (None, Some(url)) => Ok(Self::Server(Box::new(Remote::connect(url)?))),
             (None, None) => Err(Error::invalid("name a store (--store) or a server (--server)")),
         }
     }
@@ -89,7 +89,9 @@ impl Target {
                 let scan = snapshot.scan(instrument, kind, range, columns)?;
                 Ok(Rows::Store { scan: Box::new(scan), scales: scales.to_vec() })
             }
-            Self::Server(remote) => Ok(Rows::Server(remote.scan(instrument, kind, range)?)),
+            Self::Server(remote) => {
+                Ok(Rows::Server(Box::new(remote.scan(instrument, kind, range)?)))
+            }
         }
     }
 
@@ -182,7 +184,7 @@ pub enum Rows<'a> {
         scales: Vec<u8>,
     },
     /// From a server.
-    Server(RemoteRows<'a>),
+    Server(Box<RemoteRows<'a>>),
 }
 
 impl Rows<'_> {

@@ -43,6 +43,7 @@ mod player;
 #[allow(
     missing_docs,
     clippy::all,
+    clippy::missing_errors_doc,
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,

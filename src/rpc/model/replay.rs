@@ -414,7 +414,8 @@ mod tests {
 
     #[test]
     fn impossible_openings_are_refused() {
-        let spoil: [(fn(&mut proto::ReplayOpen), ErrorKind); 6] = [
+        type Spoil = fn(&mut proto::ReplayOpen);
+        let spoil: [(Spoil, ErrorKind); 6] = [
             (|open| open.streams.clear(), ErrorKind::Invalid),
             (|open| open.speed = f64::NAN, ErrorKind::Invalid),
             (|open| open.idle_ns_max = Some(-1), ErrorKind::Invalid),

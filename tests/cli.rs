@@ -1,0 +1,236 @@
+//! The binary as a user meets it: exit codes, the same answers from a store and a server, and an
+//! import that is stopped in the middle.
+
+#![cfg(feature = "cli")]
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+const BIN: &str = env!("CARGO_BIN_EXE_tickreel");
+
+fn tickreel(args: &[&str]) -> Output {
+    Command::new(BIN).args(args).output().unwrap()
+}
+
+fn stdout(args: &[&str]) -> String {
+    let output = tickreel(args);
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{args:?}: {error}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Two days of a small market as Tardis CSV, with a trade file.
+fn write_market(folder: &Path, messages: usize) -> [String; 2] {
+    let (book, trades) = (folder.join("book.csv"), folder.join("trades.csv"));
+    let mut out = fs::File::create(&book).unwrap();
+    let head = "exchange,symbol,timestamp,local_timestamp";
+    writeln!(out, "{head},is_snapshot,side,price,amount").unwrap();
+    let start = 1_723_161_000_000_000u64;
+    for level in 1..=20 {
+        for (side, price) in [("bid", 1000 - level), ("ask", 1000 + level)] {
+            writeln!(out, "deribit,X,{start},{start},true,{side},{price}.5,{level}").unwrap();
+        }
+    }
+    for message in 1..=messages as u64 {
+        let ts = start + message * 1_000_000 / 3;
+        let (side, off) = if message % 2 == 0 { ("bid", -1) } else { ("ask", 1) };
+        let price = 1000 + off * (1 + (message * 7 % 19) as i64);
+        let qty = message % 5;
+        writeln!(out, "deribit,X,{},{ts},false,{side},{price}.5,{qty}", ts - 900).unwrap();
+    }
+    let mut out = fs::File::create(&trades).unwrap();
+    writeln!(out, "{head},id,side,price,amount").unwrap();
+    for trade in 0..100u64 {
+        let ts = start + trade * 7_000_000;
+        writeln!(out, "deribit,X,{},{ts},t{trade},buy,1000.5,{}", ts - 5, trade + 1).unwrap();
+    }
+    [book, trades].map(|path| path.to_str().unwrap().to_owned())
+}
+
+struct Server {
+    child: Child,
+    url: String,
+}
+
+impl Server {
+    fn start(store: &str) -> Self {
+        let mut child = Command::new(BIN)
+            .args(["serve", "--store", store, "--listen", "127.0.0.1:0"])
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stderr.take().unwrap()).read_line(&mut line).unwrap();
+        let url = line.split_whitespace().find(|word| word.starts_with("http://")).unwrap();
+        let url = url.to_owned();
+        Self { child, url }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+#[test]
+fn a_store_and_its_server_give_the_same_answers() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = write_market(folder.path(), 3000);
+    let store = folder.path().join("m.reel");
+    let store = store.to_str().unwrap();
+    stdout(&["import", "--store", store, &files[0], &files[1]]);
+    let server = Server::start(store);
+
+    let (at, name) = ("2024-08-09T00:00:01Z", "deribit:X");
+    let (from, to) = ("2024-08-08T23:55:00Z", "2024-08-09T00:01:00Z");
+    let questions: &[&[&str]] = &[
+        &["ls"],
+        &["ls", "--json"],
+        &["coverage", name],
+        &["coverage", name, "--json"],
+        &["book", name, "--at", at],
+        &["book", name, "--at", at, "--json"],
+        &["book", name, "--at", "0", "--json"],
+        &["read", name, "--kind", "book", "--from", from, "--to", to, "--format", "csv"],
+        &["read", name, "--kind", "trades", "--format", "ndjson"],
+        &["read", name, "--kind", "book", "--format", "tardis-csv"],
+        &["read", name, "--kind", "book", "--columns", "price,ts_recv"],
+        &["replay", name, "--hash"],
+        &["replay", name, "--from", from, "--to", to, "--json"],
+    ];
+    for question in questions {
+        let ask = |place: &[&str]| stdout(&[&question[..1], place, &question[1..]].concat());
+        let local = ask(&["--store", store]);
+        let remote = ask(&["--server", &server.url]);
+        assert!(!local.is_empty(), "{question:?}");
+        assert_eq!(local, remote, "{question:?}");
+    }
+    let error = tickreel(&["book", "--server", &server.url, "deribit:NOPE", "--at", at]);
+    assert_eq!(error.status.code(), Some(1));
+    let text = String::from_utf8(error.stderr).unwrap();
+    assert!(text.contains("deribit:NOPE") && !text.contains(store), "{text}");
+}
+
+#[test]
+fn what_was_imported_is_written_back_as_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = write_market(folder.path(), 500);
+    let store = folder.path().join("m.reel");
+    let store = store.to_str().unwrap();
+    stdout(&["import", "--store", store, &files[0], &files[1]]);
+    for (kind, file) in [("book", &files[0]), ("trades", &files[1])] {
+        let out = folder.path().join("out.csv");
+        let path = out.to_str().unwrap();
+        let format = ["--format", "tardis-csv", "-o", path];
+        stdout(&[&["read", "--store", store, "deribit:X", "--kind", kind], &format[..]].concat());
+        assert_eq!(fs::read_to_string(&out).unwrap(), fs::read_to_string(file).unwrap());
+    }
+    for format in ["arrow", "parquet"] {
+        let out = folder.path().join(format);
+        let path = out.to_str().unwrap();
+        let rest = ["--kind", "book", "--format", format, "-o", path];
+        stdout(&[&["read", "--store", store, "deribit:X"], &rest[..]].concat());
+        let bytes = fs::read(&out).unwrap();
+        let magic: &[u8] = if format == "arrow" { b"ARROW1" } else { b"PAR1" };
+        assert!(bytes.starts_with(magic) && bytes.ends_with(magic));
+    }
+    stdout(&["verify", "--store", store]);
+    let again = tickreel(&["import", "--store", store, &files[0]]);
+    assert_eq!(again.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&again.stderr).contains("--replace"));
+    stdout(&["import", "--store", store, "--replace", &files[0], &files[1]]);
+}
+
+#[test]
+fn lines_that_cannot_be_read_are_kept_with_their_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = write_market(folder.path(), 50);
+    let mut text = fs::read_to_string(&files[0]).unwrap();
+    text.push_str("deribit,X,1723161100000000,1723161100000000,false,bid,many,1\n");
+    fs::write(&files[0], &text).unwrap();
+    let (store, rejects) = (folder.path().join("m.reel"), folder.path().join("rejects.txt"));
+    let (store, rejects) = (store.to_str().unwrap(), rejects.to_str().unwrap());
+
+    let strict = tickreel(&["import", "--strict", "--store", store, &files[0]]);
+    assert_eq!(strict.status.code(), Some(1));
+    let error = String::from_utf8(strict.stderr).unwrap();
+    let line = text.lines().count().to_string();
+    assert!(error.contains("many") && error.contains(&format!("line {line}")), "{error}");
+    assert_eq!(stdout(&["ls", "--store", store, "--json"]), "", "nothing was imported");
+
+    let shown = stdout(&["import", "--store", store, "--rejects", rejects, &files[0]]);
+    assert!(shown.contains("1 lines could not be read"), "{shown}");
+    let kept = fs::read_to_string(rejects).unwrap();
+    assert!(kept.contains("many") && kept.contains(&format!("line {line}")), "{kept}");
+}
+
+#[test]
+fn an_import_that_is_stopped_leaves_the_store_as_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let small = write_market(folder.path(), 100);
+    let store = folder.path().join("m.reel");
+    let store = store.to_str().unwrap();
+    stdout(&["import", "--store", store, &small[1]]);
+    let before = stdout(&["ls", "--store", store, "--json"]);
+    let book = write_market(folder.path(), 400_000)[0].clone();
+    for signal in ["-INT", "-TERM", "-KILL"] {
+        let mut child = Command::new(BIN)
+            .args(["import", "--store", store, &book])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        // In the middle: as soon as a segment is being written.
+        let started = Instant::now();
+        let busy = || {
+            let streams = fs::read_dir(Path::new(store).join("segments")).unwrap();
+            streams.count() > 1
+        };
+        while !busy() && started.elapsed() < Duration::from_secs(20) {
+            std::thread::yield_now();
+        }
+        let pid = child.id().to_string();
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+        let status = child.wait().unwrap();
+        assert!(!status.success(), "{signal}: stopped before its end");
+        assert_eq!(stdout(&["ls", "--store", store, "--json"]), before, "{signal}");
+        stdout(&["verify", "--store", store]);
+        if signal != "-KILL" {
+            drop(fs::remove_dir(Path::new(store).join("segments/1")));
+        }
+        for day in fs::read_dir(Path::new(store).join("segments")).unwrap() {
+            let day = day.unwrap().path();
+            if day.ends_with("1") {
+                fs::remove_dir_all(day).unwrap();
+            }
+        }
+    }
+    stdout(&["import", "--store", store, &book]);
+    stdout(&["verify", "--store", store]);
+}
+
+#[test]
+fn wrong_usage_exits_with_2_and_failures_with_1() {
+    let cases: &[(&[&str], i32)] = &[
+        (&["frobnicate"], 2),
+        (&["book", "--store", "x", "deribit:X"], 2),
+        (&["book", "--store", "x", "X", "--at", "0"], 2),
+        (&["book", "--store", "x", "deribit:X", "--at", "noon"], 2),
+        (&["ls"], 2),
+        (&["ls", "--store", "/nonexistent/store"], 1),
+        (&["ls", "--server", "http://127.0.0.1:1"], 1),
+        (&["inspect", "/nonexistent/file"], 1),
+        (&["import", "--store", "/tmp/x", "/nonexistent/file"], 1),
+        (&["--version"], 0),
+    ];
+    for (args, code) in cases {
+        let output = tickreel(args);
+        assert_eq!(output.status.code(), Some(*code), "{args:?}");
+        assert_eq!(output.stderr.is_empty(), *code == 0, "{args:?}");
+    }
+}
