@@ -48,7 +48,7 @@ def day_text(day: int) -> str:
 
 
 TIME, INT, DECIMAL, CODE, FLAGS, TEXT = range(1, 7)
-FLAG_NAMES = ("LAST", "SNAPSHOT")
+FLAG_NAMES = {2: "SNAPSHOT", 1: "LAST"}
 
 
 class Column(NamedTuple):

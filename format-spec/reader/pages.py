@@ -26,8 +26,12 @@ def unpack(words: bytes, n: int, width: int) -> list[int]:
     return numbers
 
 
-def decode_integers(page: bytes, encoding: int, count: int, plain_bytes: int, at: int) -> list[int]:
-    """4.1 to 4.5: the `count` integers of a page; `at` is the offset that faults report."""
+def decode_integers(page: bytes, encoding: int, count: int, plain_bytes: int, at: int,
+                    unknown: str = "corrupt") -> list[int]:
+    """4.1 to 4.5: the `count` integers of a page; `at` is the offset that faults report.
+
+    `unknown` is what an unknown encoding means: "unsupported" where a directory names it.
+    """
     if encoding == PLAIN:
         require(len(page) == count * plain_bytes,
                 "plain page has another length than its count", at)
@@ -35,7 +39,7 @@ def decode_integers(page: bytes, encoding: int, count: int, plain_bytes: int, at
     if encoding in (LZ4, TEXT_INTEGERS):
         refuse("page of integers has an encoding for text", at)
     if encoding not in (CONSTANT, PACKED, DELTA):
-        raise Refused("unknown encoding", at, "unsupported")
+        raise Refused("unknown encoding", at, unknown)
     if encoding == CONSTANT:
         require(len(page) == 8, "constant page is not 8 bytes", at)
         values = [int.from_bytes(page, "little", signed=True)] * count
@@ -69,8 +73,7 @@ def _decode_groups(page: bytes, delta: bool, count: int, at: int) -> list[int]:
                 "group lies outside its page", at)
         numbers = unpack(page[start:positions], n, width)
         places = struct.unpack_from(f"<{exceptions}H", page, positions)
-        require(list(places) == sorted({place for place in places if place < n}),
-                "exception lies outside its group", at)
+        require(all(place < n for place in places), "exception lies outside its group", at)
         for i, place in enumerate(places):
             numbers[place] = int.from_bytes(page[extra + i * size:extra + (i + 1) * size],
                                             "little", signed=True)
@@ -101,13 +104,13 @@ def decode_texts(page: bytes, encoding: int, count: int, at: int) -> list[bytes]
     lengths_len, text_len = struct.unpack_from("<II", page)
     text = page[16 + lengths_len:]
     require(16 + lengths_len <= len(page), "text page ends inside its value lengths", at)
-    require(text_len <= 1 << 28, "text page claims an impossible length", at)
+    lengths = decode_integers(page[16:16 + lengths_len], inner, count, 4, at)
     if encoding == LZ4:
-        require(text_len <= 255 * len(text), "text page claims an impossible length", at)
+        require(text_len <= min(255 * len(text), 1 << 28),
+                "text page claims an impossible length", at)
         text = decompress_lz4(text, text_len, at)
         require(len(text) == text_len, "text page decodes to another length than it claims", at)
     require(len(text) == text_len, "text page has another length than it claims", at)
-    lengths = decode_integers(page[16:16 + lengths_len], inner, count, 4, at)
     require(all(0 <= length <= 1 << 24 for length in lengths) and sum(lengths) == text_len,
             "text values do not cover their bytes", at)
     values, start = [], 0
@@ -118,7 +121,7 @@ def decode_texts(page: bytes, encoding: int, count: int, at: int) -> list[bytes]
 
 
 def decompress_lz4(block: bytes, limit: int, at: int) -> bytes:
-    """4.7: one LZ4 block; stops soon after `limit` bytes, which the caller refuses."""
+    """4.7: one LZ4 block of at most `limit` bytes when decompressed."""
     out, i = bytearray(), 0
 
     def longer(length: int) -> int:
@@ -131,7 +134,8 @@ def decompress_lz4(block: bytes, limit: int, at: int) -> bytes:
         return length
 
     try:
-        while len(out) <= limit:
+        while True:
+            require(len(out) <= limit, "text page is not valid LZ4", at)
             token = block[i]
             i += 1
             literals = longer(token >> 4)
@@ -139,7 +143,8 @@ def decompress_lz4(block: bytes, limit: int, at: int) -> bytes:
             out += block[i:i + literals]
             i += literals
             if i == len(block):
-                break
+                require(len(out) <= limit, "text page is not valid LZ4", at)
+                return bytes(out)
             distance = block[i] | block[i + 1] << 8
             i += 2
             length = 4 + longer(token & 15)
@@ -148,7 +153,6 @@ def decompress_lz4(block: bytes, limit: int, at: int) -> bytes:
             out += (piece * (length // distance + 1))[:length]
     except IndexError:
         refuse("text page is not valid LZ4", at)
-    return bytes(out)
 
 
 def decode_checkpoint(data: bytes, at: int = 0) -> tuple[Book, int, int]:

@@ -3,11 +3,14 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import reduce
+from itertools import pairwise
+from operator import or_
 from typing import Any, NamedTuple
 
-from model import (BOOK, DECIMAL, FLAGS, KINDS, LAST, NULL, TEXT, Book, Refused, Row,
-                   aligned, content_hash, own_checksum_holds, require, wrapped)
+from model import (BOOK, DECIMAL, FLAGS, GAP, KINDS, LAST, NULL, RESET, SET, TEXT, Book, Refused,
+                   Row, aligned, content_hash, own_checksum_holds, require, wrapped)
 from pages import decode_checkpoint, decode_integers, decode_texts
 
 
@@ -112,12 +115,21 @@ _ORDER = "block index is not in order"
 _CHECKPOINT_ORDER = "checkpoint index is not in order"
 
 
+def _span(values: Iterable[int]) -> tuple[int, int]:
+    """Smallest and largest value, nulls left out; null, null if there is none."""
+    known = [value for value in values if value != NULL] or [NULL]
+    return min(known), max(known)
+
+
 class Segment:
     """A segment that passed all checks of opening (3.7). Blocks are read when asked for."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, named: tuple[int, ...] | None = None) -> None:
+        """`named`: store, segment, stream, day and kind, where a manifest says them."""
         self.data = data
         self.header = self._read_header()
+        require(named in (None, (self.header.store_id, *self.header[5:9])),
+                "this is another segment than the manifest names", 16)
         self.kind = KINDS[self.header.kind]
         self.footer = self._read_footer()
         self.scales, self.digits = self._read_schema()
@@ -254,8 +266,7 @@ class Segment:
         expected += [(c, column.plain_bytes) for c, column in enumerate(columns)]
         end = size
         for entry, (column, plain_bytes) in zip(entries, expected):
-            require(entry.offset == end and end + entry.len <= block.len,
-                    "pages of a block are not in order", at)
+            require(entry.offset == end, "pages of a block are not in order", at)
             require((entry.column, entry.plain_bytes) == (column, plain_bytes)
                     and (entry.reference == 255 or (entry.reference, column) == (0, 1))
                     and not any(entry.reserved), "a page is not that of its column", at)
@@ -280,7 +291,8 @@ class Segment:
             if not is_ends and kind.columns[entry.column].type == TEXT:
                 columns.append(decode_texts(page, entry.encoding, entry.value_count, at))
                 continue
-            values = decode_integers(page, entry.encoding, entry.value_count, entry.plain_bytes, at)
+            values = decode_integers(page, entry.encoding, entry.value_count, entry.plain_bytes, at,
+                                     "unsupported")
             if is_ends:
                 require(all(a < b for a, b in zip([0] + values, values))
                         and values[-1] == block.rows, "message ends are not in order", at)
@@ -289,7 +301,7 @@ class Segment:
             if entry.reference == 0:
                 values = [wrapped(value + time) for value, time in zip(values, columns[0])]
             names = kind.columns[entry.column].names
-            require(not names or max(values) < len(names), "a code has no name", at)
+            require(not names or max(values) < len(names), "a code has no name", block.offset)
             columns.append(values)
         sizes = [end - start for start, end in zip([0] + ends, ends)]
         return ends, [[value for value, n in zip(values, sizes) for _ in range(n)]
@@ -323,32 +335,55 @@ class Segment:
 
     def verify(self) -> None:
         """3.7, 5.3: reads everything and checks what opening does not."""
-        regions = sorted([(block.offset, aligned(block.offset + block.len))
-                          for block in self.blocks]
+        regions = sorted([(block.offset, block.offset + block.len) for block in self.blocks]
                          + [(entry.offset, aligned(entry.offset + entry.len))
                             for entry in self.checkpoints])
         covered = 64
         for start, end in (*regions, (self.footer.schema_offset, 0)):
-            require(start == covered, "bytes that belong to nothing", min(start, covered))
+            require(start == covered, "bytes that belong to nothing", covered)
             covered = end
+        self._verify_footer()
         rows = list(self.stored_rows())
-        self._verify_times([row for _, row in rows])
+        for block in self.blocks:
+            self._verify_block(block, [row for _, row in rows[block.first_row:][:block.rows]])
         require(content_hash(self.kind, self.scales, rows) == self.footer.content_hash,
                 "content hash of all rows", len(self.data) - 192 + 64)
         if self.checkpoints:
             self._verify_checkpoints(rows)
 
-    def _verify_times(self, rows: list[Row]) -> None:
-        """The times of each block are those of the index."""
-        for block in self.blocks:
-            part = rows[block.first_row:block.first_row + block.rows]
-            recv = [int(row[0]) for row in part]
-            event = [int(row[1]) for row in part if row[1] != NULL] or [NULL]
-            require(recv == sorted(recv)
-                    and (recv[0], recv[-1]) == (block.ts_recv_first, block.ts_recv_last),
-                    "receive times differ from the block index or go back", block.offset)
-            require((min(event), max(event)) == (block.ts_event_min, block.ts_event_max),
-                    "event times differ from the block index", block.offset)
+    def _verify_footer(self) -> None:
+        """3.2: the footer sums up the block index and the checkpoint index."""
+        footer, blocks, at = self.footer, self.blocks, len(self.data) - 192
+        require((footer.ts_recv_first, footer.ts_recv_last)
+                == (blocks[0].ts_recv_first, blocks[-1].ts_recv_last),
+                "receive times differ from the block index", at + 32)
+        require((footer.ts_event_min, footer.ts_event_max)
+                == _span(time for block in blocks for time in (block.ts_event_min,
+                                                               block.ts_event_max)),
+                "event times differ from the block index", at + 48)
+        require(footer.flags & 3 == reduce(or_, (block.flags for block in blocks)),
+                "flags differ from the block index", at + 152)
+        places = [entry.row for entry in self.checkpoints] + [footer.rows]
+        require(footer.replay_rows_max == max((b - a for a, b in pairwise(places)), default=0),
+                "rows that a seek replays at most", at + 120)
+
+    def _verify_block(self, block: BlockEntry, rows: list[Row]) -> None:
+        """3.5: times, zones and flags of the block's entry are those of its rows."""
+        recv = [row[0] for row in rows]
+        require(recv == sorted(recv)
+                and (recv[0], recv[-1]) == (block.ts_recv_first, block.ts_recv_last),
+                "receive times differ from the block index or go back", block.offset)
+        require(_span(row[1] for row in rows) == (block.ts_event_min, block.ts_event_max),
+                "event times differ from the block index", block.offset)
+        zones: list[int] = []
+        book = self.header.kind == BOOK
+        decimals = [c for c, column in enumerate(self.kind.columns) if column.type == DECIMAL]
+        for c in decimals[:2]:
+            zones.extend(_span(row[c] for row in rows if not book or row[2] == SET))
+        actions = {row[2] for row in rows} if book else set()
+        require((zones + [NULL] * 4)[:4] == list(block[7:11])
+                and block.flags == (GAP in actions) + 2 * (RESET in actions),
+                "zones or flags differ from the block index", block.offset)
 
     def _verify_checkpoints(self, rows: list[tuple[bool, Row]]) -> None:
         """Every checkpoint is the book that the rows before it make (5.3)."""

@@ -159,34 +159,43 @@ class Store:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         generation, crc = read_current((folder / "CURRENT").read_bytes())
-        data = (folder / f"manifest-{generation}").read_bytes()
-        require(zlib.crc32(data) == crc, "checksum of the manifest that CURRENT names", 0)
+        try:
+            data = (folder / f"manifest-{generation}").read_bytes()
+        except FileNotFoundError:
+            refuse("CURRENT names a manifest that is not there", 0)
+        other = "manifest is not the one CURRENT names"
+        require(zlib.crc32(data) == crc, other, 0)
         self.manifest = Manifest(data)
-        require(self.manifest.header.generation == generation, "generation of the manifest", 24)
+        require(self.manifest.header.generation == generation, other, 0)
+
+    def strangers(self) -> list[str]:
+        """2.6: names in the folder that are no part of a store."""
+        known = (r"LOCK|CURRENT|manifest-\d+|segments(/\d+(/\d{4}-\d\d-\d\d(/\d+\.seg)?)?)?"
+                 r"|(journal|quarantine)(/.*)?|.*\.tmp")
+        names = (path.relative_to(self.folder).as_posix() for path in self.folder.rglob("*"))
+        return sorted(name for name in names if not re.fullmatch(known, name))
 
     def segments_of(self, stream: Stream) -> list[SegmentEntry]:
+        """The segments of a stream in the order of its rows."""
         return [e for e in self.manifest.segments if e.stream_id == stream.stream_id]
 
     def open(self, entry: SegmentEntry) -> Segment:
         """The segment of a manifest's entry, which it has to be (3.8)."""
         data = (self.folder / entry.path).read_bytes()
         require(len(data) == entry.file_len, "file length", len(data))
-        segment = Segment(data)
-        header, footer = segment.header, segment.footer
-        require((header.store_id, *header[5:9])
-                == (self.manifest.header.store_id, entry.segment_id, entry.stream_id, entry.day,
-                    self.manifest.streams[entry.stream_id].kind),
-                "this is another segment than the manifest names", 16)
-        require(footer.content_hash == entry.content_hash,
+        segment = Segment(data, (self.manifest.header.store_id, entry.segment_id, entry.stream_id,
+                                 entry.day, self.manifest.streams[entry.stream_id].kind))
+        require(segment.footer.content_hash == entry.content_hash,
                 "content hash differs from the manifest's", len(data) - 192 + 64)
         return segment
 
     def verify(self, entry: SegmentEntry) -> None:
-        """Everything: checksum of the file, the segment itself, and the rest of the entry."""
+        """Everything: the segment itself, the checksum of the file, and the rest of the entry."""
         segment = self.open(entry)
         footer = segment.footer
-        require(zlib.crc32(segment.data) == entry.file_crc, "checksum of the whole file", 0)
         segment.verify()
+        require(zlib.crc32(segment.data) == entry.file_crc, "checksum of the whole file", 0)
         require(entry[4:10] + entry[12:14] == footer[4:10] + (footer.flags, footer.replay_rows_max)
                 and entry.scales == bytes(segment.scales).ljust(16, b"\0"),
-                "segment differs from the manifest's entry", len(segment.data) - 192)
+                "the manifest says other counts or times than the segment's footer",
+                len(segment.data) - 192)

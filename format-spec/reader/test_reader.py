@@ -259,6 +259,19 @@ class Damage(unittest.TestCase):
                         values = record.get("values", record.get("values_hex"))
                         self.assertEqual(len(values), text["count"])  # type: ignore[arg-type]
 
+    def test_a_manifest_that_current_does_not_name_is_refused(self) -> None:
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            make_store(folder, "segment-trades-one-row")
+            (folder / "notes.txt").touch()
+            self.assertEqual(Store(folder).strangers(), ["notes.txt"])
+            (folder / "manifest-2").write_bytes(vector("manifest-normal"))
+            with self.assertRaisesRegex(Refused, "manifest is not the one CURRENT names"):
+                Store(folder)
+            (folder / "manifest-2").unlink()
+            with self.assertRaisesRegex(Refused, "CURRENT names a manifest that is not there"):
+                Store(folder)
+
     def test_a_segment_is_refused_in_the_place_of_another(self) -> None:
         with tempfile.TemporaryDirectory() as folder:
             store = make_store(Path(folder), "segment-trades-one-row")
@@ -287,6 +300,12 @@ class Rows(unittest.TestCase):
             "ts_recv": "2024-08-08T12:00:00.000001000Z", "ts_recv_ns": 1723118400000001000,
             "ts_event": None, "ts_event_ns": None, "what": "gap",
             "detail": "expected 7, found 10 → 3 missing"})
+
+    def test_text_that_is_not_utf_8_is_written_in_hexadecimal(self) -> None:
+        segment = Segment(vector("segment-raw-one-row"))
+        line = reader.members(segment, (0, NULL, b"depth\x01", b"\xff{"))
+        self.assertEqual(list(line)[4:], ["channel", "payload_hex"])
+        self.assertEqual((line["channel"], line["payload_hex"]), ("depth\x01", "ff7b"))
 
     def test_decimals_are_the_shortest_exact_text(self) -> None:
         for mantissa, scale, text in ((0, 4, "0"), (-5, 1, "-0.5"), (1500, 3, "1.5"), (7, 0, "7"),

@@ -54,7 +54,10 @@ def members(segment: Segment, row: Row) -> dict[str, object]:
     for column, scale, value in zip(segment.kind.columns, segment.scales, row):
         name = column.name
         if isinstance(value, bytes):
-            line[name] = value.decode(errors="replace")
+            try:
+                line[name] = value.decode()
+            except UnicodeDecodeError:
+                line[f"{name}_hex"] = value.hex()
         elif column.type == TIME:
             line[name] = time_text(value)
             line[f"{name}_ns"] = None if value == NULL else value
@@ -63,7 +66,7 @@ def members(segment: Segment, row: Row) -> dict[str, object]:
         elif column.type == CODE:
             line[name] = column.names[value]
         elif column.type == FLAGS:
-            line[name] = [flag for bit, flag in enumerate(FLAG_NAMES) if value >> bit & 1]
+            line[name] = [flag for bit, flag in FLAG_NAMES.items() if value & bit]
         else:
             line[name] = None if value == NULL else value
     return line
@@ -141,6 +144,8 @@ def verify_store(store: Store, report: Callable[[str], None]) -> int:
             except (Refused, OSError) as fault:
                 verdict, faults = f"FAULT: {fault}", faults + 1
             report(f"  {entry.path}: {entry.rows} rows, {entry.file_len} bytes, {verdict}")
+    for name in store.strangers():
+        report(f"stranger: {name}")
     report(f"generation {store.manifest.header.generation}: {len(store.manifest.segments)} "
            f"segments, {faults} with a fault")
     return faults
