@@ -131,6 +131,9 @@ pub const RPC_RESETS_PENDING_MAX: usize = 20;
 /// (RUSTSEC-2024-0003).
 pub const RPC_RESETS_LOCAL_MAX: usize = 128;
 
+/// Bytes of the text of an error that leaves a server; what a client sent may be in it.
+pub const RPC_TEXT_BYTES_MAX: usize = 1024;
+
 /// Bytes of one HTTP/2 frame. The default of 16 KiB halves the throughput of long answers.
 pub const RPC_FRAME_BYTES: u32 = 1 << 20;
 

@@ -32,7 +32,9 @@ impl ReplayClock {
         let (Some(since), Some(ppm)) = (self.since, self.speed.ppm()) else { return self.anchor };
         let elapsed_ns = now.saturating_duration_since(since).as_nanos();
         let recorded_ns = elapsed_ns.saturating_mul(u128::from(ppm)) / 1_000_000;
-        self.anchor.saturating_add(i64::try_from(recorded_ns).unwrap_or(i64::MAX))
+        let position = i128::from(self.anchor.0)
+            .saturating_add(i128::try_from(recorded_ns).unwrap_or(i128::MAX));
+        TsNs(i64::try_from(position).unwrap_or(i64::MAX))
     }
 
     /// Runs from where it stands.

@@ -10,6 +10,7 @@ use tonic::{Code, Status};
 
 use super::counters::Counters;
 use crate::error::{Error, ErrorKind};
+use crate::limit;
 
 /// Trailer with the kind of the error as one word.
 const KIND_TRAILER: &str = "tickreel-error-kind";
@@ -63,7 +64,17 @@ pub(super) fn code_of(kind: ErrorKind) -> Code {
 pub(super) fn status_of(error: &Error) -> Status {
     // That a file of the server is missing is no answer to what the client asked for.
     let kind = if error.io_source().is_some() { ErrorKind::Io } else { error.kind() };
-    with_kind(Status::new(code_of(kind), error.text()), kind)
+    with_kind(Status::new(code_of(kind), bounded(error.text())), kind)
+}
+
+/// The text, or as much of it as an answer may hold: it may repeat what the client sent.
+fn bounded(text: &str) -> String {
+    let mut end = text.len().min(limit::RPC_TEXT_BYTES_MAX);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    let cut = if end < text.len() { "..." } else { "" };
+    format!("{}{cut}", text.get(..end).unwrap_or_default())
 }
 
 fn with_kind(mut status: Status, kind: ErrorKind) -> Status {
@@ -84,7 +95,7 @@ pub(super) fn report(error: &Error, counters: &Counters, reporter: Option<&Repor
         reporter(Incident { number, error });
     }
     let kind = if status.code() == Code::DataLoss { ErrorKind::Corrupt } else { ErrorKind::Io };
-    let text = format!("{} (incident {number})", error.text());
+    let text = format!("{} (incident {number})", bounded(error.text()));
     with_kind(Status::new(status.code(), text), kind)
 }
 
@@ -137,6 +148,14 @@ mod tests {
             let back = error_of(&status);
             assert_eq!((back.kind(), back.text()), (kind, "what happened"));
         }
+    }
+
+    #[test]
+    fn a_long_text_is_cut_at_its_limit() {
+        let text = |bytes| status_of(&Error::invalid("\u{e9}".repeat(bytes / 2))).message().len();
+
+        assert_eq!(text(limit::RPC_TEXT_BYTES_MAX), limit::RPC_TEXT_BYTES_MAX);
+        assert_eq!(text(limit::RPC_TEXT_BYTES_MAX + 2), limit::RPC_TEXT_BYTES_MAX + 3);
     }
 
     #[test]

@@ -21,9 +21,12 @@ use crate::rpc::status::error_of;
 
 /// How long connecting may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Bytes that may be under way on one stream and on the connection: enough for a fast line with a
-/// long round trip.
-const WINDOW_BYTES: (u32, u32) = (8 << 20, 16 << 20);
+/// Bytes that may be under way on one stream: enough for a fast line with a long round trip.
+const STREAM_WINDOW_BYTES: u32 = 4 << 20;
+/// Bytes that may be under way on the connection: every stream may be full and unread, and a new
+/// request still has its answer.
+const CONNECTION_WINDOW_BYTES: u32 =
+    STREAM_WINDOW_BYTES * (limit::RPC_REQUESTS_PER_CONNECTION_MAX + 1);
 /// Commands of a session that wait to be sent.
 const COMMANDS_WAITING: usize = 16;
 
@@ -50,8 +53,8 @@ impl Client {
             .connect_timeout(CONNECT_TIMEOUT)
             .tcp_nodelay(true)
             .max_frame_size(limit::RPC_FRAME_BYTES)
-            .initial_stream_window_size(WINDOW_BYTES.0)
-            .initial_connection_window_size(WINDOW_BYTES.1)
+            .initial_stream_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .http2_keep_alive_interval(Duration::from_millis(keepalive_ms))
             .keep_alive_timeout(Duration::from_millis(answer_ms));
         let channel = endpoint.connect().await.map_err(|error| {

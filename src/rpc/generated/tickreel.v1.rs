@@ -340,8 +340,9 @@ pub struct ReplayStream {
 pub struct ReplayPause {}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ReplayResume {}
-/// Goes to the first message with ts_recv >= to_ns; plays on if it played. Counts and hashes begin
-/// anew. Frames sent before the answering `state` belong to the time before the seek.
+/// Goes to the first message with ts_recv >= to_ns; plays on if it played, else stays paused. Counts
+/// and hashes begin anew. Frames sent before the answering `state` belong to the time before the
+/// seek; opening books come after it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ReplaySeek {
     /// inside the range that was opened

@@ -410,7 +410,7 @@ mod tests {
             |book| book.state = 0,
             |book| book.stale_since_ns = Some(4),
             |book| book.price_scale = 19,
-            |book| book.bid_qtys.clear(),
+            |book| book.bid_qtys.truncate(2),
             |book| book.ask_prices.push(i64::MIN),
             |book| book.instrument = "x".into(),
         ];
