@@ -136,6 +136,7 @@ impl Session {
                 continue;
             }
             let wait = self.wait();
+            let plays = wait == Some(Duration::ZERO);
             tokio::select! {
                 biased;
                 over = self.outlet.over() => return Err(over),
@@ -147,12 +148,12 @@ impl Session {
                 () = sleep_until(self.progress_at), if self.mode == Mode::Playing => {
                     self.tell_progress().await?;
                 }
-                room = self.outlet.room(), if wait == Some(Duration::ZERO) => {
+                room = self.outlet.room(), if plays => {
                     let room = room?;
                     let played = self.play().await?;
                     self.deliver(played, room).await?;
                 }
-                () = tokio::time::sleep(wait.unwrap_or(NEVER)), if wait != Some(Duration::ZERO) => {}
+                () = tokio::time::sleep(wait.unwrap_or(NEVER)), if !plays => {}
                 () = sleep_until(self.idle_end()), if self.is_idle() => {
                     let minutes = limit::RPC_IDLE_MS_MAX / 60_000;
                     let text = format!("the replay stood still for {minutes} minutes");
@@ -482,7 +483,7 @@ impl Session {
         .await
     }
 
-    /// Nanoseconds until the end: by the speed that is set, or by how it went since the last change.
+    /// Nanoseconds until the end: by the speed that is set, or by how it went since it changed.
     fn eta_ns(&self, position: TsNs, now: Instant) -> Option<i64> {
         if self.mode == Mode::Ended {
             return Some(0);

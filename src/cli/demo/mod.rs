@@ -247,7 +247,7 @@ fn compare_books(target: &Target, captures: &Captures) -> Result<()> {
         micros.get((micros.len() as f64 * share) as usize).copied().unwrap_or_default() / 1000.0
     };
     say(&format!(
-        "   {} whole books asked for by time: all equal to the market's own; p50 {:.2} ms, p99 {:.2} ms",
+        "   {} whole books by time: all equal to the market's own; p50 {:.2} ms, p99 {:.2} ms",
         micros.len(),
         quantile(0.5),
         quantile(0.99)

@@ -134,8 +134,8 @@ impl Client {
     /// The book of an instrument after every message with `ts_recv <= at`.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`] if the server has no book of it; [`ErrorKind::Limit`] if the depth is
-    /// above [`limit::REQUEST_DEPTH_MAX`].
+    /// [`ErrorKind::NotFound`] if the server has no book of it; [`ErrorKind::Limit`] if the depth
+    /// is above [`limit::REQUEST_DEPTH_MAX`].
     pub async fn book(&self, query: &BookQuery) -> Result<BookAnswer> {
         let answer = self.inner().get_book(proto::GetBookRequest::from(query)).await;
         answer.map_err(|status| error_of(&status))?.into_inner().try_into()
@@ -144,7 +144,7 @@ impl Client {
     /// The books of an instrument at regular times.
     ///
     /// # Errors
-    /// As [`Client::book`]; [`ErrorKind::Limit`] for more than [`limit::REQUEST_SAMPLES_MAX`] books.
+    /// As [`Client::book`]; [`ErrorKind::Limit`] above [`limit::REQUEST_SAMPLES_MAX`] books.
     pub async fn sample(&self, query: &SampleQuery) -> Result<Books> {
         let answer = self.inner().sample_books(proto::SampleBooksRequest::from(query)).await;
         Ok(Books::new(answer.map_err(|status| error_of(&status))?.into_inner()))

@@ -1,1 +1,0 @@
-//! Measures over time: from books and trades to series.
