@@ -87,7 +87,8 @@ impl Target {
             Self::Store(snapshot) => {
                 let scales = snapshot.scales(snapshot.stream_id(instrument, kind)?);
                 let scan = snapshot.scan(instrument, kind, range, columns)?;
-                Ok(Rows::Store { scan: Box::new(scan), scales: scales.to_vec() })
+                let scales = scales.iter().take(kind.schema().columns.len()).copied().collect();
+                Ok(Rows::Store { scan: Box::new(scan), scales })
             }
             Self::Server(remote) => {
                 Ok(Rows::Server(Box::new(remote.scan(instrument, kind, range)?)))
