@@ -34,6 +34,7 @@
 
 mod client;
 mod clock;
+mod columns;
 mod connection;
 mod counters;
 mod model;
@@ -63,8 +64,8 @@ mod workers;
 pub use client::{Books, Client, Controls, Event, Frame, FrameStep, RemoteScan, Session};
 pub use model::{
     BookAnswer, BookQuery, Command, CoverageQuery, End, EndReason, GapNotice, InstrumentQuery,
-    Level, OpenedStream, PlayState, Progress, ProtocolError, ReplayQuery, SampleQuery, ScanEnd,
-    ScanQuery, ServerStats, SessionState, Speed, StepAmount, StreamSummary,
+    Level, OpenedStream, PlayState, Progress, ProtocolError, ReplayQuery, RowForm, SampleQuery,
+    ScanEnd, ScanQuery, ServerStats, SessionState, Speed, StepAmount, StreamSummary,
 };
 pub use server::{ServeOptions, serve};
 pub use status::{Incident, Reporter};

@@ -1,5 +1,7 @@
 //! Cutting rows into parts: batches of about the size of a part, and long messages into answers.
 
+use std::ops::Range;
+
 use super::proto;
 use crate::event::{Batch, ColumnType, Values};
 use crate::limit;
@@ -33,20 +35,25 @@ pub(super) fn arrow_bytes(batch: &Batch, start: usize, end: usize) -> usize {
     bytes
 }
 
-/// The message after the last of those from `start` on that fit `rows_max` and `bytes_max`; at
-/// least one message, if there is one.
-pub(super) fn fitting(batch: &Batch, start: usize, rows_max: usize, bytes_max: usize) -> usize {
-    let count = batch.messages();
+/// The message after the last of `messages` that fit `rows_max` and `bytes_max` together; at least
+/// one message, if there is one.
+pub(super) fn fitting(
+    batch: &Batch,
+    messages: Range<usize>,
+    rows_max: usize,
+    bytes_max: usize,
+) -> usize {
+    let (start, end) = (messages.start, messages.end.min(batch.messages()));
     let first = batch.message_rows(start).start;
     let fits = |end: usize| {
         let rows = batch.message_rows(end - 1).end - first;
         rows <= rows_max && arrow_bytes(batch, start, end) <= bytes_max
     };
-    if start >= count || fits(count) {
-        return count;
+    if start >= end || fits(end) {
+        return end;
     }
     // The last that fits lies in low..high; each message more is larger.
-    let (mut low, mut high) = (start + 1, count);
+    let (mut low, mut high) = (start + 1, end);
     while high - low > 1 {
         let middle = low + (high - low) / 2;
         if fits(middle) { low = middle } else { high = middle }
@@ -72,11 +79,11 @@ pub(super) fn frame_parts(mut frame: proto::ReplayFrame) -> Vec<proto::ReplayFra
     let mut room = limit::RPC_CUT_BYTES;
     for mut chunk in std::mem::take(&mut frame.chunks) {
         loop {
-            let arrow = chunk.arrow.split_to(chunk.arrow.len().min(room));
-            room -= arrow.len();
+            let data = chunk.data.split_to(chunk.data.len().min(room));
+            room -= data.len();
             let proto::ReplayChunk { stream, messages, rows, .. } = chunk;
-            part.chunks.push(proto::ReplayChunk { stream, messages, rows, arrow });
-            if chunk.arrow.is_empty() {
+            part.chunks.push(proto::ReplayChunk { stream, messages, rows, data });
+            if chunk.data.is_empty() {
                 break;
             }
             part.more = true;
@@ -113,17 +120,18 @@ mod tests {
     fn as_many_whole_messages_as_fit_and_at_least_one() {
         let batch = books(&[3, 1, 5, 2, 2]);
 
-        assert_eq!(fitting(&batch, 0, 100, usize::MAX), 5);
-        assert_eq!(fitting(&batch, 0, 4, usize::MAX), 2);
-        assert_eq!(fitting(&batch, 0, 8, usize::MAX), 2);
-        assert_eq!(fitting(&batch, 0, 9, usize::MAX), 3);
-        assert_eq!(fitting(&batch, 2, 1, usize::MAX), 3);
-        assert_eq!(fitting(&batch, 4, 1, usize::MAX), 5);
+        assert_eq!(fitting(&batch, 0..9, 100, usize::MAX), 5);
+        assert_eq!(fitting(&batch, 0..9, 4, usize::MAX), 2);
+        assert_eq!(fitting(&batch, 0..9, 8, usize::MAX), 2);
+        assert_eq!(fitting(&batch, 0..9, 9, usize::MAX), 3);
+        assert_eq!(fitting(&batch, 2..9, 1, usize::MAX), 3);
+        assert_eq!(fitting(&batch, 4..9, 1, usize::MAX), 5);
         let two = arrow_bytes(&batch, 0, 2);
-        assert_eq!(fitting(&batch, 0, 100, two), 2);
-        assert_eq!(fitting(&batch, 0, 100, two - 1), 1);
-        assert_eq!(fitting(&batch, 0, 100, 0), 1);
-        assert_eq!(fitting(&batch, 5, 100, 0), 5);
+        assert_eq!(fitting(&batch, 0..9, 100, two), 2);
+        assert_eq!(fitting(&batch, 0..9, 100, two - 1), 1);
+        assert_eq!(fitting(&batch, 0..9, 100, 0), 1);
+        assert_eq!(fitting(&batch, 5..9, 100, 0), 5);
+        assert_eq!(fitting(&batch, 1..3, 100, usize::MAX), 3);
     }
 
     #[test]
@@ -163,7 +171,7 @@ mod tests {
             stream,
             messages: 7,
             rows: 9,
-            arrow: vec![stream as u8; len].into(),
+            data: vec![stream as u8; len].into(),
         };
         let sizes = [limit::RPC_CUT_BYTES, 3, limit::RPC_CUT_BYTES * 2];
         let frame = proto::ReplayFrame {
@@ -177,13 +185,13 @@ mod tests {
         let mut joined: Vec<(u32, u32, Vec<u8>)> = Vec::new();
         let mut goes_on = false;
         for part in &parts {
-            let bytes: usize = part.chunks.iter().map(|chunk| chunk.arrow.len()).sum();
+            let bytes: usize = part.chunks.iter().map(|chunk| chunk.data.len()).sum();
             assert!(bytes <= limit::RPC_CUT_BYTES);
             for (at, chunk) in part.chunks.iter().enumerate() {
                 if at == 0 && goes_on {
-                    joined.last_mut().unwrap().2.extend_from_slice(&chunk.arrow);
+                    joined.last_mut().unwrap().2.extend_from_slice(&chunk.data);
                 } else {
-                    joined.push((chunk.stream, chunk.messages, chunk.arrow.to_vec()));
+                    joined.push((chunk.stream, chunk.messages, chunk.data.to_vec()));
                 }
             }
             goes_on = part.more;
@@ -191,7 +199,7 @@ mod tests {
         assert!(!goes_on);
         assert_eq!(parts.last().unwrap().rows, 27);
         let whole: Vec<_> =
-            frame.chunks.iter().map(|c| (c.stream, c.messages, c.arrow.to_vec())).collect();
+            frame.chunks.iter().map(|c| (c.stream, c.messages, c.data.to_vec())).collect();
         assert_eq!(joined, whole);
     }
 }

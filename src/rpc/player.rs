@@ -6,7 +6,10 @@
 
 use std::ops::Range;
 
-use super::model::{ReplayQuery, kind_code};
+use bytes::Bytes;
+
+use super::columns;
+use super::model::{ReplayQuery, RowForm, kind_code};
 use super::parts::{arrow_bytes, fitting};
 use super::proto;
 use crate::arrow::{Converter, Options, TextAs, ipc};
@@ -31,11 +34,51 @@ pub(super) struct Player {
 /// One stream of a player.
 struct Lane {
     key: StreamKey,
-    converter: Converter,
-    encoder: ipc::Encoder,
+    form: Form,
     rows: u64,
     /// Messages of the stream's batch that the frame being made has taken.
     taken: Range<usize>,
+}
+
+/// How the rows of a stream are sent.
+enum Form {
+    Arrow { converter: Converter, encoder: ipc::Encoder },
+    Columns,
+}
+
+impl Form {
+    fn new(snapshot: &Snapshot, key: &StreamKey, query: &ReplayQuery) -> Result<Self> {
+        if query.form == RowForm::Columns {
+            return Ok(Self::Columns);
+        }
+        let stream_id = snapshot.stream_id(&key.instrument, key.kind)?;
+        let scales = snapshot.scales(stream_id);
+        let scales = scales.get(..key.kind.schema().columns.len()).unwrap_or(&scales);
+        let instrument = Some(key.instrument.clone());
+        let options = Options { decimals: query.decimals, texts: TextAs::Plain, instrument };
+        let converter = Converter::new(key.kind, None, scales, &options)?;
+        let encoder = ipc::Encoder::new(converter.schema().clone())?;
+        Ok(Self::Arrow { converter, encoder })
+    }
+
+    fn schema_message(&self) -> Bytes {
+        match self {
+            Self::Arrow { encoder, .. } => encoder.schema_message().clone(),
+            Self::Columns => Bytes::new(),
+        }
+    }
+
+    fn encode(&self, batch: &Batch, messages: Range<usize>) -> Result<Bytes> {
+        match self {
+            Self::Columns => Ok(columns::encode(batch, messages)),
+            Self::Arrow { converter, encoder } if messages.len() == batch.messages() => {
+                encoder.encode(&converter.convert(batch)?)
+            }
+            Self::Arrow { converter, encoder } => {
+                encoder.encode(&converter.convert_owned(batch.slice_messages(messages))?)
+            }
+        }
+    }
 }
 
 /// How far [`Player::play`] goes at most; it takes at least one message if `until` allows.
@@ -81,14 +124,8 @@ impl Player {
         replay.forget_books();
         let mut lanes = Vec::with_capacity(keys.len());
         for key in replay.streams() {
-            let stream_id = snapshot.stream_id(&key.instrument, key.kind)?;
-            let scales = snapshot.scales(stream_id);
-            let scales = scales.get(..key.kind.schema().columns.len()).unwrap_or(&scales);
-            let instrument = Some(key.instrument.clone());
-            let options = Options { decimals: query.decimals, texts: TextAs::Plain, instrument };
-            let converter = Converter::new(key.kind, None, scales, &options)?;
-            let encoder = ipc::Encoder::new(converter.schema().clone())?;
-            lanes.push(Lane { key: key.clone(), converter, encoder, rows: 0, taken: 0..0 });
+            let form = Form::new(&snapshot, key, query)?;
+            lanes.push(Lane { key: key.clone(), form, rows: 0, taken: 0..0 });
         }
         let (hash, opening_depth) = (query.hash, query.opening_depth);
         Ok(Self { snapshot, replay, lanes, hash, opening_depth, rows: 0 })
@@ -117,7 +154,7 @@ impl Player {
         let streams = self.lanes.iter().map(|lane| proto::OpenedStream {
             instrument: lane.key.instrument.to_string(),
             kind: kind_code(lane.key.kind),
-            arrow_schema: lane.encoder.schema_message().clone(),
+            arrow_schema: lane.form.schema_message(),
         });
         proto::ReplayOpened {
             streams: streams.collect(),
@@ -184,7 +221,7 @@ impl Player {
             let (stream, batch, start) = (step.stream, step.batch, step.first_message);
             let times = batch.ts_recv().get(step.messages()).unwrap_or_default();
             let due = start + times.partition_point(|ts| *ts <= bounds.until.0);
-            let end = due.min(fitting(batch, start, room_rows, room_bytes));
+            let end = fitting(batch, start..due, room_rows, room_bytes);
             let rows = batch.message_rows(start).start..batch.message_rows(end - 1).end;
             let bytes = arrow_bytes(batch, start, end);
             if played.messages > 0 && (rows.len() > room_rows || bytes > room_bytes) {
@@ -250,16 +287,13 @@ impl Lane {
         let taken = std::mem::take(&mut self.taken);
         let messages = u32::try_from(taken.len());
         let messages = messages.map_err(|_| Error::limit("messages:", taken.len(), u32::MAX))?;
-        let record_batch = if taken.len() == batch.messages() {
-            self.converter.convert(batch)?
-        } else {
-            self.converter.convert_owned(batch.slice_messages(taken))?
-        };
+        let first = batch.message_rows(taken.start).start;
+        let rows = batch.message_rows(taken.end.saturating_sub(1)).end.saturating_sub(first);
         Ok(proto::ReplayChunk {
             stream: stream_number(stream),
             messages,
-            rows: record_batch.num_rows() as u64,
-            arrow: self.encoder.encode(&record_batch)?,
+            rows: rows as u64,
+            data: self.form.encode(batch, taken)?,
         })
     }
 }

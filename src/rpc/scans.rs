@@ -132,7 +132,7 @@ impl ScanProducer {
                 None => return Ok(None),
             },
         };
-        let end = fitting(&batch, start, limit::BLOCK_ROWS, limit::RPC_PART_BYTES);
+        let end = fitting(&batch, start..usize::MAX, limit::BLOCK_ROWS, limit::RPC_PART_BYTES);
         if let Some(hash) = &mut self.hash {
             hash.update(&batch, start..end);
         }

@@ -6,8 +6,8 @@ use tickreel::book::{State, Tracker};
 use tickreel::event::{ContentHash, Kind, Side, StreamKey};
 use tickreel::replay::Replay;
 use tickreel::rpc::{
-    End, EndReason, Event, Frame, GapNotice, OpenedStream, PlayState, ReplayQuery, Session,
-    SessionState, Speed, StepAmount,
+    End, EndReason, Event, Frame, GapNotice, OpenedStream, PlayState, ReplayQuery, RowForm,
+    Session, SessionState, Speed, StepAmount,
 };
 use tickreel::store::Store;
 use tickreel::{Error, ErrorKind, TsNs};
@@ -142,8 +142,13 @@ async fn rows_order_and_hashes_are_those_of_the_store_at_any_speed() {
     let nothing = ReplayQuery { range: TsNs(5)..TsNs(6), ..all.clone() };
     for query in [all, part, small, nothing] {
         let expected = played(&market.store, &query);
-        for speed in [Speed::FLAT_OUT, Speed::times(1000.0).unwrap(), Speed::times(10.0).unwrap()] {
-            let query = ReplayQuery { speed, ..query.clone() };
+        for (speed, form) in [
+            (Speed::FLAT_OUT, RowForm::Columns),
+            (Speed::FLAT_OUT, RowForm::Arrow),
+            (Speed::times(1000.0).unwrap(), RowForm::Columns),
+            (Speed::times(10.0).unwrap(), RowForm::Arrow),
+        ] {
+            let query = ReplayQuery { speed, form, ..query.clone() };
 
             let mut session = served.client.replay(&query).await.unwrap();
             let mut listener = Listener::new(session.streams());

@@ -144,7 +144,8 @@ impl Client {
     /// The books of an instrument at regular times.
     ///
     /// # Errors
-    /// As [`Client::book`]; [`ErrorKind::Limit`] above [`limit::REQUEST_SAMPLES_MAX`] books.
+    /// As [`Client::book`]; [`ErrorKind::Limit`] for more than [`limit::REQUEST_SAMPLES_MAX`]
+    /// books.
     pub async fn sample(&self, query: &SampleQuery) -> Result<Books> {
         let answer = self.inner().sample_books(proto::SampleBooksRequest::from(query)).await;
         Ok(Books::new(answer.map_err(|status| error_of(&status))?.into_inner()))
@@ -172,7 +173,7 @@ impl Client {
         sender.send(proto::ReplayRequest { command: Some(open) }).await.map_err(stopped)?;
         let answer = self.inner().replay(ReceiverStream::new(receiver)).await;
         let answers = answer.map_err(|status| error_of(&status))?.into_inner();
-        Session::begin(sender, answers).await
+        Session::begin(sender, answers, query.form).await
     }
 
     /// Figures of the server and its store.

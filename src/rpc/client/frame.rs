@@ -5,10 +5,11 @@ use std::ops::Range;
 use super::streams::Joiner;
 use crate::arrow::{from_record_batch, ipc};
 use crate::error::{Error, ErrorKind, Result};
-use crate::event::Batch;
+use crate::event::{Batch, Kind};
 use crate::limit;
 use crate::quantity::TsNs;
-use crate::rpc::model::OpenedStream;
+use crate::rpc::columns;
+use crate::rpc::model::{OpenedStream, RowForm};
 use crate::rpc::proto;
 
 /// Rows of several streams, and their total order.
@@ -112,16 +113,32 @@ pub(super) struct FrameReader {
 /// One stream of a session.
 #[derive(Debug)]
 struct Lane {
-    kind: crate::event::Kind,
-    decoder: ipc::Decoder,
+    kind: Kind,
+    /// Of Arrow; columns need none.
+    decoder: Option<ipc::Decoder>,
+}
+
+impl Lane {
+    fn decode(&mut self, data: bytes::Bytes, batches: &mut Vec<Batch>) -> Result<()> {
+        let Some(decoder) = &mut self.decoder else {
+            batches.push(columns::decode(self.kind, &data)?);
+            return Ok(());
+        };
+        for batch in decoder.decode(data)? {
+            batches.push(from_record_batch(self.kind, &batch)?);
+        }
+        Ok(())
+    }
 }
 
 impl FrameReader {
-    pub(super) fn new(streams: &[OpenedStream]) -> Result<Self> {
+    pub(super) fn new(streams: &[OpenedStream], form: RowForm) -> Result<Self> {
         let mut lanes = Vec::with_capacity(streams.len());
         for stream in streams {
-            let mut decoder = ipc::Decoder::new();
-            decoder.decode(stream.arrow_schema.clone())?;
+            let mut decoder = (form == RowForm::Arrow).then(ipc::Decoder::new);
+            if let Some(decoder) = &mut decoder {
+                decoder.decode(stream.arrow_schema.clone())?;
+            }
             lanes.push(Lane { kind: stream.key.kind, decoder });
         }
         Ok(Self { lanes, chunks: Vec::new(), cut: None, joiner: Joiner::default() })
@@ -138,11 +155,11 @@ impl FrameReader {
                 return Err(contradicts());
             }
             self.cut = more.then_some(stream);
-            let Some(data) = self.joiner.join(chunk.arrow, more)? else { continue };
+            let Some(data) = self.joiner.join(chunk.data, more)? else { continue };
             let lane = self.lanes.get_mut(stream).ok_or_else(contradicts)?;
-            for batch in lane.decoder.decode(data)? {
-                self.chunks.push((stream, from_record_batch(lane.kind, &batch)?));
-            }
+            let mut batches = Vec::new();
+            lane.decode(data, &mut batches)?;
+            self.chunks.extend(batches.into_iter().map(|batch| (stream, batch)));
             if self.chunks.len() > limit::BLOCK_ROWS_MAX {
                 return Err(contradicts());
             }
@@ -157,7 +174,7 @@ impl FrameReader {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{BatchBuilder, Kind, MessageHead, Side};
+    use crate::event::{BatchBuilder, MessageHead, Side};
 
     fn batch(messages: i64) -> Batch {
         let mut builder = BatchBuilder::new(Kind::Book);

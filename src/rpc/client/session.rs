@@ -8,7 +8,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::limit;
 use crate::quantity::TsNs;
 use crate::rpc::model::{
-    BookAnswer, Command, End, GapNotice, OpenedStream, Progress, SessionState, Speed, StepAmount,
+    BookAnswer, Command, End, GapNotice, OpenedStream, Progress, RowForm, SessionState, Speed,
+    StepAmount,
 };
 use crate::rpc::proto;
 use crate::rpc::proto::replay_response::Event as Sent;
@@ -50,6 +51,7 @@ impl Session {
     pub(super) async fn begin(
         sender: mpsc::Sender<proto::ReplayRequest>,
         mut answers: Streaming<proto::ReplayResponse>,
+        form: RowForm,
     ) -> Result<Self> {
         let first = answers.message().await.map_err(|status| error_of(&status))?;
         let Some(Sent::Opened(opened)) = first.and_then(|answer| answer.event) else {
@@ -64,7 +66,7 @@ impl Session {
         Ok(Self {
             controls: Controls { sender },
             answers,
-            frames: FrameReader::new(&streams)?,
+            frames: FrameReader::new(&streams, form)?,
             streams,
             generation: opened.generation,
             rows_at_most: opened.rows_at_most,

@@ -327,6 +327,8 @@ pub struct ReplayOpen {
     /// rows of a frame, in whole messages; 0: 65,536
     #[prost(uint32, tag = "10")]
     pub frame_rows_max: u32,
+    #[prost(enumeration = "RowForm", tag = "11")]
+    pub form: i32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ReplayStream {
@@ -429,7 +431,7 @@ pub struct OpenedStream {
     pub instrument: ::prost::alloc::string::String,
     #[prost(enumeration = "Kind", tag = "2")]
     pub kind: i32,
-    /// Arrow IPC schema message of the stream's chunks
+    /// Arrow IPC schema message of the stream's chunks, if they are Arrow
     #[prost(bytes = "bytes", tag = "3")]
     pub arrow_schema: ::prost::bytes::Bytes,
 }
@@ -437,8 +439,8 @@ pub struct OpenedStream {
 ///
 /// The rows of each stream are in its chunks; `run_streams` and `run_messages` say how the messages of
 /// the streams interleave: first run_messages\[0\] messages of stream run_streams\[0\], then
-/// run_messages\[1\] of run_streams\[1\], and so on. A message ends with a row whose `flags` has bit 1
-/// set; in kinds without `flags` each row is a message.
+/// run_messages\[1\] of run_streams\[1\], and so on. In Arrow a message ends with a row whose `flags` has
+/// bit 1 set; in kinds without `flags` each row is a message.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ReplayFrame {
     #[prost(message, repeated, tag = "1")]
@@ -459,6 +461,28 @@ pub struct ReplayFrame {
     pub more: bool,
 }
 /// Some messages of one stream.
+///
+/// As ARROW, `data` holds Arrow IPC messages: dictionaries and one record batch.
+///
+/// As COLUMNS, `data` holds, little-endian:
+///
+///    head, 16 bytes:    version u8 = 1 | kind u8 | entries u8 | 0 u8 | rows u32 | messages u32 | 0 u32
+///    entries, 24 bytes: column u8 | scale u8 | digits u8 | width u8 | flags u8 | 0 (3 bytes) |
+///                       base i64 | length u64
+///    values of each entry in turn, each filled up with zeros to a multiple of 8 bytes; `length` is
+///    without the filling
+///
+/// If the kind has messages (book, orders), the first entry has column 255: the number of rows of
+/// each message. Then one entry for each column of the kind, from 0, in the order of its schema; in
+/// kinds with messages, ts_recv, ts_event, flags and venue_seq have one value per message, all others
+/// one per row.
+///
+/// Times, integers and mantissas: `width` bytes each (0, 1, 2, 4 or 8); value = base + unsigned number
+/// (modulo 2^64). With bit 1 in `flags` the largest number of the width means "no value"; at width 8
+/// no value is -2^63. A decimal is mantissa x 10^-scale; `digits` is the most decimals the venue wrote.
+/// Codes and flags: width 1, one byte each, base 0; or width 0, all equal to `base`. The bit "last row
+/// of a message" is not among the flags: messages tell.
+/// Text: the lengths as integers, directly followed by the bytes of all texts.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ReplayChunk {
     /// place in ReplayOpened.streams
@@ -468,9 +492,9 @@ pub struct ReplayChunk {
     pub messages: u32,
     #[prost(uint64, tag = "3")]
     pub rows: u64,
-    /// Arrow IPC messages: dictionaries and one record batch
+    /// in the form that was asked for
     #[prost(bytes = "bytes", tag = "4")]
-    pub arrow: ::prost::bytes::Bytes,
+    pub data: ::prost::bytes::Bytes,
 }
 /// A gap row was in the frame before this.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -762,6 +786,39 @@ impl DecimalForm {
             "DECIMAL_FORM_UNSPECIFIED" => Some(Self::Unspecified),
             "DECIMAL_FORM_DECIMAL128" => Some(Self::Decimal128),
             "DECIMAL_FORM_FLOAT64" => Some(Self::Float64),
+            _ => None,
+        }
+    }
+}
+/// How the rows of a replay are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum RowForm {
+    /// as ARROW
+    Unspecified = 0,
+    /// Arrow IPC, about 60 bytes a book row
+    Arrow = 1,
+    /// narrow columns, about 14 bytes a book row; see ReplayChunk
+    Columns = 2,
+}
+impl RowForm {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "ROW_FORM_UNSPECIFIED",
+            Self::Arrow => "ROW_FORM_ARROW",
+            Self::Columns => "ROW_FORM_COLUMNS",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "ROW_FORM_UNSPECIFIED" => Some(Self::Unspecified),
+            "ROW_FORM_ARROW" => Some(Self::Arrow),
+            "ROW_FORM_COLUMNS" => Some(Self::Columns),
             _ => None,
         }
     }

@@ -170,6 +170,34 @@ pub(super) fn decimals_code(decimals: DecimalAs) -> i32 {
     form.into()
 }
 
+/// How the rows of a replay are sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RowForm {
+    /// As Arrow record batches.
+    Arrow,
+    /// As narrow columns: fewest bytes, least time.
+    #[default]
+    Columns,
+}
+
+pub(super) fn form(code: i32) -> Result<RowForm> {
+    match proto::RowForm::try_from(code) {
+        Ok(proto::RowForm::Columns) => Ok(RowForm::Columns),
+        Ok(_) => Ok(RowForm::Arrow),
+        Err(_) => {
+            let text = format!("expected from 0 to 2, found {code}");
+            Err(ProtocolError::new("form", text).into())
+        }
+    }
+}
+
+pub(super) fn form_code(form: RowForm) -> i32 {
+    match form {
+        RowForm::Arrow => proto::RowForm::Arrow.into(),
+        RowForm::Columns => proto::RowForm::Columns.into(),
+    }
+}
+
 /// An answer that contradicts the contract.
 pub(super) fn wrong_answer(what: impl fmt::Display) -> Error {
     Error::new(crate::ErrorKind::Remote, format!("the server's answer cannot be: {what}"))

@@ -11,7 +11,7 @@ mod replay;
 pub use answers::{BookAnswer, Level, ScanEnd, ServerStats, StreamSummary};
 pub(super) use answers::{coverage_answer, coverage_from, summaries_answer, summaries_from};
 pub(super) use atoms::kind_code;
-pub use atoms::{ProtocolError, Speed};
+pub use atoms::{ProtocolError, RowForm, Speed};
 pub(super) use queries::InstrumentPage;
 pub use queries::{BookQuery, CoverageQuery, InstrumentQuery, SampleQuery, ScanQuery};
 pub use replay::{

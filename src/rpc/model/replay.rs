@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::atoms::{self, ProtocolError, Speed, wrong_answer};
+use super::atoms::{self, ProtocolError, RowForm, Speed, wrong_answer};
 use crate::arrow::DecimalAs;
 use crate::error::{Error, Result};
 use crate::event::{ContentHash, Kind, StreamKey};
@@ -29,7 +29,9 @@ pub struct ReplayQuery {
     pub paused: bool,
     /// Whether the end tells content hashes.
     pub hash: bool,
-    /// What decimals become.
+    /// How rows are sent.
+    pub form: RowForm,
+    /// What decimals become in Arrow; a [`Client`](crate::rpc::Client) reads exact ones only.
     pub decimals: DecimalAs,
     /// Rows of a frame, in whole messages; 0: as many as are good.
     pub frame_rows_max: usize,
@@ -47,6 +49,7 @@ impl ReplayQuery {
             opening_depth: None,
             paused: false,
             hash: true,
+            form: RowForm::default(),
             decimals: DecimalAs::default(),
             frame_rows_max: 0,
         }
@@ -90,6 +93,7 @@ impl TryFrom<proto::ReplayOpen> for ReplayQuery {
             opening_depth,
             paused: open.paused,
             hash: open.hash,
+            form: atoms::form(open.form)?,
             decimals: atoms::decimals(open.decimals)?,
             frame_rows_max: rows,
         })
@@ -113,6 +117,7 @@ impl From<&ReplayQuery> for proto::ReplayOpen {
             opening_depth: query.opening_depth.map(levels),
             paused: query.paused,
             hash: query.hash,
+            form: atoms::form_code(query.form),
             decimals: atoms::decimals_code(query.decimals),
             frame_rows_max: levels(query.frame_rows_max),
         }
@@ -211,7 +216,7 @@ impl From<Command> for proto::ReplayRequest {
 pub struct OpenedStream {
     /// Which stream.
     pub key: StreamKey,
-    /// Arrow IPC schema message of its rows.
+    /// Arrow IPC schema message of its rows, if they come as Arrow.
     pub arrow_schema: bytes::Bytes,
 }
 
@@ -384,6 +389,7 @@ mod tests {
             opening_depth: Some(0),
             paused: true,
             hash: true,
+            form: RowForm::Columns,
             decimals: DecimalAs::Float64,
             frame_rows_max: 100,
         }
@@ -415,7 +421,8 @@ mod tests {
     #[test]
     fn impossible_openings_are_refused() {
         type Spoil = fn(&mut proto::ReplayOpen);
-        let spoil: [(Spoil, ErrorKind); 6] = [
+        let spoil: [(Spoil, ErrorKind); 7] = [
+            (|open| open.form = 3, ErrorKind::Invalid),
             (|open| open.streams.clear(), ErrorKind::Invalid),
             (|open| open.speed = f64::NAN, ErrorKind::Invalid),
             (|open| open.idle_ns_max = Some(-1), ErrorKind::Invalid),
