@@ -798,7 +798,7 @@ pub enum RowForm {
     Unspecified = 0,
     /// Arrow IPC, about 60 bytes a book row
     Arrow = 1,
-    /// narrow columns, about 14 bytes a book row; see ReplayChunk
+    /// narrow columns, about 10 bytes a book row; see ReplayChunk
     Columns = 2,
 }
 impl RowForm {
