@@ -2,8 +2,8 @@
 //! and how long a book takes to come.
 //!
 //! `cargo bench --no-default-features --features rpc --bench serve [-- MESSAGES]`. Server and
-//! client are threads of one process and share its cores. `hash` is the content hash that the client
-//! made of what it heard; where it is compared, it equals the server's.
+//! client are threads of one process and share its cores. `hash` is the content hash that the
+//! client made of what it heard; where it is compared, it equals the server's.
 #![allow(missing_docs, clippy::print_stdout, reason = "a program that prints figures")]
 
 use std::time::{Duration, Instant};

@@ -3,62 +3,95 @@
 use std::ops::Range;
 
 use super::proto;
-use crate::event::{Batch, ColumnType, Values};
+use crate::event::{Batch, Column, ColumnSpec, ColumnType, Values};
 use crate::limit;
 
-/// Bytes that messages `start..end` of `batch` take as Arrow columns, nearly.
-pub(super) fn arrow_bytes(batch: &Batch, start: usize, end: usize) -> usize {
-    if start >= end {
-        return 0;
+/// What rows take as Arrow columns, nearly.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Width {
+    /// Bytes of a row without its text.
+    row_bytes: usize,
+    has_text: bool,
+}
+
+impl Width {
+    /// Of batches that have the columns that `batch` has.
+    pub(super) fn of(batch: &Batch) -> Self {
+        let mut width = Self { row_bytes: 0, has_text: false };
+        for (spec, _) in present(batch) {
+            width.has_text |= spec.ty == ColumnType::Text;
+            width.row_bytes += match spec.ty {
+                ColumnType::Time | ColumnType::Int => 8,
+                ColumnType::Decimal => 16,
+                ColumnType::Code(_) | ColumnType::Flags => 1,
+                ColumnType::Text => 4,
+            };
+        }
+        width
     }
-    let first = batch.message_rows(start).start;
-    let last = batch.message_rows(end - 1).end;
-    let mut bytes = 0usize;
-    for (spec, column) in batch.schema().columns.iter().zip(batch.columns()) {
-        let Some(column) = column else { continue };
-        let width = match spec.ty {
-            ColumnType::Time | ColumnType::Int => 8,
-            ColumnType::Decimal => 16,
-            ColumnType::Code(_) | ColumnType::Flags => 1,
-            ColumnType::Text => 4,
+
+    /// Bytes of some messages.
+    #[inline]
+    pub(super) fn bytes(self, batch: &Batch, messages: Range<usize>) -> usize {
+        if messages.is_empty() {
+            return 0;
+        }
+        let first = batch.message_rows(messages.start).start;
+        let rows = first..batch.message_rows(messages.end - 1).end;
+        let bytes = self.row_bytes.saturating_mul(rows.len());
+        match self.has_text {
+            true => bytes.saturating_add(text_bytes(batch, &messages, &rows)),
+            false => bytes,
+        }
+    }
+
+    /// The message after the last of `messages` that fit `rows_max` and `bytes_max` together; at
+    /// least one message, if there is one.
+    #[inline]
+    pub(super) fn fitting(
+        self,
+        batch: &Batch,
+        messages: Range<usize>,
+        rows_max: usize,
+        bytes_max: usize,
+    ) -> usize {
+        let (start, end) = (messages.start, messages.end.min(batch.messages()));
+        let first = batch.message_rows(start).start;
+        let fits = |end: usize| {
+            let rows = batch.message_rows(end - 1).end - first;
+            rows <= rows_max && self.bytes(batch, start..end) <= bytes_max
         };
-        bytes = bytes.saturating_add(width * (last - first));
+        if start >= end || fits(end) {
+            return end;
+        }
+        // The last that fits lies in low..high; each message more is larger.
+        let (mut low, mut high) = (start + 1, end);
+        while high - low > 1 {
+            let middle = low + (high - low) / 2;
+            if fits(middle) { low = middle } else { high = middle }
+        }
+        low
+    }
+}
+
+fn present(batch: &Batch) -> impl Iterator<Item = (&ColumnSpec, &Column)> {
+    let columns = batch.schema().columns.iter().zip(batch.columns());
+    columns.filter_map(|(spec, column)| Some((spec, column.as_ref()?)))
+}
+
+fn text_bytes(batch: &Batch, messages: &Range<usize>, rows: &Range<usize>) -> usize {
+    let mut bytes = 0usize;
+    for (spec, column) in present(batch) {
         if let Values::Text(texts) = &column.values {
-            let (from, to) = if spec.per_message { (start, end) } else { (first, last) };
+            let at = if spec.per_message { messages } else { rows };
             let place = |at: usize| match at.checked_sub(1) {
                 Some(before) => texts.ends.get(before).map_or(0, |end| *end as usize),
                 None => 0,
             };
-            bytes = bytes.saturating_add(place(to).saturating_sub(place(from)));
+            bytes = bytes.saturating_add(place(at.end).saturating_sub(place(at.start)));
         }
     }
     bytes
-}
-
-/// The message after the last of `messages` that fit `rows_max` and `bytes_max` together; at least
-/// one message, if there is one.
-pub(super) fn fitting(
-    batch: &Batch,
-    messages: Range<usize>,
-    rows_max: usize,
-    bytes_max: usize,
-) -> usize {
-    let (start, end) = (messages.start, messages.end.min(batch.messages()));
-    let first = batch.message_rows(start).start;
-    let fits = |end: usize| {
-        let rows = batch.message_rows(end - 1).end - first;
-        rows <= rows_max && arrow_bytes(batch, start, end) <= bytes_max
-    };
-    if start >= end || fits(end) {
-        return end;
-    }
-    // The last that fits lies in low..high; each message more is larger.
-    let (mut low, mut high) = (start + 1, end);
-    while high - low > 1 {
-        let middle = low + (high - low) / 2;
-        if fits(middle) { low = middle } else { high = middle }
-    }
-    low
 }
 
 /// Arrow bytes as parts that fit answers.
@@ -119,19 +152,20 @@ mod tests {
     #[test]
     fn as_many_whole_messages_as_fit_and_at_least_one() {
         let batch = books(&[3, 1, 5, 2, 2]);
+        let width = Width::of(&batch);
 
-        assert_eq!(fitting(&batch, 0..9, 100, usize::MAX), 5);
-        assert_eq!(fitting(&batch, 0..9, 4, usize::MAX), 2);
-        assert_eq!(fitting(&batch, 0..9, 8, usize::MAX), 2);
-        assert_eq!(fitting(&batch, 0..9, 9, usize::MAX), 3);
-        assert_eq!(fitting(&batch, 2..9, 1, usize::MAX), 3);
-        assert_eq!(fitting(&batch, 4..9, 1, usize::MAX), 5);
-        let two = arrow_bytes(&batch, 0, 2);
-        assert_eq!(fitting(&batch, 0..9, 100, two), 2);
-        assert_eq!(fitting(&batch, 0..9, 100, two - 1), 1);
-        assert_eq!(fitting(&batch, 0..9, 100, 0), 1);
-        assert_eq!(fitting(&batch, 5..9, 100, 0), 5);
-        assert_eq!(fitting(&batch, 1..3, 100, usize::MAX), 3);
+        assert_eq!(width.fitting(&batch, 0..9, 100, usize::MAX), 5);
+        assert_eq!(width.fitting(&batch, 0..9, 4, usize::MAX), 2);
+        assert_eq!(width.fitting(&batch, 0..9, 8, usize::MAX), 2);
+        assert_eq!(width.fitting(&batch, 0..9, 9, usize::MAX), 3);
+        assert_eq!(width.fitting(&batch, 2..9, 1, usize::MAX), 3);
+        assert_eq!(width.fitting(&batch, 4..9, 1, usize::MAX), 5);
+        let two = width.bytes(&batch, 0..2);
+        assert_eq!(width.fitting(&batch, 0..9, 100, two), 2);
+        assert_eq!(width.fitting(&batch, 0..9, 100, two - 1), 1);
+        assert_eq!(width.fitting(&batch, 0..9, 100, 0), 1);
+        assert_eq!(width.fitting(&batch, 5..9, 100, 0), 5);
+        assert_eq!(width.fitting(&batch, 1..3, 100, usize::MAX), 3);
     }
 
     #[test]
@@ -148,11 +182,12 @@ mod tests {
             });
         }
         let batch = builder.finish().unwrap().pop().unwrap();
+        let width = Width::of(&batch);
         let row = 8 + 8 + 1 + 16 + 16 + 4;
 
-        assert_eq!(arrow_bytes(&batch, 0, 3), 3 * row + 6);
-        assert_eq!(arrow_bytes(&batch, 1, 3), 2 * row + 5);
-        assert_eq!(arrow_bytes(&batch, 2, 2), 0);
+        assert_eq!(width.bytes(&batch, 0..3), 3 * row + 6);
+        assert_eq!(width.bytes(&batch, 1..3), 2 * row + 5);
+        assert_eq!(width.bytes(&batch, 2..2), 0);
     }
 
     #[test]

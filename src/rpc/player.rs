@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use super::columns;
 use super::model::{ReplayQuery, RowForm, kind_code};
-use super::parts::{arrow_bytes, fitting};
+use super::parts::Width;
 use super::proto;
 use crate::arrow::{Converter, Options, TextAs, ipc};
 use crate::error::{Error, Result};
@@ -35,6 +35,7 @@ pub(super) struct Player {
 struct Lane {
     key: StreamKey,
     form: Form,
+    width: Width,
     rows: u64,
     /// Messages of the stream's batch that the frame being made has taken.
     taken: Range<usize>,
@@ -125,7 +126,8 @@ impl Player {
         let mut lanes = Vec::with_capacity(keys.len());
         for key in replay.streams() {
             let form = Form::new(&snapshot, key, query)?;
-            lanes.push(Lane { key: key.clone(), form, rows: 0, taken: 0..0 });
+            let width = Width::of(&Batch::new(key.kind));
+            lanes.push(Lane { key: key.clone(), form, width, rows: 0, taken: 0..0 });
         }
         let (hash, opening_depth) = (query.hash, query.opening_depth);
         Ok(Self { snapshot, replay, lanes, hash, opening_depth, rows: 0 })
@@ -221,9 +223,10 @@ impl Player {
             let (stream, batch, start) = (step.stream, step.batch, step.first_message);
             let times = batch.ts_recv().get(step.messages()).unwrap_or_default();
             let due = start + times.partition_point(|ts| *ts <= bounds.until.0);
-            let end = fitting(batch, start..due, room_rows, room_bytes);
+            let Some(lane) = self.lanes.get_mut(stream) else { break };
+            let end = lane.width.fitting(batch, start..due, room_rows, room_bytes);
             let rows = batch.message_rows(start).start..batch.message_rows(end - 1).end;
-            let bytes = arrow_bytes(batch, start, end);
+            let bytes = lane.width.bytes(batch, start..end);
             if played.messages > 0 && (rows.len() > room_rows || bytes > room_bytes) {
                 break;
             }
@@ -232,7 +235,6 @@ impl Player {
             }
             frame.last_ns = batch.ts_recv().get(end - 1).copied().unwrap_or(ts.0);
             note_gaps(stream, batch, rows.clone(), &mut played.gaps);
-            let Some(lane) = self.lanes.get_mut(stream) else { break };
             lane.take(start..end);
             lane.rows += rows.len() as u64;
             if end == batch.messages() {

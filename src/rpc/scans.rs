@@ -7,7 +7,7 @@ use prost::Message;
 use super::counters::Counters;
 use super::model::{SampleQuery, ScanEnd, ScanQuery};
 use super::outlet::{Outlet, Over};
-use super::parts::{arrow_parts, fitting};
+use super::parts::{Width, arrow_parts};
 use super::proto;
 use super::status::{Reporter, report};
 use super::workers::Workers;
@@ -132,7 +132,12 @@ impl ScanProducer {
                 None => return Ok(None),
             },
         };
-        let end = fitting(&batch, start..usize::MAX, limit::BLOCK_ROWS, limit::RPC_PART_BYTES);
+        let end = Width::of(&batch).fitting(
+            &batch,
+            start..usize::MAX,
+            limit::BLOCK_ROWS,
+            limit::RPC_PART_BYTES,
+        );
         if let Some(hash) = &mut self.hash {
             hash.update(&batch, start..end);
         }

@@ -153,12 +153,7 @@ impl Session {
                     let played = self.play().await?;
                     self.deliver(played, room).await?;
                 }
-<<<<<<< HEAD
                 () = tokio::time::sleep(wait.unwrap_or(NEVER)), if !plays => {}
-=======
-                () = tokio::time::sleep(wait.unwrap_or(NEVER)),
-                    if wait != Some(Duration::ZERO) => {}
->>>>>>> 3dc5a24 (rpc: replays as narrow columns, five times as fast as Arrow; a benchmark of the server)
                 () = sleep_until(self.idle_end()), if self.is_idle() => {
                     let minutes = limit::RPC_IDLE_MS_MAX / 60_000;
                     let text = format!("the replay stood still for {minutes} minutes");
@@ -257,8 +252,11 @@ impl Session {
             }
             _ => {}
         }
-        self.frame_at = now + FRAME_INTERVAL;
-        self.with_player(move |player| player.play(bounds)).await
+        let played = self.with_player(move |player| player.play(bounds)).await?;
+        // A frame that was full before all was in it is followed at once.
+        let all = self.next_ts.is_none_or(|next_ts| next_ts > bounds.until);
+        self.frame_at = if all { now + FRAME_INTERVAL } else { now };
+        Ok(played)
     }
 
     /// Sends a frame and what belongs to it, and goes on with a step.
@@ -488,12 +486,7 @@ impl Session {
         .await
     }
 
-<<<<<<< HEAD
     /// Nanoseconds until the end: by the speed that is set, or by how it went since it changed.
-=======
-    /// Nanoseconds until the end: by the speed that is set, or by how it went since the last
-    /// change.
->>>>>>> 3dc5a24 (rpc: replays as narrow columns, five times as fast as Arrow; a benchmark of the server)
     fn eta_ns(&self, position: TsNs, now: Instant) -> Option<i64> {
         if self.mode == Mode::Ended {
             return Some(0);
