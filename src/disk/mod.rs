@@ -33,6 +33,12 @@ pub trait Disk: Send + Sync {
     /// The file cannot be read, or is longer than `limit_bytes`.
     fn read(&self, path: &Path, limit_bytes: u64) -> io::Result<Vec<u8>>;
 
+    /// Opens a file that somebody may still be appending to.
+    ///
+    /// # Errors
+    /// The file cannot be opened.
+    fn open(&self, path: &Path) -> io::Result<Box<dyn ReadFile>>;
+
     /// Creates a file that must not exist yet, for writing from its start.
     ///
     /// # Errors
@@ -104,6 +110,13 @@ pub trait Disk: Send + Sync {
 
 /// A file being written from its start.
 pub trait WriteFile: Send {
+    /// Reserves the bytes up to `len_bytes` from the file's start, which read as 0 until they are
+    /// written: appending inside them meets no full disk.
+    ///
+    /// # Errors
+    /// There is no room.
+    fn reserve(&mut self, len_bytes: u64) -> io::Result<()>;
+
     /// Appends all of `bytes`.
     ///
     /// # Errors
@@ -115,4 +128,13 @@ pub trait WriteFile: Send {
     /// # Errors
     /// The device refused; what was appended may or may not be durable.
     fn sync(&mut self) -> io::Result<()>;
+}
+
+/// A file being read while it may still grow.
+pub trait ReadFile: Send + Sync {
+    /// Reads bytes at `offset` into `out` until it is full or the file ends; tells how many.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize>;
 }

@@ -2,11 +2,13 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{Disk, Mapped, SharedBytes, WriteFile};
+use rustix::fs::{FallocateFlags, fallocate};
+
+use super::{Disk, Mapped, ReadFile, SharedBytes, WriteFile};
 
 /// The operating system's files.
 #[derive(Clone, Copy, Debug, Default)]
@@ -26,6 +28,10 @@ impl Disk for OsDisk {
             return Err(io::Error::new(io::ErrorKind::FileTooLarge, text));
         }
         Ok(bytes)
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Box<dyn ReadFile>> {
+        Ok(Box::new(OsFile(File::open(path)?)))
     }
 
     fn create(&self, path: &Path) -> io::Result<Box<dyn WriteFile>> {
@@ -98,12 +104,31 @@ fn held(
 struct OsFile(File);
 
 impl WriteFile for OsFile {
+    fn reserve(&mut self, len_bytes: u64) -> io::Result<()> {
+        Ok(fallocate(&self.0, FallocateFlags::empty(), 0, len_bytes)?)
+    }
+
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.0.write_all(bytes)
     }
 
     fn sync(&mut self) -> io::Result<()> {
         self.0.sync_data()
+    }
+}
+
+impl ReadFile for OsFile {
+    fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize> {
+        let mut filled = 0;
+        while let Some(rest) = out.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+            match self.0.read_at(rest, offset + filled as u64) {
+                Ok(0) => break,
+                Ok(count) => filled += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(filled)
     }
 }
 
@@ -152,5 +177,24 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         drop(OsDisk.create(&folder.path().join("e")).unwrap());
         assert!((*OsDisk.map(&folder.path().join("e")).unwrap()).as_ref().is_empty());
+    }
+
+    #[test]
+    fn a_reserved_file_reads_as_zeros_and_is_read_while_it_is_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("1.jnl");
+        let mut file = OsDisk.create(&path).unwrap();
+        file.reserve(8192).unwrap();
+        let reader = OsDisk.open(&path).unwrap();
+        let mut out = [7; 4];
+        assert_eq!(reader.read_at(0, &mut out).unwrap(), 4);
+        assert_eq!(out, [0; 4]);
+
+        file.append(b"abcd").unwrap();
+
+        assert_eq!(OsDisk.len(&path).unwrap(), 8192, "appending stays inside what is reserved");
+        assert_eq!(reader.read_at(1, &mut out).unwrap(), 4);
+        assert_eq!(&out, b"bcd\0");
+        assert_eq!(reader.read_at(8190, &mut out).unwrap(), 2, "up to the end");
     }
 }
