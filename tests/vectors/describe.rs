@@ -111,7 +111,7 @@ pub fn segment(about: &str, bytes: &[u8], segment: &Segment) -> (String, Batch) 
     checkpoints(&mut toml, segment);
     let count = all.rows();
     if count <= ROWS_MAX {
-        rows(&mut toml, "[rows]", &all, 0..count);
+        rows(&mut toml, "[all_rows]", &all, 0..count);
     } else {
         rows(&mut toml, "[first_rows]", &all, 0..5);
         rows(&mut toml, "[last_rows]", &all, count - 5..count);
