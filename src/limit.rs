@@ -55,6 +55,10 @@ pub const BLOCK_TEXT_BYTES: usize = 4 << 20;
 /// Bytes of the text of one column in one block, decoded.
 pub const BLOCK_TEXT_BYTES_MAX: usize = 256 << 20;
 
+/// Bytes of all text of one message: with what a block holds already it stays inside
+/// [`BLOCK_TEXT_BYTES_MAX`].
+pub const MESSAGE_TEXT_BYTES_MAX: usize = BLOCK_TEXT_BYTES_MAX / 2;
+
 /// Levels of one side in a book or checkpoint. The deepest book of the reference captures has
 /// about 40,000 a side.
 pub const LEVELS_PER_SIDE_MAX: usize = 100_000;

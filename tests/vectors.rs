@@ -22,7 +22,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 /// Bytes of the whole folder, so that it stays a part of the text.
-const FOLDER_BYTES_MAX: u64 = 400 << 10;
+const FOLDER_BYTES_MAX: u64 = 480 << 10;
 
 /// A file of the format, and what it says.
 pub struct Vector {

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple, NoReturn
 
 NULL = -(1 << 63)
 MASK = (1 << 64) - 1
-LAST = 1
+LAST, SNAPSHOT = 1, 2
+DAY_NS = 86_400_000_000_000
 
 
 class Refused(Exception):
@@ -108,7 +109,7 @@ KINDS = {
         Column("detail", TEXT))),
     8: Kind("raw", (*_times(), Column("channel", TEXT), Column("payload", TEXT))),
 }
-BOOK = 1
+BOOK, ORDERS = 1, 6
 SET, RESET, GAP = range(3)
 EMPTY, LIVE, STALE = range(3)
 STATES = ("empty", "live", "stale")

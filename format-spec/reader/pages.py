@@ -65,12 +65,14 @@ def _decode_groups(page: bytes, delta: bool, count: int, at: int) -> list[int]:
             "<qqIHBB", page, 32 + 24 * g)
         require(width <= 64 and exceptions <= n,
                 "group has an impossible width or exception count", at)
-        require(size in ((1, 2, 4, 8) if exceptions else (0,)),
+        require(start % 8 == 0, "data of a group does not begin at a multiple of 8", at)
+        require(bool(exceptions) or size == 0,
+                "group without exceptions has bytes of an exception", at)
+        require(not exceptions or size in (1, 2, 4, 8),
                 "exceptions are not of 1, 2, 4 or 8 bytes", at)
         positions = start + (n * width + 63) // 64 * 8
         extra = positions + 2 * exceptions
-        require(start % 8 == 0 and extra + size * exceptions <= len(page),
-                "group lies outside its page", at)
+        require(extra + size * exceptions <= len(page), "group lies outside its page", at)
         numbers = unpack(page[start:positions], n, width)
         places = struct.unpack_from(f"<{exceptions}H", page, positions)
         require(all(place < n for place in places), "exception lies outside its group", at)
@@ -78,8 +80,7 @@ def _decode_groups(page: bytes, delta: bool, count: int, at: int) -> list[int]:
             numbers[place] = int.from_bytes(page[extra + i * size:extra + (i + 1) * size],
                                             "little", signed=True)
         if delta:
-            require(numbers[0] == 0 and 0 not in places,
-                    "first difference of a group is not 0", at)
+            require(numbers[0] == 0, "first difference of a group is not 0", at)
             total = base
             for i, number in enumerate(numbers):
                 total += step + number
@@ -105,13 +106,15 @@ def decode_texts(page: bytes, encoding: int, count: int, at: int) -> list[bytes]
     text = page[16 + lengths_len:]
     require(16 + lengths_len <= len(page), "text page ends inside its value lengths", at)
     lengths = decode_integers(page[16:16 + lengths_len], inner, count, 4, at)
+    require(text_len <= 1 << 28 and (encoding != LZ4 or text_len <= 255 * len(text)),
+            "text page claims an impossible length", at)
     if encoding == LZ4:
-        require(text_len <= min(255 * len(text), 1 << 28),
-                "text page claims an impossible length", at)
         text = decompress_lz4(text, text_len, at)
         require(len(text) == text_len, "text page decodes to another length than it claims", at)
     require(len(text) == text_len, "text page has another length than it claims", at)
-    require(all(0 <= length <= 1 << 24 for length in lengths) and sum(lengths) == text_len,
+    require(all(length <= 1 << 24 for length in lengths),
+            "text value is longer than a text may be", at)
+    require(min(lengths, default=0) >= 0 and sum(lengths) == text_len,
             "text values do not cover their bytes", at)
     values, start = [], 0
     for length in lengths:

@@ -9,8 +9,8 @@ from itertools import pairwise
 from operator import or_
 from typing import Any, NamedTuple
 
-from model import (BOOK, DECIMAL, FLAGS, GAP, KINDS, LAST, NULL, RESET, SET, TEXT, Book, Refused,
-                   Row, aligned, content_hash, own_checksum_holds, require, wrapped)
+from model import (BOOK, DAY_NS, DECIMAL, FLAGS, GAP, KINDS, LAST, NULL, ORDERS, RESET, SET, SNAPSHOT,
+                   TEXT, Book, Refused, Row, aligned, content_hash, own_checksum_holds, require, wrapped)
 from pages import decode_checkpoint, decode_integers, decode_texts
 
 
@@ -147,7 +147,9 @@ class Segment:
         require(own_checksum_holds(data[:64], 12), "checksum of the segment header", 12)
         require(header.version_major == 1, "segment version 0 does not exist", 8)
         if header.kind not in KINDS:
-            raise Refused("segment of an unknown kind", 40, "unsupported")
+            raise Refused("segment of an unknown kind, newer than this reader", 40, "unsupported")
+        require(-106_752 <= header.day <= 106_751,
+                "no time is of the day of the segment header", 36)
         require(not any(header.reserved), "reserved bytes of the segment header are not 0", 41)
         return header
 
@@ -229,6 +231,7 @@ class Segment:
                     and 1 <= entry.messages <= entry.rows <= 327_680
                     and (self.kind.has_messages or entry.messages == entry.rows)
                     and entry.page_count == pages and not any(entry.reserved), _ORDER, at)
+            require(entry.flags <= 3, "block with unknown flags", at)
             offset, time = entry.offset + entry.len, entry.ts_recv_last
             rows, messages = rows + entry.rows, messages + entry.messages
         require((rows, messages) == (footer.rows, footer.messages),
@@ -345,7 +348,11 @@ class Segment:
         self._verify_footer()
         rows = list(self.stored_rows())
         for block in self.blocks:
-            self._verify_block(block, [row for _, row in rows[block.first_row:][:block.rows]])
+            part = rows[block.first_row:block.first_row + block.rows]
+            self._verify_rules(block, part)
+            self._verify_block(block, [row for _, row in part])
+        require(bool(self.footer.flags & 4) == (self.header.kind == BOOK and rows[0][1][2] == RESET),
+                "flag of a reset at the start differs from the first row", len(self.data) - 192 + 152)
         require(content_hash(self.kind, self.scales, rows) == self.footer.content_hash,
                 "content hash of all rows", len(self.data) - 192 + 64)
         if self.checkpoints:
@@ -367,12 +374,35 @@ class Segment:
         require(footer.replay_rows_max == max((b - a for a, b in pairwise(places)), default=0),
                 "rows that a seek replays at most", at + 120)
 
+    def _verify_rules(self, block: BlockEntry, rows: list[tuple[bool, Row]]) -> None:
+        """3.7: the rules of rows, but that codes have names, which reading a block requires."""
+        columns, at = self.kind.columns, block.offset
+        types = [column.type for column in columns]
+        for c, column in enumerate(columns):
+            values = [row[c] for _, row in rows]
+            require(column.type != FLAGS or set(values) <= {0, SNAPSHOT},
+                    "a flag that is never stored", at)
+            require(column.null or column.type == TEXT or NULL not in values,
+                    "null in a column that has none", at)
+        reset = {BOOK: RESET, ORDERS: 4}.get(self.header.kind)
+        first = True
+        for last, row in rows:
+            if first and reset is not None:
+                require(not row[types.index(FLAGS)] or row[2] == reset,
+                        "a snapshot does not begin with a reset", at)
+            first = last
+        for _, row in rows if self.header.kind == BOOK else ():
+            require(row[2] == SET or row[3] == row[5] == 0 and (row[2] == GAP or row[6] == 0),
+                    "a reset or gap with values of a level", at)
+
     def _verify_block(self, block: BlockEntry, rows: list[Row]) -> None:
         """3.5: times, zones and flags of the block's entry are those of its rows."""
         recv = [row[0] for row in rows]
         require(recv == sorted(recv)
                 and (recv[0], recv[-1]) == (block.ts_recv_first, block.ts_recv_last),
                 "receive times differ from the block index or go back", block.offset)
+        require({time // DAY_NS for time in recv} == {self.header.day},
+                "receive times are not of the day of the header", block.offset)
         require(_span(row[1] for row in rows) == (block.ts_event_min, block.ts_event_max),
                 "event times differ from the block index", block.offset)
         zones: list[int] = []

@@ -4,10 +4,12 @@ from __future__ import annotations
 import re
 import struct
 import zlib
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
-from model import KINDS, MASK, Refused, aligned, day_text, own_checksum_holds, refuse, require
+from model import (DAY_NS, DECIMAL, KINDS, MASK, Kind, Refused, aligned, day_text,
+                   own_checksum_holds, refuse, require)
 from segment import Segment
 
 
@@ -70,6 +72,12 @@ _MANIFEST = struct.Struct("<8sHHIQQQIIIIIIQQ48s")
 _SEGMENT_ENTRY = struct.Struct("<QIiQQQqqqqQIIQ16s16s")
 
 
+def scales_fit(scales: bytes, kind: Kind) -> bool:
+    """Table 6.3: only decimal columns have a scale, of at most 18."""
+    decimal = [column.type == DECIMAL for column in kind.columns] + [False] * 16
+    return all(scale <= (18 if known else 0) for scale, known in zip(scales, decimal))
+
+
 class Manifest:
     """6.1: a manifest that passed all its checks."""
 
@@ -81,6 +89,7 @@ class Manifest:
 
     def _read_header(self) -> ManifestHeader:
         data = self.data
+        require(len(data) <= 67_108_864, "manifest is longer than a manifest may be", 0)
         require(len(data) >= 128, "file is shorter than a manifest", 0)
         header = ManifestHeader(*_MANIFEST.unpack_from(data))
         require(header.magic == b"TKM\x1a\n\xa9\r\n", "not a manifest (magic)", 0)
@@ -105,20 +114,24 @@ class Manifest:
         """6.2."""
         header, at, streams = self.header, 128, {}
         end, previous = 128 + header.streams_len, -1
+        wrong = "a stream of the manifest cannot be read"
         for _ in range(header.stream_count):
+            require(at + 8 <= end, wrong, at)
+            number, kind, exchange_len, symbol_len, reserved = struct.unpack_from(
+                "<IBBBB", self.data, at)
+            if kind not in KINDS:
+                raise Refused("stream of an unknown kind, newer than this reader", at + 4,
+                              "unsupported")
+            middle, after = at + 8 + exchange_len, at + 8 + exchange_len + symbol_len
             try:
-                require(at + 8 <= end, "", at)
-                number, kind, exchange_len, symbol_len, reserved = struct.unpack_from(
-                    "<IBBBB", self.data, at)
-                middle, after = at + 8 + exchange_len, at + 8 + exchange_len + symbol_len
                 exchange = self.data[at + 8:middle].decode()
                 symbol = self.data[middle:after].decode()
-                require(number > previous and kind in KINDS and reserved == 0 and after <= end
-                        and re.fullmatch("[a-z0-9-]{1,32}", exchange) is not None
-                        and 1 <= symbol_len <= 128
-                        and re.search(r"[\x00-\x1f\x7f-\x9f\s]", symbol) is None, "", at)
-            except (Refused, UnicodeDecodeError):
-                refuse("a stream of the manifest cannot be read", at)
+            except UnicodeDecodeError:
+                refuse(wrong, at)
+            require(number > previous and reserved == 0 and after <= end
+                    and re.fullmatch("[a-z0-9-]{1,32}", exchange) is not None
+                    and 1 <= symbol_len <= 128
+                    and re.search(r"[\x00-\x1f\x7f-\x9f\s]", symbol) is None, wrong, at)
             require(number < header.next_stream_id,
                     "a stream of the manifest has a number that was never given", 40)
             streams[number] = Stream(number, kind, exchange, symbol)
@@ -130,17 +143,24 @@ class Manifest:
         """6.3."""
         at = self.header.segments_offset
         entries = [SegmentEntry(*f) for f in _SEGMENT_ENTRY.iter_unpack(self.data[at:])]
-        seen: set[int] = set()
         for i, entry in enumerate(entries):
             require(entry.segment_id < self.header.next_segment_id
-                    and entry.segment_id not in seen and entry.stream_id in self.streams
+                    and entry.stream_id in self.streams
                     and entry.file_len % 64 == 0 and entry.file_len <= 1 << 32
                     and entry.rows <= 67_108_864 and entry.ts_recv_first <= entry.ts_recv_last
-                    and max(entry.scales) <= 18 and not any(entry.reserved),
+                    and entry.ts_recv_first // DAY_NS == entry.ts_recv_last // DAY_NS == entry.day
+                    and entry.flags <= 7 and not any(entry.reserved)
+                    and scales_fit(entry.scales, KINDS[self.streams[entry.stream_id].kind]),
                     "a segment of the manifest is impossible", at + 128 * i)
-            seen.add(entry.segment_id)
         keys = [(e.stream_id, e.ts_recv_first, e.ts_recv_last, e.segment_id) for e in entries]
         require(keys == sorted(keys), "segments of the manifest are not in order", at)
+        for i, (a, b) in enumerate(pairwise(entries), 1):
+            require(a.stream_id != b.stream_id or a.ts_recv_last <= b.ts_recv_first,
+                    "segments of a stream overlap in time", at + 128 * i)
+        require(len({entry.segment_id for entry in entries}) == len(entries),
+                "two segments of the manifest have the same number", at)
+        require(len({stream[1:] for stream in self.streams.values()}) == len(self.streams),
+                "two streams of the manifest have the same name", at)
         return entries
 
 
@@ -169,11 +189,18 @@ class Store:
         require(self.manifest.header.generation == generation, other, 0)
 
     def strangers(self) -> list[str]:
-        """2.6: names in the folder that are no part of a store."""
-        known = (r"LOCK|CURRENT|manifest-\d+|segments(/\d+(/\d{4}-\d\d-\d\d(/\d+\.seg)?)?)?"
-                 r"|(journal|quarantine)(/.*)?|.*\.tmp")
-        names = (path.relative_to(self.folder).as_posix() for path in self.folder.rglob("*"))
-        return sorted(name for name in names if not re.fullmatch(known, name))
+        """2.4, 2.6: names in the folder that no store gives."""
+        number, strangers, folders = "(0|[1-9][0-9]*)", [], [self.folder]
+        files = rf"LOCK|(CURRENT|manifest-{number})(\.tmp)?|segments/.*/.*/{number}\.seg(\.tmp)?"
+        inner = rf"segments(/{number}(/[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}})?)?"
+        while folders:
+            for path in folders.pop().iterdir():
+                name, is_folder = path.relative_to(self.folder).as_posix(), path.is_dir()
+                if is_folder and re.fullmatch(inner, name):
+                    folders.append(path)
+                elif not re.fullmatch("journal|quarantine" if is_folder else files, name):
+                    strangers.append(name)
+        return sorted(strangers)
 
     def segments_of(self, stream: Stream) -> list[SegmentEntry]:
         """The segments of a stream in the order of its rows."""
@@ -187,6 +214,8 @@ class Store:
                                  entry.day, self.manifest.streams[entry.stream_id].kind))
         require(segment.footer.content_hash == entry.content_hash,
                 "content hash differs from the manifest's", len(data) - 192 + 64)
+        require(entry.scales == bytes(segment.scales).ljust(16, b"\0"),
+                "scales differ from the manifest's", segment.footer.schema_offset)
         return segment
 
     def verify(self, entry: SegmentEntry) -> None:
@@ -195,7 +224,6 @@ class Store:
         footer = segment.footer
         segment.verify()
         require(zlib.crc32(segment.data) == entry.file_crc, "checksum of the whole file", 0)
-        require(entry[4:10] + entry[12:14] == footer[4:10] + (footer.flags, footer.replay_rows_max)
-                and entry.scales == bytes(segment.scales).ljust(16, b"\0"),
+        require(entry[4:10] + entry[12:14] == footer[4:10] + (footer.flags, footer.replay_rows_max),
                 "the manifest says other counts or times than the segment's footer",
                 len(segment.data) - 192)

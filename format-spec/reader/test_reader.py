@@ -279,6 +279,41 @@ class Damage(unittest.TestCase):
             with self.assertRaisesRegex(Refused, "CURRENT names a manifest that is not there"):
                 Store(folder)
 
+    def test_strangers_are_the_names_that_no_store_gives(self) -> None:
+        with tempfile.TemporaryDirectory() as name:
+            store = make_store(Path(name), "segment-trades-one-row")
+            day = str(Path(store.manifest.segments[0].path).parent)
+            strangers = ["LOCK.tmp", "manifest-+4", "manifest-01", "notes.tmp", "segments/notes.txt",
+                         f"{day}/+9.seg", f"{day}/007.seg", f"{day}/9.seg.tmp.tmp"]
+            for known in ("CURRENT.tmp", "manifest-3.tmp", "manifest-1", f"{day}/9.seg.tmp",
+                          f"{day}/9.seg", *strangers):
+                (store.folder / known).touch()
+            for folder in ("manifest-7", "segments/00", f"{day[:-10]}2024-8-8"):
+                (store.folder / folder).mkdir()
+                (store.folder / folder / "9.seg").touch()
+                strangers.append(folder)
+            self.assertEqual(store.strangers(), sorted(strangers))
+
+    def test_a_segment_of_other_scales_than_the_manifest_says_is_refused(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            store = make_store(Path(folder), "segment-trades-one-row")
+            entry = store.manifest.segments[0]
+            with self.assertRaisesRegex(Refused, "scales differ from the manifest's, at byte"):
+                store.open(entry._replace(scales=bytes(16)))
+
+    def test_texts_and_manifests_have_their_limits(self) -> None:
+        for length in (1 << 24, (1 << 24) + 1):
+            page = struct.pack("<IIB7sq", 8, length, 1, b"", length) + bytes(length)
+            if length == 1 << 24:
+                self.assertEqual(decode_texts(page, 0, 1, 0), [bytes(length)])
+                continue
+            with self.assertRaisesRegex(Refused, "text value is longer than a text may be"):
+                decode_texts(page, 0, 1, 0)
+        with self.assertRaisesRegex(Refused, r"not a manifest \(magic\)"):
+            Manifest(bytes(1 << 26))
+        with self.assertRaisesRegex(Refused, "manifest is longer than a manifest may be"):
+            Manifest(bytes((1 << 26) + 1))
+
     def test_a_segment_is_refused_in_the_place_of_another(self) -> None:
         with tempfile.TemporaryDirectory() as folder:
             store = make_store(Path(folder), "segment-trades-one-row")

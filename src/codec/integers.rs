@@ -442,6 +442,12 @@ impl<'a> IntegerPage<'a> {
         if width > 64 || exceptions > count {
             return Err(Fault("group has an impossible width or exception count"));
         }
+        if !entry.data_offset.is_multiple_of(8) {
+            return Err(Fault("data of a group does not begin at a multiple of 8"));
+        }
+        if exceptions == 0 && exception_bytes != 0 {
+            return Err(Fault("group without exceptions has bytes of an exception"));
+        }
         let data = self.bytes.get(entry.data_offset as usize..).ok_or(SHORT)?;
         let (packed, data) = data.split_at_checked(bits::packed_len(count, width)).ok_or(SHORT)?;
         bits::unpack(packed, count, width, out)?;
@@ -626,6 +632,25 @@ mod tests {
                     .and_then(|page| page.read(0..values.len(), &mut out));
             }
         }
+    }
+
+    #[test]
+    fn a_group_that_begins_askew_or_has_bytes_of_no_exception_is_refused() {
+        let values: Vec<i64> = (0..20).map(|i| i * 7919 % 10_007 % 13).collect();
+        let mut bytes = Vec::new();
+        let encoding = encode_integers(&values, 8, &mut bytes);
+        let fault = |at: usize, value: u8| {
+            let mut damaged = bytes.clone();
+            damaged[HEADER_BYTES + at] = value;
+            IntegerPage::parse(&damaged, encoding, values.len(), 8)
+                .and_then(|page| page.read(0..values.len(), &mut Vec::new()))
+                .unwrap_err()
+        };
+
+        let askew = Fault("data of a group does not begin at a multiple of 8");
+        assert_eq!([fault(16, 52), fault(16, 57)], [askew; 2]);
+        let no_exception = Fault("group without exceptions has bytes of an exception");
+        assert_eq!([fault(23, 1), fault(23, 8)], [no_exception; 2]);
     }
 
     #[test]

@@ -65,12 +65,15 @@ fn canonical_integer(text: &[u8]) -> Option<i64> {
 /// Reads a page of `count` text values.
 ///
 /// # Errors
-/// A [`Fault`] if the bytes contradict the specification or decode to more than
-/// [`limit::BLOCK_TEXT_BYTES_MAX`] bytes.
+/// A [`Fault`] if the bytes contradict the specification, decode to more than
+/// [`limit::BLOCK_TEXT_BYTES_MAX`] bytes or hold a value above [`limit::TEXT_BYTES_MAX`].
 pub fn decode_texts(bytes: &[u8], encoding: Encoding, count: usize) -> Result<TextValues> {
     match encoding {
         Encoding::Plain => {
             let (header, lengths, text) = parts(bytes, count)?;
+            if header.text_len as usize > limit::BLOCK_TEXT_BYTES_MAX {
+                return Err(Fault("text page claims an impossible length"));
+            }
             if text.len() != header.text_len as usize {
                 return Err(Fault("text page has another length than it claims"));
             }
@@ -130,6 +133,9 @@ fn join(lengths: &[i64], text: Vec<u8>) -> Result<TextValues> {
     let mut end = 0u32;
     for &length in lengths {
         let length = u32::try_from(length).map_err(|_| WRONG)?;
+        if length as usize > limit::TEXT_BYTES_MAX {
+            return Err(Fault("text value is longer than a text may be"));
+        }
         end = end.checked_add(length).ok_or(WRONG)?;
         ends.push(end);
     }
@@ -190,6 +196,34 @@ mod tests {
             let fault = decode_texts(&bytes, Encoding::Lz4, 1).unwrap_err();
             assert_eq!(fault, Fault("text page claims an impossible length"));
         }
+    }
+
+    /// A plain page whose only value claims `length` bytes and has `text`.
+    fn one_plain_value(length: usize, text: &[u8]) -> Vec<u8> {
+        let header = Header {
+            lengths_len: 8,
+            text_len: length as u32,
+            lengths_encoding: Encoding::Constant as u8,
+            reserved: [0; 7],
+        };
+        let length = (length as i64).to_le_bytes();
+        [bytemuck::bytes_of(&header), &length, text].concat()
+    }
+
+    #[test]
+    fn a_value_and_a_page_have_their_limits() {
+        let fault = |page: &[u8]| decode_texts(page, Encoding::Plain, 1).map(|_| ()).unwrap_err();
+        let long = vec![b'x'; limit::TEXT_BYTES_MAX + 1];
+        let longest = &long[1..];
+
+        assert!(decode_texts(&one_plain_value(longest.len(), longest), Encoding::Plain, 1).is_ok());
+        let found = fault(&one_plain_value(long.len(), &long));
+        assert_eq!(found, Fault("text value is longer than a text may be"));
+
+        let found = fault(&one_plain_value(limit::BLOCK_TEXT_BYTES_MAX, b""));
+        assert_eq!(found, Fault("text page has another length than it claims"));
+        let found = fault(&one_plain_value(limit::BLOCK_TEXT_BYTES_MAX + 1, b""));
+        assert_eq!(found, Fault("text page claims an impossible length"));
     }
 
     proptest! {

@@ -4,10 +4,11 @@ use std::mem::offset_of;
 
 use bytemuck::{Pod, Zeroable};
 
+use super::segment::FLAGS;
 use super::{ALIGNMENT, Fault, Result, aligned, own_checksum, read};
-use crate::event::{Kind, StreamKey};
+use crate::event::{ColumnType, Kind, StreamKey};
 use crate::limit;
-use crate::quantity::Instrument;
+use crate::quantity::{Instrument, TsNs};
 
 /// First bytes of a manifest.
 pub const MAGIC: [u8; 8] = *b"TKM\x1A\x0A\xA9\x0D\x0A";
@@ -179,11 +180,25 @@ pub fn encode(contents: &Contents, segments: &[SegmentEntry]) -> Vec<u8> {
     bytes
 }
 
+/// Checks the length of a manifest file, before any of it is read.
+///
+/// # Errors
+/// A [`Fault`] if it is above [`limit::MANIFEST_BYTES_MAX`].
+pub fn check_len(len: u64) -> Result<()> {
+    if len > limit::MANIFEST_BYTES_MAX {
+        return Err(Fault::new(0, "manifest is longer than a manifest may be")
+            .expected(limit::MANIFEST_BYTES_MAX, len));
+    }
+    Ok(())
+}
+
 /// Reads and checks a manifest; the segments stay where they are in `file`, at the returned range.
 ///
 /// # Errors
-/// A [`Fault`] that names what is wrong.
+/// A [`Fault`] that names what is wrong; a newer major version and a kind that is not known are
+/// refused as unsupported.
 pub fn decode(file: &[u8]) -> Result<(Contents, std::ops::Range<usize>)> {
+    check_len(file.len() as u64)?;
     let header: Header = read(file, 0).ok_or(Fault::new(0, "file is shorter than a manifest"))?;
     if header.magic != MAGIC {
         return Err(Fault::new(0, "not a manifest (magic)"));
@@ -265,13 +280,16 @@ fn decode_streams(mut bytes: &[u8], count: u32) -> Result<Vec<StreamEntry>> {
         let at = size_of::<Header>() + whole_len - bytes.len();
         let wrong = Fault::new(at as u64, "a stream of the manifest cannot be read");
         let head: StreamHead = read(bytes, 0).ok_or(wrong)?;
+        let kind = Kind::from_code(head.kind).ok_or(Fault::unsupported(
+            (at + offset_of!(StreamHead, kind)) as u64,
+            "stream of an unknown kind, newer than this reader",
+        ))?;
         let names = bytes.get(size_of::<StreamHead>()..).unwrap_or_default();
         let (exchange, names) =
             names.split_at_checked(usize::from(head.exchange_len)).ok_or(wrong)?;
         let (symbol, rest) = names.split_at_checked(usize::from(head.symbol_len)).ok_or(wrong)?;
         let text = |bytes| std::str::from_utf8(bytes).map_err(|_| wrong);
         let instrument = Instrument::new(text(exchange)?, text(symbol)?).map_err(|_| wrong)?;
-        let kind = Kind::from_code(head.kind).ok_or(wrong)?;
         let rising = streams.last().is_none_or(|last| last.id < head.stream_id);
         if head.reserved != 0 || !rising {
             return Err(wrong);
@@ -290,15 +308,19 @@ fn check_segments(contents: &Contents, segments: &[SegmentEntry], at: u64) -> Re
         return Err(Fault::new(at, "segments of the manifest are not in order"));
     }
     for (entry, at) in segments.iter().zip((at..).step_by(size_of::<SegmentEntry>())) {
-        let known = contents.streams.binary_search_by_key(&entry.stream_id, |s| s.id).is_ok();
+        let stream = contents.streams.binary_search_by_key(&entry.stream_id, |s| s.id);
+        let stream = stream.ok().and_then(|place| contents.streams.get(place));
         let fits = entry.segment_id < contents.next_segment_id
             && entry.ts_recv_first <= entry.ts_recv_last
+            && [entry.ts_recv_first, entry.ts_recv_last].map(|ts| TsNs(ts).day().0)
+                == [entry.day; 2]
+            && entry.flags & !FLAGS == 0
             && entry.file_len <= limit::SEGMENT_BYTES_MAX
             && entry.file_len.is_multiple_of(ALIGNMENT as u64)
             && entry.rows <= limit::SEGMENT_ROWS_MAX
             && entry.reserved == [0; 16]
-            && entry.scales.iter().all(|&scale| scale <= limit::SCALE_MAX);
-        if !known || !fits {
+            && stream.is_some_and(|stream| scales_fit(&entry.scales, stream.key.kind));
+        if !fits {
             return Err(Fault::new(at, "a segment of the manifest is impossible"));
         }
     }
@@ -321,6 +343,15 @@ fn check_segments(contents: &Contents, segments: &[SegmentEntry], at: u64) -> Re
         return Err(Fault::new(at, "two streams of the manifest have the same name"));
     }
     Ok(())
+}
+
+/// Whether only decimal columns of `kind` have a scale, and none is above its limit.
+fn scales_fit(scales: &[u8; 16], kind: Kind) -> bool {
+    let columns = kind.schema().columns;
+    scales.iter().enumerate().all(|(at, &scale)| match columns.get(at).map(|spec| spec.ty) {
+        Some(ColumnType::Decimal) => scale <= limit::SCALE_MAX,
+        _ => scale == 0,
+    })
 }
 
 /// The text of the `CURRENT` file: generation, CRC-32 of the manifest, CRC-32 of the text before.
@@ -428,6 +459,62 @@ mod tests {
         let mut named = contents.clone();
         named.streams[1].key = named.streams[0].key.clone();
         assert!(fault(&named, &segments).contains("same name"));
+    }
+
+    #[test]
+    fn what_an_entry_cannot_say_is_refused_and_its_limits_are_read() {
+        let (contents, segments) = sample();
+        let read = |change: fn(&mut SegmentEntry)| {
+            let mut segments = segments.clone();
+            change(&mut segments[2]);
+            decode(&encode(&contents, &segments)).map(|_| ()).map_err(|fault| fault.what)
+        };
+        let impossible = Err("a segment of the manifest is impossible");
+        // Column 3 of trades is the price.
+        assert_eq!(read(|entry| entry.scales[3] = limit::SCALE_MAX), Ok(()));
+        assert_eq!(read(|entry| entry.scales[3] = limit::SCALE_MAX + 1), impossible);
+        assert_eq!(read(|entry| entry.scales[0] = 1), impossible);
+        assert_eq!(read(|entry| entry.scales[15] = 1), impossible);
+        assert_eq!(read(|entry| entry.file_len = limit::SEGMENT_BYTES_MAX), Ok(()));
+        assert_eq!(read(|entry| entry.file_len = limit::SEGMENT_BYTES_MAX + 64), impossible);
+        assert_eq!(read(|entry| entry.rows = limit::SEGMENT_ROWS_MAX), Ok(()));
+        assert_eq!(read(|entry| entry.rows = limit::SEGMENT_ROWS_MAX + 1), impossible);
+        assert_eq!(read(|entry| entry.day = 1), impossible);
+        assert_eq!(read(|entry| entry.ts_recv_last = crate::quantity::DAY_NS), impossible);
+        assert_eq!(read(|entry| entry.flags = 7), Ok(()));
+        assert_eq!(read(|entry| entry.flags = 8), impossible);
+    }
+
+    #[test]
+    fn a_kind_that_is_not_known_is_newer_and_no_damage() {
+        let (contents, segments) = sample();
+        let mut bytes = encode(&contents, &segments);
+        let mut header: Header = read(&bytes, 0).unwrap();
+        let at = size_of::<Header>() + offset_of!(StreamHead, kind);
+        bytes[at] = 9;
+        header.streams_crc = crc32fast::hash(&bytes[128..128 + header.streams_len as usize]);
+        header.header_crc = own_checksum(&header, offset_of!(Header, header_crc));
+        bytes[..128].copy_from_slice(bytemuck::bytes_of(&header));
+
+        let fault = decode(&bytes).unwrap_err();
+
+        assert!(fault.unsupported && fault.what.contains("newer than this reader"), "{fault:?}");
+        assert_eq!(fault.at, at as u64);
+    }
+
+    #[test]
+    fn more_streams_or_bytes_than_the_limit_are_refused_before_they_are_read() {
+        let streams = |count: usize| {
+            let bytes = vec![0; (count + 1) * size_of::<StreamHead>()];
+            decode_streams(&bytes, count as u32).unwrap_err().what
+        };
+        assert_ne!(streams(limit::STREAMS_MAX), "stream count of the manifest");
+        assert_eq!(streams(limit::STREAMS_MAX + 1), "stream count of the manifest");
+
+        let file = vec![0; limit::MANIFEST_BYTES_MAX as usize + 1];
+        assert_eq!(decode(&file[1..]).unwrap_err().what, "not a manifest (magic)");
+        let fault = decode(&file).unwrap_err();
+        assert_eq!((fault.at, fault.what), (0, "manifest is longer than a manifest may be"));
     }
 
     #[test]

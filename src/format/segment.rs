@@ -7,6 +7,7 @@ use bytemuck::{Pod, Zeroable};
 use super::{ALIGNMENT, Fault, Identity, Region, Result, aligned, checksum, own_checksum, read};
 use crate::event::{ColumnType, Kind, Schema};
 use crate::limit;
+use crate::quantity::{Day, TsNs};
 
 /// First bytes of a segment; the last five catch text-mode transfer, as PNG's do.
 pub const MAGIC: [u8; 8] = *b"TKS\x1A\x0A\xA9\x0D\x0A";
@@ -109,6 +110,10 @@ pub const FLAG_GAPS: u32 = 1;
 pub const FLAG_RESETS: u32 = 2;
 /// The first row is a reset, so the segment needs nothing before it.
 pub const FLAG_STARTS_WITH_RESET: u32 = 4;
+/// Every flag of a block.
+pub const BLOCK_FLAGS: u32 = FLAG_GAPS | FLAG_RESETS;
+/// Every flag of a segment.
+pub const FLAGS: u32 = BLOCK_FLAGS | FLAG_STARTS_WITH_RESET;
 
 /// One block in the block index, 128 bytes. Table 3.4.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
@@ -284,7 +289,10 @@ impl Header {
             return Err(Fault::new(41, "reserved bytes of the segment header are not 0"));
         }
         let kind = Kind::from_code(header.kind)
-            .ok_or(Fault::unsupported(40, "segment of an unknown kind"))?;
+            .ok_or(Fault::unsupported(40, "segment of an unknown kind, newer than this reader"))?;
+        if !(TsNs::MIN.day()..=TsNs::MAX.day()).contains(&Day(header.day)) {
+            return Err(Fault::new(36, "no time is of the day of the segment header"));
+        }
         Ok((header, kind))
     }
 }
@@ -337,7 +345,7 @@ impl Footer {
             return Err(Fault::new(at + 8, "footer has another version than the header")
                 .expected(VERSION_MAJOR.into(), self.version_major.into()));
         }
-        if self.reserved != [0; 36] || self.flags & !7 != 0 {
+        if self.reserved != [0; 36] || self.flags & !FLAGS != 0 {
             return Err(Fault::new(at + 152, "reserved bytes of the footer are not 0"));
         }
         if self.rows > limit::SEGMENT_ROWS_MAX || self.messages > self.rows || self.messages == 0 {
@@ -416,15 +424,17 @@ pub fn encode_schema(schema: &Schema, scales: &[(u8, u8)]) -> Vec<u8> {
 /// Scale and digits of each column in a schema region of `schema`.
 ///
 /// # Errors
-/// A [`Fault`] if the region describes other columns; `at` is where it starts in the file.
+/// A [`Fault`] if the region describes other columns, or gives a scale to one that is not decimal;
+/// `at` is where it starts in the file.
 pub fn decode_schema(bytes: &[u8], schema: &Schema, at: u64) -> Result<Vec<(u8, u8)>> {
     let mut scales = Vec::with_capacity(schema.columns.len());
-    for index in 0..schema.columns.len() {
+    for (index, spec) in schema.columns.iter().enumerate() {
         let entry: ColumnEntry = read(bytes, (index + 1) * size_of::<ColumnEntry>())
             .ok_or(Fault::new(at, "schema region is too short"))?;
-        if entry.scale > limit::SCALE_MAX || entry.digits > limit::SCALE_MAX {
+        let largest = if spec.ty == ColumnType::Decimal { limit::SCALE_MAX } else { 0 };
+        if entry.scale.max(entry.digits) > largest {
             return Err(Fault::new(at, "scale of a column")
-                .expected(limit::SCALE_MAX.into(), entry.scale.max(entry.digits).into()));
+                .expected(largest.into(), entry.scale.max(entry.digits).into()));
         }
         scales.push((entry.scale, entry.digits));
     }
@@ -497,12 +507,55 @@ mod tests {
     }
 
     #[test]
+    fn a_day_on_which_no_time_falls_is_refused() {
+        let day_is_read = |day| {
+            let header = Header::new(IDENTITY, 3, day, Kind::Book);
+            let read = Header::decode(bytemuck::bytes_of(&header));
+            read.is_ok() || {
+                assert_eq!(read.unwrap_err().at, 36);
+                false
+            }
+        };
+        assert!(day_is_read(-106_752) && day_is_read(106_751));
+        for day in [-106_753, 106_752, i32::MIN, i32::MAX] {
+            assert!(!day_is_read(day), "{day}");
+        }
+    }
+
+    #[test]
+    fn rows_of_a_footer_stop_at_their_limit() {
+        let footer = |rows| Footer {
+            rows,
+            messages: 1,
+            version_major: VERSION_MAJOR,
+            schema_offset: 64,
+            block_index_offset: 64,
+            checkpoint_index_offset: 64,
+            ..Footer::zeroed()
+        };
+        assert_eq!(footer(limit::SEGMENT_ROWS_MAX).check(64), Ok(()));
+        let fault = footer(limit::SEGMENT_ROWS_MAX + 1).check(64).unwrap_err();
+        assert_eq!((fault.at, fault.what), (80, "row count of the footer"));
+    }
+
+    #[test]
     fn schemas_of_every_kind_come_back() {
         for kind in Kind::ALL {
             let schema = kind.schema();
-            let scales: Vec<_> = (0..schema.columns.len() as u8).map(|at| (at, at)).collect();
+            let scale = |ty| if ty == ColumnType::Decimal { 18 } else { 0 };
+            let scales: Vec<_> =
+                schema.columns.iter().map(|c| (scale(c.ty), scale(c.ty))).collect();
             let bytes = encode_schema(schema, &scales);
             assert_eq!(decode_schema(&bytes, schema, 0).unwrap(), scales);
+            for at in 0..scales.len() {
+                for one_more in [(scales[at].0 + 1, scales[at].1), (scales[at].0, scales[at].1 + 1)]
+                {
+                    let mut scales = scales.clone();
+                    scales[at] = one_more;
+                    let fault = decode_schema(&encode_schema(schema, &scales), schema, 0);
+                    assert_eq!(fault.unwrap_err().what, "scale of a column", "{kind} {at}");
+                }
+            }
             let other = if kind == Kind::Book { Kind::Raw } else { Kind::Book };
             assert!(decode_schema(&bytes, other.schema(), 0).is_err());
         }

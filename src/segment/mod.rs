@@ -6,6 +6,7 @@
 mod block;
 mod pages;
 mod reader;
+mod rules;
 mod seek;
 mod summary;
 mod verify;

@@ -8,10 +8,11 @@ use crate::error::{Error, Result};
 use crate::event::{Kind, Schema};
 use crate::format::checkpoint::{self, CheckpointBook};
 use crate::format::segment::{
-    BlockEntry, CheckpointEntry, Footer, Header, check_region, decode_schema,
+    BLOCK_FLAGS, BlockEntry, CheckpointEntry, Footer, Header, check_region, decode_schema,
 };
 use crate::format::{ALIGNMENT, Fault, Identity, Region, aligned};
 use crate::limit;
+use crate::quantity::Day;
 
 /// Which columns of a schema to read: bit `n` stands for column `n`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +57,8 @@ pub struct Expected {
     pub file_len: u64,
     /// Content hash of the rows.
     pub content_hash: u64,
+    /// Decimal scale of each column, 0 beyond the last.
+    pub scales: [u8; 16],
 }
 
 /// A sealed segment, opened. Reading checks each page when it is first touched.
@@ -64,6 +67,7 @@ pub struct Segment {
     path: PathBuf,
     identity: Identity,
     kind: Kind,
+    day: Day,
     footer: Footer,
     scales: Vec<(u8, u8)>,
     /// One bit per page (16 per block: directory, then pages) and then per checkpoint.
@@ -119,10 +123,16 @@ impl Segment {
             kind.schema(),
             at,
         )?;
+        if let Some(expected) = expected
+            && scales.iter().zip(expected.scales).any(|(&(scale, _), expected)| scale != expected)
+        {
+            return Err(Fault::new(at, "scales differ from the manifest's"));
+        }
         let bits = footer.block_count as usize * BITS_PER_BLOCK + footer.checkpoint_count as usize;
         let verified = (0..bits.div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
         let path = path.to_owned();
-        let segment = Self { bytes, path, identity, kind, footer, scales, verified };
+        let day = Day(header.day);
+        let segment = Self { bytes, path, identity, kind, day, footer, scales, verified };
         segment.check_indexes()?;
         Ok(segment)
     }
@@ -153,6 +163,10 @@ impl Segment {
                 && block.reserved == [0; 16];
             if !fits {
                 return Err(Fault::new(at, "block index is not in order"));
+            }
+            if block.flags & !BLOCK_FLAGS != 0 {
+                return Err(Fault::new(at, "block with unknown flags")
+                    .expected(BLOCK_FLAGS.into(), block.flags.into()));
             }
             row += u64::from(block.rows);
             message += u64::from(block.messages);
@@ -219,6 +233,12 @@ impl Segment {
     #[must_use]
     pub fn kind(&self) -> Kind {
         self.kind
+    }
+
+    /// UTC day of all rows.
+    #[must_use]
+    pub fn day(&self) -> Day {
+        self.day
     }
 
     /// Schema of the rows.

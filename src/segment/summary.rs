@@ -28,6 +28,11 @@ pub(super) fn zones(block: &Batch) -> [i64; 4] {
     zones
 }
 
+/// Whether the first row resets the book, so that it needs nothing before it.
+pub(super) fn starts_with_reset(block: &Batch) -> bool {
+    block.kind() == Kind::Book && block.u8s(book::ACTION).first() == Some(&(Action::Reset as u8))
+}
+
 /// Whether any row is a gap or a reset.
 pub(super) fn block_flags(block: &Batch) -> u32 {
     if block.kind() != Kind::Book {

@@ -8,11 +8,13 @@ use crate::book::Tracker;
 use crate::disk::{HeapBytes, OsDisk};
 use crate::error::ErrorKind;
 use crate::event::{
-    Batch, BatchBuilder, ContentHash, Kind, MessageHead, Side, TradeRow, TradeSide,
+    Batch, BatchBuilder, Column, ContentHash, Kind, MessageHead, Side, TextValues, TradeRow,
+    TradeSide, Values, book,
 };
-use crate::format::Identity;
-use crate::format::segment::Header;
-use crate::quantity::{DAY_NS, Decimal, TsNs};
+use crate::format::segment::{BlockEntry, Footer, Header};
+use crate::format::{Identity, Region, checksum};
+use crate::limit;
+use crate::quantity::{DAY_NS, Decimal, NULL, TsNs};
 
 const IDENTITY: Identity = Identity { store_id: 77, segment_id: 5 };
 const DAY: i32 = 19_943;
@@ -217,6 +219,7 @@ fn a_file_that_is_not_the_one_expected_is_refused() {
         day: DAY,
         file_len: bytes.len() as u64,
         content_hash: segment.footer().content_hash,
+        scales: [0, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0],
     };
     let map: crate::disk::SharedBytes = Arc::new(HeapBytes::new(&bytes));
     let open = |expected| Segment::open(map.clone(), Path::new("x"), Some(&expected));
@@ -227,6 +230,9 @@ fn a_file_that_is_not_the_one_expected_is_refused() {
     assert!(open(Expected { day: 1, ..expected }).is_err());
     assert!(open(Expected { file_len: 1, ..expected }).is_err());
     assert!(open(Expected { content_hash: 1, ..expected }).is_err());
+    let error = open(Expected { scales: [0; 16], ..expected }).unwrap_err();
+    assert!(error.text().contains("scales differ from the manifest's"), "{error}");
+    assert_eq!(error.byte_offset(), Some(segment.footer().schema_offset));
 }
 
 #[test]
@@ -290,4 +296,146 @@ fn kinds_without_messages_come_back_and_have_no_checkpoints() {
     let block = segment.block_of(1500);
     let part = segment.read(block, 1500..1503, ColumnMask::ALL, Batch::new(Kind::Trades)).unwrap();
     assert_eq!(part, batch.slice_messages(1500..1503));
+}
+
+/// The bytes of a segment of one block after `change` of what it says of itself, with the checksums
+/// of block index and footer made right.
+fn forged(bytes: &[u8], change: impl FnOnce(&mut BlockEntry, &mut Footer)) -> Vec<u8> {
+    let at = bytes.len() - size_of::<Footer>();
+    let mut footer: Footer = bytemuck::pod_read_unaligned(&bytes[at..]);
+    let index = footer.block_index_offset as usize;
+    let index = index..index + size_of::<BlockEntry>();
+    let mut block: BlockEntry = bytemuck::pod_read_unaligned(&bytes[index.clone()]);
+    change(&mut block, &mut footer);
+    footer.block_index_crc = checksum(IDENTITY, Region::BlockIndex, 0, bytemuck::bytes_of(&block));
+    let mut forged = bytes.to_vec();
+    forged[index].copy_from_slice(bytemuck::bytes_of(&block));
+    forged[at..].copy_from_slice(bytemuck::bytes_of(&footer.sealed()));
+    forged
+}
+
+#[test]
+fn a_block_that_claims_more_rows_than_the_limit_is_refused() {
+    let bytes = write(&[&book_batch(3, 10)], WriterOptions::default());
+    let claimed = |rows: usize| {
+        open(&forged(&bytes, |block, footer| {
+            block.rows = rows as u32;
+            footer.rows = rows as u64;
+        }))
+    };
+
+    assert!(claimed(limit::BLOCK_ROWS_MAX).is_ok());
+    let error = claimed(limit::BLOCK_ROWS_MAX + 1).unwrap_err();
+    assert!(error.text().contains("block index is not in order"), "{error}");
+}
+
+/// Messages of one `raw` row each, with payloads of so many bytes.
+fn raw_batch(payloads: &[usize]) -> Batch {
+    let count = payloads.len();
+    let mut texts = TextValues::default();
+    payloads.iter().for_each(|&bytes| texts.push(&vec![b'x'; bytes]));
+    let channels = TextValues { ends: vec![0; count].into(), ..TextValues::default() };
+    let times = vec![i64::from(DAY) * DAY_NS; count];
+    let columns = [
+        Values::I64(times.into()),
+        Values::I64(vec![NULL; count].into()),
+        Values::Text(channels),
+        Values::Text(texts),
+    ];
+    let column = |values| Some(Column { values, scale: 0, digits: 0 });
+    let columns = columns.into_iter().map(column).collect();
+    Batch::from_parts(Kind::Raw, count, Vec::new().into(), columns).unwrap()
+}
+
+#[test]
+fn a_block_is_closed_by_its_bytes_of_text() {
+    let quarter = limit::BLOCK_TEXT_BYTES / 4;
+    for (payload, expected) in
+        [(quarter, [4, 4, 1]), (quarter + 1, [4, 4, 1]), (quarter - 1, [5, 4, 0])]
+    {
+        let batch = raw_batch(&[payload; 9]);
+        let bytes = write(&[&batch], WriterOptions::default());
+        let segment = open(&bytes).unwrap();
+
+        let blocks: Vec<u32> = segment.blocks().iter().map(|block| block.rows).collect();
+        let expected: Vec<u32> = expected.into_iter().filter(|&rows| rows > 0).collect();
+        assert_eq!(blocks, expected, "payloads of {payload} bytes");
+        assert_eq!(read_all(&segment).unwrap(), batch);
+        let parts = [&batch.slice_messages(0..2), &batch.slice_messages(2..9)];
+        assert!(bytes == write(&parts, WriterOptions::default()), "however they arrive");
+    }
+}
+
+#[test]
+fn a_text_and_the_text_of_a_message_have_their_limits() {
+    let folder = tempfile::tempdir().unwrap();
+    let append = |name: &str, batch: &Batch| {
+        let header = Header::new(IDENTITY, 3, DAY, batch.kind());
+        let path = folder.path().join(name);
+        let options = WriterOptions::default();
+        SegmentWriter::create(&OsDisk, &path, &header, batch.kind(), options, None)
+            .unwrap()
+            .append(batch)
+    };
+    let error = append("a", &raw_batch(&[limit::TEXT_BYTES_MAX + 1])).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Limit, "{error}");
+    append("b", &raw_batch(&[limit::TEXT_BYTES_MAX])).unwrap();
+
+    // One message of order ids, each as long as a text may be. Only the places where they end are
+    // there: the writer must decide by them, before it touches the text.
+    let orders = |ids: usize| {
+        let ends: Vec<u32> = (1..=ids).map(|id| (id * limit::TEXT_BYTES_MAX) as u32).collect();
+        let ids_claimed = TextValues { ends: ends.into(), ..TextValues::default() };
+        let time = i64::from(DAY) * DAY_NS;
+        let columns = [
+            Values::I64(vec![time].into()),
+            Values::I64(vec![NULL].into()),
+            Values::U8(vec![0; ids].into()),
+            Values::U8(vec![0; ids].into()),
+            Values::Text(ids_claimed),
+            Values::I64(vec![0; ids].into()),
+            Values::I64(vec![0; ids].into()),
+            Values::U8(vec![0].into()),
+            Values::I64(vec![NULL].into()),
+        ];
+        let column = |values| Some(Column { values, scale: 0, digits: 0 });
+        let columns = columns.into_iter().map(column).collect();
+        Batch::from_parts(Kind::Orders, ids, vec![ids as u32].into(), columns).unwrap()
+    };
+    let most = limit::MESSAGE_TEXT_BYTES_MAX / limit::TEXT_BYTES_MAX;
+    append("c", &orders(most)).unwrap();
+    let error = append("d", &orders(most + 1)).unwrap_err();
+    assert!(error.text().contains("bytes of text in one message"), "{error}");
+    assert_eq!(error.kind(), ErrorKind::Limit);
+}
+
+#[test]
+fn rows_that_a_verifier_would_refuse_are_not_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let batch = book_batch(1, 11);
+    let refused = |name: &str, column: usize, change: fn(&mut Values)| {
+        let (ends, mut columns) = batch.clone().into_parts();
+        change(&mut columns[column].as_mut().unwrap().values);
+        let batch = Batch::from_parts(Kind::Book, batch.rows(), ends, columns).unwrap();
+        let header = Header::new(IDENTITY, 3, DAY, Kind::Book);
+        let path = folder.path().join(name);
+        let writer = SegmentWriter::create(&OsDisk, &path, &header, Kind::Book, SMALL, None);
+        let error = writer.unwrap().append(&batch).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+        assert!(error.text().contains(name), "{error}");
+    };
+    fn first_code(values: &mut Values, code: u8) {
+        let Values::U8(codes) = values else { panic!("no codes") };
+        codes.to_mut()[0] = code;
+    }
+    fn first_number(values: &mut Values, number: i64) {
+        let Values::I64(numbers) = values else { panic!("no numbers") };
+        numbers.to_mut()[0] = number;
+    }
+    refused("a code has no name", book::ACTION, |values| first_code(values, 3));
+    refused("a flag that is never stored", book::FLAGS, |values| first_code(values, 3));
+    refused("null in a column that has none", book::QTY, |values| first_number(values, NULL));
+    refused("does not begin with a reset", book::ACTION, |values| first_code(values, 0));
+    refused("with values of a level", book::SIDE, |values| first_code(values, 1));
+    refused("gap with values of a level", book::QTY, |values| first_number(values, 1));
 }

@@ -1,14 +1,15 @@
 //! Reads everything in a segment and checks it against everything else.
 
 use super::reader::{ColumnMask, Segment};
-use super::summary::{block_flags, min_max, zones};
+use super::rules::broken_rule;
+use super::summary::{block_flags, min_max, starts_with_reset, zones};
 use crate::book::Tracker;
 use crate::error::{Error, Result};
-use crate::event::{Batch, ColumnType, ContentHash, Kind, Side};
+use crate::event::{Batch, ContentHash, Kind, Side};
 use crate::format::checkpoint::CheckpointBook;
 use crate::format::segment::{FLAG_STARTS_WITH_RESET, Footer};
 use crate::format::{Fault, aligned};
-use crate::quantity::NULL;
+use crate::quantity::{NULL, TsNs};
 
 impl Segment {
     /// Checks every page, rebuilds every checkpoint from the rows before it, and the content hash
@@ -38,6 +39,9 @@ impl Segment {
             batch = self.read(number, 0..u64::MAX, ColumnMask::ALL, batch)?;
             hash.update_all(&batch);
             self.verify_block(number, &batch)?;
+            if number == 0 {
+                self.check_start(&batch).map_err(place)?;
+            }
             if let Some(tracker) = &mut tracker {
                 self.verify_checkpoints(number, &batch, tracker)?;
             }
@@ -98,7 +102,18 @@ impl Segment {
         Ok(())
     }
 
-    /// Times and zones of the block index are those of the rows.
+    /// The footer's flag for a reset at the start is right; `batch` is the first block.
+    fn check_start(&self, batch: &Batch) -> Result<(), Fault> {
+        let footer = self.footer();
+        let flag = if starts_with_reset(batch) { FLAG_STARTS_WITH_RESET } else { 0 };
+        if footer.flags & FLAG_STARTS_WITH_RESET != flag {
+            let at = footer.file_len - size_of::<Footer>() as u64 + 152;
+            return Err(Fault::new(at, "flag of a reset at the start differs from the first row"));
+        }
+        Ok(())
+    }
+
+    /// Rows keep the rules of the model; times, zones and flags of the block index are theirs.
     fn verify_block(&self, number: usize, batch: &Batch) -> Result<()> {
         let entry = &self.blocks()[number];
         let times = batch.ts_recv();
@@ -107,21 +122,21 @@ impl Segment {
                 .context(format_args!("block {number}"))
                 .at_path(self.path())
         };
+        if let Some(what) = broken_rule(batch) {
+            return Err(wrong(what));
+        }
         let borders = (times.first().copied(), times.last().copied());
         if borders != (Some(entry.ts_recv_first), Some(entry.ts_recv_last)) || !times.is_sorted() {
             return Err(wrong("receive times differ from the block index or go back"));
+        }
+        if [entry.ts_recv_first, entry.ts_recv_last].map(|ts| TsNs(ts).day()) != [self.day(); 2] {
+            return Err(wrong("receive times are not of the day of the header"));
         }
         if min_max(batch.i64s(1).iter().copied()) != (entry.ts_event_min, entry.ts_event_max) {
             return Err(wrong("event times differ from the block index"));
         }
         if zones(batch) != entry.zones || block_flags(batch) != entry.flags {
             return Err(wrong("zones or flags differ from the block index"));
-        }
-        for (column, spec) in batch.schema().columns.iter().enumerate() {
-            let ColumnType::Code(names) = spec.ty else { continue };
-            if batch.u8s(column).iter().any(|&code| usize::from(code) >= names.len()) {
-                return Err(wrong("a code has no name"));
-            }
         }
         Ok(())
     }

@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use super::pages::{self, pad};
-use super::summary::{block_flags, min_max, zones};
+use super::rules::broken_rule;
+use super::summary::{block_flags, min_max, starts_with_reset, zones};
 use crate::book::Tracker;
 use crate::disk::{Disk, WriteFile};
 use crate::error::{Error, Result};
-use crate::event::{Action, Batch, ContentHash, Kind, Values, book};
+use crate::event::{Batch, ContentHash, Kind, TextValues, Values};
 use crate::format::checkpoint::{self, CheckpointBook};
 use crate::format::segment::{
     BlockEntry, CheckpointEntry, FLAG_STARTS_WITH_RESET, FOOTER_MAGIC, Footer, Header,
@@ -196,8 +197,9 @@ impl SegmentWriter {
     /// Adds rows. They are of the segment's day and not before the last one.
     ///
     /// # Errors
-    /// [`crate::ErrorKind::Invalid`] for another kind, day or order, [`crate::ErrorKind::Limit`] if
-    /// not [`SegmentWriter::takes`], [`crate::ErrorKind::Io`] if the file cannot be written.
+    /// [`crate::ErrorKind::Invalid`] for another kind, day or order or a row that breaks a rule of
+    /// the model, [`crate::ErrorKind::Limit`] if not [`SegmentWriter::takes`] or for too long a
+    /// text, [`crate::ErrorKind::Io`] if the file cannot be written.
     pub fn append(&mut self, batch: &Batch) -> Result<()> {
         let times = batch.ts_recv();
         let (Some(&first), Some(&last)) = (times.first(), times.last()) else { return Ok(()) };
@@ -209,6 +211,10 @@ impl SegmentWriter {
         if before.is_some_and(|before| first < before) {
             return Err(Error::invalid("rows of a segment must not go back in receive time"));
         }
+        if let Some(what) = broken_rule(batch) {
+            return Err(Error::invalid(format!("rows cannot be stored: {what}")));
+        }
+        check_texts(batch)?;
         let mut start = 0;
         while start < batch.messages() {
             let room = self.options.block_rows.saturating_sub(self.pending.rows()).max(1);
@@ -236,8 +242,8 @@ impl SegmentWriter {
         }
         for message in start..end {
             let bytes = text_bytes(batch, batch.message_rows(message));
-            if bytes > limit::BLOCK_TEXT_BYTES_MAX / 2 {
-                let limit = limit::BLOCK_TEXT_BYTES_MAX / 2;
+            if bytes > limit::MESSAGE_TEXT_BYTES_MAX {
+                let limit = limit::MESSAGE_TEXT_BYTES_MAX;
                 return Err(Error::limit("bytes of text in one message:", bytes, limit));
             }
             if bytes > room {
@@ -342,8 +348,7 @@ impl SegmentWriter {
         self.hash.update_all(&block);
         let number = self.blocks.len() as u64;
         let entry = self.encode_block(&block, number);
-        let resets = block.u8s(book::ACTION).first() == Some(&(Action::Reset as u8));
-        if self.blocks.is_empty() && kind == Kind::Book && resets {
+        if self.blocks.is_empty() && starts_with_reset(&block) {
             self.flags |= FLAG_STARTS_WITH_RESET;
         }
         self.flags |= entry.flags;
@@ -470,14 +475,31 @@ impl Checkpoints {
     }
 }
 
-/// Bytes of all text columns in a run of rows.
-fn text_bytes(batch: &Batch, rows: std::ops::Range<usize>) -> usize {
-    let columns = batch.columns().iter().flatten();
-    let texts = columns.filter_map(|column| match &column.values {
+fn texts(batch: &Batch) -> impl Iterator<Item = &TextValues> {
+    batch.columns().iter().flatten().filter_map(|column| match &column.values {
         Values::Text(texts) => Some(texts),
         _ => None,
-    });
-    texts
+    })
+}
+
+/// Refuses a text value that no reader would take.
+fn check_texts(batch: &Batch) -> Result<()> {
+    for texts in texts(batch) {
+        let mut start = 0;
+        for &end in texts.ends.iter() {
+            let bytes = end.saturating_sub(start) as usize;
+            if bytes > limit::TEXT_BYTES_MAX {
+                return Err(Error::limit("bytes of a text:", bytes, limit::TEXT_BYTES_MAX));
+            }
+            start = end;
+        }
+    }
+    Ok(())
+}
+
+/// Bytes of all text columns in a run of rows.
+fn text_bytes(batch: &Batch, rows: std::ops::Range<usize>) -> usize {
+    texts(batch)
         .map(|texts| {
             let end = |rows: usize| {
                 rows.checked_sub(1)

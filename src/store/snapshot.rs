@@ -178,6 +178,7 @@ impl Snapshot {
             day: entry.day,
             file_len: entry.file_len,
             content_hash: entry.content_hash,
+            scales: entry.scales,
         };
         let bytes = self.store.disk().map(&path).map_err(|error| {
             if error.kind() == std::io::ErrorKind::NotFound {

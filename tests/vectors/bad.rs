@@ -3,12 +3,16 @@
 //! Where a later check is to be met, the checksums above it are made right again, as a program
 //! that writes wrong files would.
 
+use tickreel::codec::{Encoding, IntegerPage};
+use tickreel::event::{Batch, ContentHash, book};
 use tickreel::format::segment::{BlockEntry, CheckpointEntry, Footer};
 use tickreel::format::{Identity, Region, checkpoint, checksum, manifest};
+use tickreel::quantity::NULL;
+use tickreel::segment::ColumnMask;
 use tickreel::{Error, ErrorKind};
 
 use crate::Vector;
-use crate::describe::Toml;
+use crate::describe::{self, Toml};
 use crate::segments::{self, IDENTITY};
 
 /// Bytes of a good vector, being changed.
@@ -93,6 +97,44 @@ impl Damage {
         self.seal_indexes();
     }
 
+    /// Makes the checksum of the schema right, and then that of the footer.
+    fn seal_schema(&mut self) {
+        let footer = self.footer();
+        let region = footer.schema_offset as usize..footer.block_index_offset as usize;
+        let crc = checksum(IDENTITY, Region::Schema, 0, &self.bytes[region]);
+        self.put(self.footer_at() + 100, &crc.to_le_bytes());
+        self.seal_footer();
+    }
+
+    /// Makes both checksums of a manifest's regions right, and then that of its header.
+    fn seal_manifest(&mut self) {
+        let header: manifest::Header = bytemuck::pod_read_unaligned(&self.bytes[..128]);
+        let streams = &self.bytes[128..][..header.streams_len as usize];
+        let segments = &self.bytes[header.segments_offset as usize..];
+        let (streams, segments) = (crc32fast::hash(streams), crc32fast::hash(segments));
+        self.put(52, &streams.to_le_bytes());
+        self.put(56, &segments.to_le_bytes());
+        self.seal(0, 128, 12);
+    }
+
+    /// Sets the value of a column in a segment of one row, whose page of it is constant, and makes
+    /// the content hash and every checksum right.
+    fn set_value(&mut self, column: usize, value: i64) {
+        let (_, block) = self.block(0);
+        let page = block.offset as usize + (1 + column) * 32;
+        assert_eq!(self.bytes[page + 17], Encoding::Constant as u8);
+        let start = u32::from_le_bytes(self.bytes[page..page + 4].try_into().unwrap()) as usize;
+        self.put(block.offset as usize + start, &value.to_le_bytes());
+        self.seal_page(0, 1 + column);
+        let segment = segments::open(&self.bytes).unwrap();
+        let batch = Batch::new(segment.kind());
+        let batch = segment.read(0, 0..1, ColumnMask::ALL, batch).unwrap();
+        let mut hash = ContentHash::EMPTY;
+        hash.update_all(&batch);
+        self.put(self.footer_at() + 64, &hash.value().to_le_bytes());
+        self.seal_footer();
+    }
+
     /// Makes the checksum of a page right, and then those above it.
     fn seal_page(&mut self, number: usize, page: usize) {
         let (_, block) = self.block(number);
@@ -130,6 +172,40 @@ fn bad(
     let mut damaged = Damage::of(like);
     damage(&mut damaged);
     let error = read(form, &damaged.bytes).expect_err(name);
+    vector(name, form, damaged.bytes, [like, change, fault], &error, |_| ())
+}
+
+/// A damaged copy of the page of integers `like`, whose reading must report `fault`.
+fn bad_page(
+    name: &str,
+    like: &str,
+    (encoding, count): (Encoding, usize),
+    change: &str,
+    fault: &str,
+    damage: impl FnOnce(&mut Damage),
+) -> Vector {
+    let mut damaged = Damage::of(like);
+    damage(&mut damaged);
+    let error = IntegerPage::parse(&damaged.bytes, encoding, count, 8)
+        .and_then(|page| page.read(0..count, &mut Vec::new()))
+        .expect_err(name);
+    let error = Error::corrupt(error.0).at_byte(0);
+    vector(name, "integer page", damaged.bytes, [like, change, fault], &error, |toml| {
+        toml.text("encoding", describe::encoding(encoding));
+        toml.number("plain_bytes", 8);
+        toml.number("count", count);
+    })
+}
+
+/// The bad vector whose reading gave `error`, described by `[like, change, fault]` and `more`.
+fn vector(
+    name: &str,
+    form: &str,
+    bytes: Vec<u8>,
+    [like, change, fault]: [&str; 3],
+    error: &Error,
+    more: impl FnOnce(&mut Toml),
+) -> Vector {
     assert!(error.text().contains(fault), "{name}: {error}");
     let kind = match error.kind() {
         ErrorKind::Corrupt => "corrupt",
@@ -138,13 +214,14 @@ fn bad(
     };
     let mut toml = Toml::default();
     toml.text("form", form);
+    more(&mut toml);
     toml.text("like", like);
     toml.text("change", change);
     toml.text("kind", kind);
     toml.text("fault", fault);
     toml.number("offset", error.byte_offset().unwrap());
     toml.text("error", error.text());
-    Vector::new(&format!("bad-{name}"), damaged.bytes, toml.finish())
+    Vector::new(&format!("bad-{name}"), bytes, toml.finish())
 }
 
 const SMALL: &str = "segment-book-small";
@@ -155,6 +232,9 @@ pub fn vectors() -> Vec<Vector> {
     let mut vectors = headers_and_footers();
     vectors.extend(indexes());
     vectors.extend(blocks());
+    vectors.extend(rows());
+    vectors.extend(summaries());
+    vectors.extend(pages());
     vectors.extend(others());
     vectors
 }
@@ -185,10 +265,26 @@ fn headers_and_footers() -> Vec<Vector> {
                 d.seal_header();
             },
         ),
-        bad("kind", ONE, "kind 99, checksum right", "segment of an unknown kind", |d| {
-            d.put(40, &[99]);
-            d.seal_header();
-        }),
+        bad(
+            "kind",
+            ONE,
+            "kind 99, checksum right",
+            "segment of an unknown kind, newer than this reader",
+            |d| {
+                d.put(40, &[99]);
+                d.seal_header();
+            },
+        ),
+        bad(
+            "header-day",
+            ONE,
+            "day 106,752, checksum right",
+            "no time is of the day of the segment header",
+            |d| {
+                d.put(36, &106_752i32.to_le_bytes());
+                d.seal_header();
+            },
+        ),
         bad("footer-magic", ONE, "footer magic", "no footer at the end of the file (magic)", |d| {
             let at = d.footer_at();
             d.flip(at);
@@ -273,6 +369,39 @@ fn indexes() -> Vec<Vector> {
             let at = d.footer().schema_offset as usize + 64;
             d.flip(at);
         }),
+        bad(
+            "scale",
+            ONE,
+            "column ts_recv has scale 1, checksums right",
+            "scale of a column",
+            |d| {
+                let at = d.footer().schema_offset as usize + 64 + 34;
+                d.put(at, &[1]);
+                d.seal_schema();
+            },
+        ),
+        bad(
+            "digits",
+            ONE,
+            "column venue_seq has digits 1, checksums right",
+            "scale of a column",
+            |d| {
+                let at = d.footer().schema_offset as usize + 64 * 8 + 35;
+                d.put(at, &[1]);
+                d.seal_schema();
+            },
+        ),
+        bad(
+            "block-unknown-flags",
+            ONE,
+            "the block has flag 4, checksums right",
+            "block with unknown flags",
+            |d| {
+                let (at, block) = d.block(0);
+                d.put(at + 104, &(block.flags | 4).to_le_bytes());
+                d.seal_indexes();
+            },
+        ),
         bad("block-index-crc", ONE, "a zone", "checksum of the block index", |d| {
             let (at, _) = d.block(0);
             d.flip(at + 56);
@@ -412,9 +541,221 @@ fn blocks() -> Vec<Vector> {
     ]
 }
 
+/// Rows that break a rule of the model, in a file whose checksums and content hash are right.
+fn rows() -> Vec<Vector> {
+    let row = |name: &str, change: &str, fault: &str, column, value| {
+        bad(name, ONE, change, fault, |d| d.set_value(column, value))
+    };
+    let snapshot = "a snapshot does not begin with a reset";
+    vec![
+        bad(
+            "day",
+            ONE,
+            "the header is of the next day",
+            "receive times are not of the day of the header",
+            |d| {
+                d.put(36, &(segments::DAY + 1).to_le_bytes());
+                d.seal_header();
+            },
+        ),
+        row("code", "action 3", "a code has no name", book::ACTION, 3),
+        row("null", "the price is null", "null in a column that has none", book::PRICE, NULL),
+        row("flag-last", "LAST is stored", "a flag that is never stored", book::FLAGS, 1),
+        row("flag-unknown", "flag 4 is stored", "a flag that is never stored", book::FLAGS, 4),
+        row("snapshot", "SNAPSHOT is stored with a row that sets", snapshot, book::FLAGS, 2),
+        row(
+            "reset-price",
+            "the action is reset, the row keeps its price",
+            "a reset or gap with values of a level",
+            book::ACTION,
+            1,
+        ),
+    ]
+}
+
+/// What indexes and footer say of the rows is not so; checksums are right.
+fn summaries() -> Vec<Vector> {
+    let footer = |name: &str, change: &str, fault: &str, at: usize| {
+        bad(name, ONE, change, fault, |d| {
+            let at = d.footer_at() + at;
+            d.flip(at);
+            d.seal_footer();
+        })
+    };
+    let block = |name: &str, change: &str, fault: &str, at: usize| {
+        bad(name, ONE, change, fault, |d| {
+            let (entry, _) = d.block(0);
+            d.flip(entry + at);
+            d.seal_indexes();
+        })
+    };
+    vec![
+        footer(
+            "footer-times",
+            "another last receive time in the footer",
+            "receive times differ from the block index",
+            40,
+        ),
+        footer(
+            "footer-event-times",
+            "another smallest event time in the footer",
+            "event times differ from the block index",
+            48,
+        ),
+        footer(
+            "footer-flags",
+            "the footer says that there is a gap",
+            "flags differ from the block index",
+            152,
+        ),
+        footer(
+            "replay-rows-max",
+            "the footer says that a seek replays no row",
+            "rows that a seek replays at most",
+            120,
+        ),
+        bad(
+            "starts-with-reset",
+            ONE,
+            "the footer says that the first row is a reset",
+            "flag of a reset at the start differs from the first row",
+            |d| {
+                let at = d.footer_at() + 152;
+                d.put(at, &[4]);
+                d.seal_footer();
+            },
+        ),
+        bad(
+            "block-times",
+            ONE,
+            "index and footer say an earlier first receive time",
+            "receive times differ from the block index or go back",
+            |d| {
+                let ((entry, block), at) = (d.block(0), d.footer_at());
+                let earlier = (block.ts_recv_first - 1).to_le_bytes();
+                d.put(entry + 24, &earlier);
+                d.put(at + 32, &earlier);
+                d.seal_indexes();
+            },
+        ),
+        bad(
+            "block-event-times",
+            ONE,
+            "index and footer say an earlier event time",
+            "event times differ from the block index",
+            |d| {
+                let ((entry, block), at) = (d.block(0), d.footer_at());
+                let earlier = (block.ts_event_min - 1).to_le_bytes();
+                d.put(entry + 40, &earlier);
+                d.put(at + 48, &earlier);
+                d.seal_indexes();
+            },
+        ),
+        block(
+            "zones",
+            "another largest quantity in the block index",
+            "zones or flags differ from the block index",
+            80,
+        ),
+    ]
+}
+
+/// Pages alone.
+fn pages() -> Vec<Vector> {
+    let (like, page) = ("page-packed-short", (Encoding::Packed, 20));
+    vec![
+        bad_page(
+            "group-offset",
+            like,
+            page,
+            "the data of the group begins at 52",
+            "data of a group does not begin at a multiple of 8",
+            |d| d.put(32 + 16, &[52]),
+        ),
+        bad_page(
+            "group-exception-bytes",
+            like,
+            page,
+            "exception_bytes 1 without exceptions",
+            "group without exceptions has bytes of an exception",
+            |d| d.put(32 + 23, &[1]),
+        ),
+    ]
+}
+
+/// The manifest's part of [`others`] that is about single entries.
+fn manifest_entries() -> Vec<Vector> {
+    const LIKE: &str = "manifest-normal";
+    let segment = |name: &str, change: &str, at: usize, value: &[u8]| {
+        bad(name, LIKE, change, "a segment of the manifest is impossible", |d| {
+            let entry = d.bytes.len() - 128;
+            d.put(entry + at, value);
+            d.seal_manifest();
+        })
+    };
+    vec![
+        bad(
+            "manifest-kind",
+            LIKE,
+            "the first stream is of kind 99, checksums right",
+            "stream of an unknown kind, newer than this reader",
+            |d| {
+                d.put(128 + 4, &[99]);
+                d.seal_manifest();
+            },
+        ),
+        segment("manifest-scale", "column ts_recv has scale 1, checksums right", 96, &[1]),
+        segment(
+            "manifest-day",
+            "the last segment is of the next day, checksums right",
+            12,
+            &(segments::DAY + 1).to_le_bytes(),
+        ),
+        segment("manifest-flags", "a segment has flag 8, checksums right", 84, &[8]),
+        bad(
+            "manifest-same-segment",
+            LIKE,
+            "segments 2 and 3 have one number, checksums right",
+            "two segments of the manifest have the same number",
+            |d| {
+                let entry = d.bytes.len() - 2 * 128;
+                d.put(entry, &[8]);
+                d.seal_manifest();
+            },
+        ),
+        bad(
+            "manifest-overlap",
+            LIKE,
+            "segment 1 is of the day and begins a second after segment 0, checksums right",
+            "segments of a stream overlap in time",
+            |d| {
+                let entry = d.bytes.len() - 3 * 128;
+                d.put(entry + 12, &segments::DAY.to_le_bytes());
+                d.put(entry + 40, &(segments::NOON + 1_000_000_000).to_le_bytes());
+                d.put(entry + 48, &(segments::NOON + 6_000_000_000).to_le_bytes());
+                d.seal_manifest();
+            },
+        ),
+        bad(
+            "manifest-same-stream",
+            LIKE,
+            "the second stream is of the kind of the first, checksums right",
+            "two streams of the manifest have the same name",
+            |d| {
+                // Two entries of one instrument stand one after the other.
+                let second = 128 + 8 + "binance-futuresBTCUSDT".len();
+                assert_eq!(d.bytes[second + 4], 2);
+                d.put(second + 4, &[1]);
+                d.seal_manifest();
+            },
+        ),
+    ]
+}
+
 fn others() -> Vec<Vector> {
     let levels = "levels of a checkpoint are not in order";
-    vec![
+    let mut vectors = manifest_entries();
+    vectors.extend([
         bad("checkpoint-levels", "checkpoint-live", "the bids are worst first", levels, |d| {
             let (first, second) = (d.bytes[64..72].to_vec(), d.bytes[72..80].to_vec());
             d.put(64, &second);
@@ -499,5 +840,6 @@ fn others() -> Vec<Vector> {
                 d.put(10, b"3");
             },
         ),
-    ]
+    ]);
+    vectors
 }
