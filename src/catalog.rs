@@ -11,7 +11,7 @@ use crate::disk::{Disk, SharedBytes};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::StreamKey;
 use crate::format::manifest::{
-    Contents, SegmentEntry, StreamEntry, decode, decode_current, encode, encode_current,
+    Contents, SegmentEntry, StreamEntry, check_len, decode, decode_current, encode, encode_current,
     segment_slice,
 };
 use crate::limit;
@@ -61,6 +61,96 @@ fn manifest_path(root: &Path, generation: u64) -> PathBuf {
     root.join(format!("manifest-{generation}"))
 }
 
+/// What a name in a store folder says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Name {
+    /// The manifest of this generation.
+    Manifest(u64),
+    /// A segment file.
+    Segment {
+        /// Number of the segment.
+        id: u64,
+        /// Whether it is still being written, or was when its writer ended.
+        unfinished: bool,
+    },
+    /// Another name that a store gives.
+    Own,
+    /// No store gives this name: nobody opens, renames or deletes what has it.
+    Stranger,
+}
+
+impl Name {
+    /// The name that the last of `parts` is, the others being the folders below the store's.
+    fn of(parts: &[String], is_folder: bool) -> Self {
+        let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+        let own = |known: bool| if known { Self::Own } else { Self::Stranger };
+        match (&*parts, is_folder) {
+            (["segments" | "journal" | "quarantine"], true) => Self::Own,
+            (["segments", stream], true) => own(number(stream).is_some()),
+            (["segments", _, day], true) => own(is_day(day)),
+            (["LOCK" | "CURRENT" | "CURRENT.tmp"], false) => Self::Own,
+            (["segments", _, _, file], false) => {
+                let (name, unfinished) = finished(file);
+                let id = name.strip_suffix(".seg").and_then(number);
+                id.map_or(Self::Stranger, |id| Self::Segment { id, unfinished })
+            }
+            ([file], false) => {
+                let (name, unfinished) = finished(file);
+                match name.strip_prefix("manifest-").and_then(number) {
+                    Some(generation) if !unfinished => Self::Manifest(generation),
+                    generation => own(generation.is_some()),
+                }
+            }
+            _ => Self::Stranger,
+        }
+    }
+}
+
+/// A decimal number as a store writes it: no sign, no leading zeros.
+fn number(text: &str) -> Option<u64> {
+    text.parse().ok().filter(|number: &u64| number.to_string() == text)
+}
+
+/// Whether the text looks like `2024-08-08`.
+fn is_day(text: &str) -> bool {
+    let fits = |(at, byte): (usize, u8)| match at {
+        4 | 7 => byte == b'-',
+        _ => byte.is_ascii_digit(),
+    };
+    text.len() == 10 && text.bytes().enumerate().all(fits)
+}
+
+/// The name without the ending of [`temporary`], and whether it had it.
+fn finished(name: &str) -> (&str, bool) {
+    name.strip_suffix(".tmp").map_or((name, false), |name| (name, true))
+}
+
+/// Every name in a store folder. What is in folders of strangers, in `journal` and in `quarantine`
+/// is left out.
+///
+/// # Errors
+/// [`ErrorKind::Io`] if a folder cannot be listed.
+pub fn names(disk: &dyn Disk, root: &Path) -> Result<Vec<(PathBuf, Name)>> {
+    let mut found = Vec::new();
+    let mut folders = vec![(root.to_owned(), Vec::new())];
+    while let Some((folder, parts)) = folders.pop() {
+        for (path, is_folder) in
+            disk.list(&folder).map_err(|e| Error::io(e, "list folder", &folder))?
+        {
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            let parts: Vec<String> = parts.iter().cloned().chain([name.to_owned()]).collect();
+            let name = Name::of(&parts, is_folder);
+            if is_folder && name == Name::Own && parts.first().is_some_and(|top| top == "segments")
+            {
+                folders.push((path.clone(), parts));
+            }
+            found.push((path, name));
+        }
+    }
+    found.sort_by(|a, b| a.0.cmp(&b.0));
+    Ok(found)
+}
+
 impl Manifest {
     /// Loads the manifest that `CURRENT` names.
     ///
@@ -94,10 +184,7 @@ impl Manifest {
             };
         // Pinned, but perhaps after its name was removed: then what it names may be gone too.
         let Ok(len) = disk.len(&path) else { return Ok(None) };
-        if len > limit::MANIFEST_BYTES_MAX {
-            let limit = limit::MANIFEST_BYTES_MAX;
-            return Err(Error::limit("bytes of a manifest:", len, limit).at_path(&path));
-        }
+        check_len(len).map_err(|fault| Error::from(fault).at_path(&path))?;
         let bytes = disk.map(&path).map_err(|e| Error::io(e, "map manifest", &path))?;
         let file = (*bytes).as_ref();
         let (contents, segments) = decode(file).map_err(|f| Error::from(f).at_path(&path))?;
@@ -214,13 +301,11 @@ fn write_durably(disk: &dyn Disk, path: &Path, bytes: &[u8], what: &str) -> Resu
 /// [`ErrorKind::Io`] if a folder cannot be listed; a file that cannot be removed stays.
 pub fn remove_obsolete(disk: &dyn Disk, root: &Path, current: &Manifest) -> Result<()> {
     let mut used: HashSet<u64> = current.segments().iter().map(|e| e.segment_id).collect();
-    let list = |path: &Path| disk.list(path).map_err(|e| Error::io(e, "list folder", path));
-    for (path, _) in list(root)? {
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let generation = name.strip_prefix("manifest-").and_then(|n| n.parse::<u64>().ok());
-        let Some(generation) = generation.filter(|&g| g != current.contents.generation) else {
+    for (path, name) in names(disk, root)? {
+        let Name::Manifest(generation) = name else { continue };
+        if generation == current.contents.generation {
             continue;
-        };
+        }
         // One newer than the current is left from a commit that did not reach CURRENT.
         let newer = generation > current.contents.generation;
         match disk.unpinned(&path) {
@@ -229,21 +314,11 @@ pub fn remove_obsolete(disk: &dyn Disk, root: &Path, current: &Manifest) -> Resu
             _ => keep_segments_of(disk, &path, &mut used)?,
         }
     }
-    let segments = root.join("segments");
-    if disk.len(&segments).is_err() {
-        return Ok(());
-    }
-    for (stream, is_folder) in list(&segments)? {
-        for (day, is_folder) in if is_folder { list(&stream)? } else { Vec::new() } {
-            for (file, _) in if is_folder { list(&day)? } else { Vec::new() } {
-                let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-                let unfinished = name.strip_suffix(".tmp");
-                let number = unfinished.unwrap_or(name).strip_suffix(".seg");
-                let number = number.and_then(|number| number.parse::<u64>().ok());
-                if number.is_some_and(|number| unfinished.is_some() || !used.contains(&number)) {
-                    drop(disk.remove(&file));
-                }
-            }
+    for (path, name) in names(disk, root)? {
+        if let Name::Segment { id, unfinished } = name
+            && (unfinished || !used.contains(&id))
+        {
+            drop(disk.remove(&path));
         }
     }
     Ok(())

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::{Snapshot, Store};
 use crate::book::Tracker;
-use crate::catalog::segment_path;
+use crate::catalog::{self, Name, segment_path};
 use crate::error::{Error, Result};
 use crate::event::{Kind, StreamKey};
 use crate::format::manifest::SegmentEntry;
@@ -24,7 +24,7 @@ pub struct VerifyReport {
     pub bytes: u64,
     /// What is wrong; empty if all is well.
     pub damage: Vec<Damage>,
-    /// Files in the store folder that the store did not make; not an error.
+    /// Files and folders in the store folder whose names no store gives; not an error.
     pub strangers: Vec<PathBuf>,
 }
 
@@ -107,45 +107,10 @@ impl Snapshot {
         Ok((after, u64::from(footer.checkpoint_count)))
     }
 
-    /// Files that no store makes.
+    /// Files and folders whose names no store gives.
     fn strangers(&self) -> Result<Vec<PathBuf>> {
-        let (disk, root) = (self.store().disk(), self.store().root());
-        let list =
-            |path: &std::path::Path| disk.list(path).map_err(|e| Error::io(e, "list folder", path));
-        let name_of = |path: &std::path::Path| {
-            path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned()
-        };
-        let mut strangers = Vec::new();
-        for (path, is_folder) in list(root)? {
-            let name = name_of(&path);
-            let known = match is_folder {
-                true => matches!(name.as_str(), "segments" | "journal" | "quarantine"),
-                false => {
-                    let name = name.strip_suffix(".tmp").unwrap_or(&name);
-                    matches!(name, "LOCK" | "CURRENT")
-                        || name.strip_prefix("manifest-").is_some_and(|n| n.parse::<u64>().is_ok())
-                }
-            };
-            if !known {
-                strangers.push(path);
-            }
-        }
-        let mut folders = vec![root.join("segments")];
-        while let Some(folder) = folders.pop() {
-            if disk.len(&folder).is_err() {
-                continue;
-            }
-            for (path, is_folder) in list(&folder)? {
-                let name = name_of(&path);
-                let number = name.strip_suffix(".tmp").unwrap_or(&name).strip_suffix(".seg");
-                if is_folder {
-                    folders.push(path);
-                } else if number.is_none_or(|number| number.parse::<u64>().is_err()) {
-                    strangers.push(path);
-                }
-            }
-        }
-        strangers.sort();
-        Ok(strangers)
+        let names = catalog::names(self.store().disk(), self.store().root())?;
+        let strangers = names.into_iter().filter(|(_, name)| *name == Name::Stranger);
+        Ok(strangers.map(|(path, _)| path).collect())
     }
 }
