@@ -539,6 +539,21 @@ mod tests {
     }
 
     #[test]
+    fn digits_and_text_of_a_number_stop_at_their_limits() {
+        assert!(Decimal::new(1, limit::SCALE_MAX).is_some());
+        assert!(Decimal::new(1, limit::SCALE_MAX + 1).is_none());
+        for (decimals, fits) in [(18, true), (19, false)] {
+            let text = format!("0.{}1", "0".repeat(decimals - 1));
+            assert_eq!(Decimal::parse(&text).is_ok(), fits, "{text}");
+        }
+        let longest = format!("{}1.5", "0".repeat(limit::DECIMAL_TEXT_BYTES_MAX - 3));
+        assert_eq!(decimal(&longest).to_string(), "1.5");
+        let error = Decimal::parse(&format!("0{longest}")).unwrap_err();
+        assert_eq!(error.kind(), crate::ErrorKind::Limit);
+        assert!(error.to_string().contains("bytes of a number: 65"), "{error}");
+    }
+
+    #[test]
     fn text_with_digits_pads_but_never_cuts() {
         assert_eq!(decimal("1.5").to_text_with_digits(4), "1.5000");
         assert_eq!(decimal("1.5").to_text_with_digits(0), "1.5");

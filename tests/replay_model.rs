@@ -3,7 +3,11 @@
 mod oracle;
 
 use oracle::{Fold, Random, START, book_stream, import, key, trade_stream};
-use tickreel::event::{Batch, ContentHash, Kind, StreamKey};
+use tickreel::event::{
+    Batch, BatchBuilder, Column, ContentHash, FLAG_SNAPSHOT, Kind, StreamKey, TextValues, TradeRow,
+    TradeSide, Values,
+};
+use tickreel::quantity::{Decimal, NULL};
 use tickreel::segment::{ColumnMask, WriterOptions};
 use tickreel::store::{ImportOptions, Snapshot, Store};
 use tickreel::{ErrorKind, TsNs};
@@ -285,4 +289,89 @@ fn gaps_are_listed_with_their_ends() {
     assert_eq!(coverage[0].spans[0].rows, batch.rows() as u64);
     let missing = store.snapshot().unwrap().coverage(&"a:B".parse().unwrap()).unwrap_err();
     assert_eq!(missing.kind(), ErrorKind::NotFound);
+}
+
+/// Messages of `orders`, one row each: receive time and whether it is a reset.
+fn order_stream(messages: &[(i64, bool)]) -> Batch {
+    let count = messages.len();
+    let times = messages.iter().map(|&(ts, _)| ts).collect::<Vec<_>>();
+    let reset = Kind::Orders.reset_code().unwrap();
+    let actions = messages.iter().map(|&(_, resets)| if resets { reset } else { 0 });
+    let mut ids = TextValues::default();
+    (0..count).for_each(|at| ids.push(format!("o{at}").as_bytes()));
+    let flags = messages.iter().map(|&(_, resets)| if resets { FLAG_SNAPSHOT } else { 0 });
+    let columns = [
+        Values::I64(times.into()),
+        Values::I64(vec![NULL; count].into()),
+        Values::U8(actions.collect::<Vec<_>>().into()),
+        Values::U8(vec![0; count].into()),
+        Values::Text(ids),
+        Values::I64(vec![0; count].into()),
+        Values::I64(vec![0; count].into()),
+        Values::U8(flags.collect::<Vec<_>>().into()),
+        Values::I64(vec![NULL; count].into()),
+    ];
+    let column = |values| Some(Column { values, scale: 0, digits: 0 });
+    let ends = (1..=u32::try_from(count).unwrap()).collect::<Vec<_>>();
+    let columns = columns.into_iter().map(column).collect();
+    Batch::from_parts(Kind::Orders, count, ends.into(), columns).unwrap()
+}
+
+#[test]
+fn an_order_message_that_resets_comes_before_trades_and_another_after_liquidations() {
+    let orders = key("test:X", Kind::Orders);
+    let (trades, forced) = (key("test:X", Kind::Trades), key("test:X", Kind::Liquidations));
+    // At one time: a reset, then an order that is added; later an order, then a reset that waits
+    // for it.
+    let (a, b) = (START, START + 1000);
+    let order_rows = order_stream(&[(a, true), (a, false), (b, false), (b, true)]);
+    let trade_rows = |kind| {
+        let mut builder = BatchBuilder::new(kind);
+        for ts in [a, b] {
+            let one = Decimal::parse("1").unwrap();
+            builder.trade(&TradeRow {
+                ts_recv: TsNs(ts),
+                ts_event: None,
+                side: TradeSide::Buy,
+                price: one,
+                qty: one,
+                trade_id: "",
+            });
+        }
+        builder.finish().unwrap().pop().unwrap()
+    };
+    let (prints, liquidations) = (trade_rows(Kind::Trades), trade_rows(Kind::Liquidations));
+    let streams =
+        [(orders.clone(), &order_rows), (trades.clone(), &prints), (forced.clone(), &liquidations)];
+    let (_folder, store) = store_with(&streams, ImportOptions::default());
+
+    let names = [orders, trades, forced];
+    let mut replay = store.snapshot().unwrap().replay(&names, TsNs::MIN..TsNs::MAX).unwrap();
+    let mut played = Vec::new();
+    replay
+        .play(false, |step| {
+            for message in step.messages() {
+                let resets = step.key.kind == Kind::Orders
+                    && step.batch.u8s(2)[message] == Kind::Orders.reset_code().unwrap();
+                let name = if resets { "reset" } else { step.key.kind.name() };
+                played.push((step.batch.ts_recv()[message] - START, name));
+            }
+            Ok(true)
+        })
+        .unwrap();
+
+    assert_eq!(
+        played,
+        [
+            (0, "reset"),
+            (0, "trades"),
+            (0, "liquidations"),
+            (0, "orders"),
+            (1000, "trades"),
+            (1000, "liquidations"),
+            (1000, "orders"),
+            (1000, "reset"),
+        ]
+    );
+    assert!(store.verify(|_, _| ()).unwrap().damage.is_empty());
 }

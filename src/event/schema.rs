@@ -471,6 +471,13 @@ mod tests {
             assert_eq!(schema.kind, kind);
             assert_eq!((schema.columns[0].name, schema.columns[1].name), ("ts_recv", "ts_event"));
             assert!(schema.columns.len() <= crate::limit::COLUMNS_MAX);
+            for column in schema.columns {
+                assert!(
+                    column.name.len() <= crate::limit::COLUMN_NAME_BYTES_MAX,
+                    "{}",
+                    column.name
+                );
+            }
         }
         assert!(Kind::parse("books").is_err());
         assert_eq!(Kind::from_code(0), None);

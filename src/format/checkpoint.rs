@@ -247,6 +247,19 @@ mod tests {
     }
 
     #[test]
+    fn the_largest_book_comes_back() {
+        let count = limit::LEVELS_PER_SIDE_MAX;
+        let book = CheckpointBook {
+            state: State::Live,
+            asks: SideLevels { prices: (0..count as i64).collect(), qtys: vec![1; count] },
+            ..CheckpointBook::default()
+        };
+        let mut bytes = Vec::new();
+        encode(&book, &mut bytes);
+        assert_eq!(decode(&bytes, 0).unwrap(), book);
+    }
+
+    #[test]
     fn a_claimed_level_count_above_the_limit_is_refused() {
         let mut bytes = Vec::new();
         encode(&CheckpointBook::default(), &mut bytes);

@@ -382,6 +382,9 @@ fn damaged_checkpoints_are_refused_and_change_nothing() {
     }
     tracker.restore(&good).unwrap();
     assert!(tracker.book().levels(Side::Ask).eq([(6, 1), (7, 1)]));
+    let (prices, qtys): (Vec<i64>, _) = ((1..many.len() as i64).rev().collect(), &many[1..]);
+    tracker.restore(&Checkpoint { bid_prices: &prices, bid_qtys: qtys, ..good }).unwrap();
+    assert_eq!(tracker.book().level_count(Side::Bid), limit::LEVELS_PER_SIDE_MAX);
 }
 
 #[test]
