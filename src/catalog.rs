@@ -301,24 +301,25 @@ fn write_durably(disk: &dyn Disk, path: &Path, bytes: &[u8], what: &str) -> Resu
 /// [`ErrorKind::Io`] if a folder cannot be listed; a file that cannot be removed stays.
 pub fn remove_obsolete(disk: &dyn Disk, root: &Path, current: &Manifest) -> Result<()> {
     let mut used: HashSet<u64> = current.segments().iter().map(|e| e.segment_id).collect();
-    for (path, name) in names(disk, root)? {
-        let Name::Manifest(generation) = name else { continue };
+    let names = names(disk, root)?;
+    for (path, name) in &names {
+        let &Name::Manifest(generation) = name else { continue };
         if generation == current.contents.generation {
             continue;
         }
         // One newer than the current is left from a commit that did not reach CURRENT.
         let newer = generation > current.contents.generation;
-        match disk.unpinned(&path) {
-            Ok(Some(_lock)) => drop(disk.remove(&path)),
+        match disk.unpinned(path) {
+            Ok(Some(_lock)) => drop(disk.remove(path)),
             Ok(None) if newer => {}
-            _ => keep_segments_of(disk, &path, &mut used)?,
+            _ => keep_segments_of(disk, path, &mut used)?,
         }
     }
-    for (path, name) in names(disk, root)? {
+    for (path, name) in &names {
         if let Name::Segment { id, unfinished } = name
-            && (unfinished || !used.contains(&id))
+            && (*unfinished || !used.contains(id))
         {
-            drop(disk.remove(&path));
+            drop(disk.remove(path));
         }
     }
     Ok(())

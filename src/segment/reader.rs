@@ -123,10 +123,11 @@ impl Segment {
             kind.schema(),
             at,
         )?;
-        if let Some(expected) = expected
-            && scales.iter().zip(expected.scales).any(|(&(scale, _), expected)| scale != expected)
-        {
-            return Err(Fault::new(at, "scales differ from the manifest's"));
+        let told = expected.map(|expected| expected.scales);
+        let mut pairs = told.iter().flatten().zip(&scales);
+        if let Some((&told, &(found, _))) = pairs.find(|(told, (found, _))| *told != found) {
+            return Err(Fault::new(at, "scales differ from the manifest's")
+                .expected(told.into(), found.into()));
         }
         let bits = footer.block_count as usize * BITS_PER_BLOCK + footer.checkpoint_count as usize;
         let verified = (0..bits.div_ceil(64)).map(|_| AtomicU64::new(0)).collect();

@@ -510,3 +510,58 @@ fn text_bytes(batch: &Batch, rows: std::ops::Range<usize>) -> usize {
         })
         .sum()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::OsDisk;
+    use crate::event::{BatchBuilder, StatusRow, StatusWhat};
+    use crate::quantity::TsNs;
+
+    fn one_row() -> Batch {
+        let mut builder = BatchBuilder::new(Kind::Status);
+        builder.status(&StatusRow {
+            ts_recv: TsNs(5),
+            ts_event: None,
+            what: StatusWhat::Connected,
+            detail: "",
+        });
+        builder.finish().unwrap().pop().unwrap()
+    }
+
+    /// A writer with one row that believes to have written so many rows and bytes before.
+    fn writer(folder: &Path, rows: u64, offset: u64) -> SegmentWriter {
+        let header = Header::new(Identity { store_id: 1, segment_id: 1 }, 0, 0, Kind::Status);
+        let path = folder.join(format!("{rows}-{offset}"));
+        let options = WriterOptions::default();
+        let mut writer =
+            SegmentWriter::create(&OsDisk, &path, &header, Kind::Status, options, None).unwrap();
+        writer.append(&one_row()).unwrap();
+        writer.hash = ContentHash::from_parts(0, rows);
+        writer.offset = offset;
+        writer
+    }
+
+    #[test]
+    fn a_segment_takes_rows_up_to_its_limits() {
+        let folder = tempfile::tempdir().unwrap();
+        let takes = |rows, offset| writer(folder.path(), rows, offset).takes(&one_row());
+
+        assert!(takes(limit::SEGMENT_ROWS_MAX - 2, 64));
+        assert!(!takes(limit::SEGMENT_ROWS_MAX - 1, 64));
+        assert!(takes(0, limit::SEGMENT_BYTES_MAX / 2));
+        assert!(!takes(0, limit::SEGMENT_BYTES_MAX / 2 + 1));
+    }
+
+    #[test]
+    fn a_segment_file_has_no_more_bytes_than_the_limit() {
+        let folder = tempfile::tempdir().unwrap();
+        let finish = |offset| writer(folder.path(), 0, offset).finish();
+        let after_offset = finish(64).unwrap().footer.file_len - 64;
+
+        let most = finish(limit::SEGMENT_BYTES_MAX - after_offset).unwrap();
+        assert_eq!(most.footer.file_len, limit::SEGMENT_BYTES_MAX);
+        let error = finish(limit::SEGMENT_BYTES_MAX - after_offset + 64).unwrap_err();
+        assert_eq!(error.kind(), crate::ErrorKind::Limit);
+    }
+}

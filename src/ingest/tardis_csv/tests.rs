@@ -191,6 +191,23 @@ fn a_message_keeps_to_its_limit_and_the_rows_above_it_are_rejected() {
 }
 
 #[test]
+fn an_id_keeps_to_its_limit_and_a_longer_one_is_rejected() {
+    let row = |bytes: usize| {
+        let id = "x".repeat(bytes);
+        let text = format!(
+            "exchange,symbol,timestamp,local_timestamp,id,side,price,amount\n\
+             deribit,B,1,10,{id},buy,1,2\n"
+        );
+        read("x.csv", text.as_bytes())
+    };
+
+    assert_eq!(row(crate::limit::TEXT_BYTES_MAX).0[0].1.rows(), 1);
+    let (batches, rejects) = row(crate::limit::TEXT_BYTES_MAX + 1);
+    assert!(batches.is_empty());
+    assert_eq!(rejects[0].error.kind(), ErrorKind::Limit);
+}
+
+#[test]
 fn book_snapshots_become_what_changed() {
     let text = "exchange,symbol,timestamp,local_timestamp,\
                 asks[0].price,asks[0].amount,bids[0].price,bids[0].amount,\
