@@ -17,10 +17,9 @@ pub(super) fn broken_rule(batch: &Batch) -> Option<&'static str> {
 fn broken_by_values(batch: &Batch, at: usize, spec: &ColumnSpec) -> Option<&'static str> {
     match spec.ty {
         ColumnType::Code(names) => {
-            let largest = batch.u8s(at).iter().max();
-            largest
-                .is_some_and(|&code| usize::from(code) >= names.len())
-                .then_some("a code has no name")
+            // A fold is many codes per instruction, `Iterator::max` is not.
+            let largest = batch.u8s(at).iter().fold(0, |largest: u8, &code| largest.max(code));
+            (usize::from(largest) >= names.len()).then_some("a code has no name")
         }
         ColumnType::Flags => {
             let all = batch.u8s(at).iter().fold(0, |all, flags| all | flags);
