@@ -12,8 +12,8 @@ pub const LANES: usize = 16;
 /// Values per lane of a full group.
 pub const LANE_VALUES: usize = GROUP_VALUES / LANES;
 
-/// A decoded group.
-pub type Group = [[u64; LANES]; LANE_VALUES];
+/// The values of a group.
+pub type Group<T = u64> = [[T; LANES]; LANE_VALUES];
 
 /// Bytes that `count` values of `width` bits take, a multiple of 8.
 pub fn packed_len(count: usize, width: u32) -> usize {
@@ -24,51 +24,76 @@ fn mask(width: u32) -> u64 {
     if width == 0 { 0 } else { u64::MAX >> (64 - width.min(64)) }
 }
 
-/// Appends `values`, each below 2^`width`, to `out`.
+/// Appends `values`, at most [`GROUP_VALUES`] and each below 2^`width`, to `out`.
 pub fn pack(values: &[u64], width: u32, out: &mut Vec<u8>) {
-    let words = packed_len(values.len(), width) / 8;
-    let mut packed = vec![0u64; words];
-    let full = values.len() == GROUP_VALUES;
-    for (index, &value) in values.iter().enumerate() {
-        let (lane, stride, at) =
-            if full { (index % LANES, LANES, index / LANES) } else { (0, 1, index) };
-        let bit = at * width as usize;
-        let (word, shift) = (bit / 64, bit % 64);
-        if let Some(low) = packed.get_mut(word * stride + lane) {
+    let mut packed: Group = [[0; LANES]; LANE_VALUES];
+    if values.len() == GROUP_VALUES {
+        pack_lanes(values.as_chunks::<LANES>().0, width, &mut packed);
+    } else {
+        pack_stream(values, width, packed.as_flattened_mut());
+    }
+    let words = packed.as_flattened().iter().take(packed_len(values.len(), width) / 8);
+    words.for_each(|word| out.extend_from_slice(&word.to_le_bytes()));
+}
+
+fn pack_lanes(values: &[[u64; LANES]], width: u32, packed: &mut Group) {
+    for (at, values) in (0u32..).zip(values) {
+        let (word, shift) = ((at * width / 64) as usize, at * width % 64);
+        if let Some(low) = packed.get_mut(word) {
+            low.iter_mut().zip(values).for_each(|(low, value)| *low |= value << shift);
+        }
+        if shift + width > 64
+            && let Some(high) = packed.get_mut(word + 1)
+        {
+            high.iter_mut().zip(values).for_each(|(high, value)| *high |= value >> (64 - shift));
+        }
+    }
+}
+
+fn pack_stream(values: &[u64], width: u32, packed: &mut [u64]) {
+    for (at, &value) in (0u32..).zip(values) {
+        let (word, shift) = ((at * width / 64) as usize, at * width % 64);
+        if let Some(low) = packed.get_mut(word) {
             *low |= value << shift;
         }
-        if shift + width as usize > 64
-            && let Some(high) = packed.get_mut((word + 1) * stride + lane)
+        if shift + width > 64
+            && let Some(high) = packed.get_mut(word + 1)
         {
             *high |= value >> (64 - shift);
         }
     }
-    packed.iter().for_each(|word| out.extend_from_slice(&word.to_le_bytes()));
 }
 
-/// Reads `count` values of `width` bits from `bytes` into the first values of `out`.
-pub fn unpack(bytes: &[u8], count: usize, width: u32, out: &mut Group) -> Result<()> {
+/// Reads `count` values of `width` bits from `bytes` into the first values of `out`, each as `make`
+/// makes it.
+pub fn unpack<T: Copy>(
+    bytes: &[u8],
+    count: usize,
+    width: u32,
+    out: &mut Group<T>,
+    make: impl Fn(u64) -> T,
+) -> Result<()> {
     if width > 64 || count > GROUP_VALUES || bytes.len() != packed_len(count, width) {
         return Err(Fault("packed bits have another length than their count and width"));
     }
     if width == 0 {
-        out.as_flattened_mut().fill(0);
+        out.as_flattened_mut().fill(make(0));
     } else if count == GROUP_VALUES {
         match bytemuck::try_cast_slice::<u8, [u64; LANES]>(bytes) {
-            Ok(rows) => unpack_lanes(rows, width, out),
+            Ok(rows) => unpack_lanes(rows, width, out, make),
             Err(_) => {
                 let words = bytes.as_chunks::<8>().0.iter().map(|word| u64::from_le_bytes(*word));
                 let words: Vec<u64> = words.collect();
-                unpack_lanes(words.as_chunks::<LANES>().0, width, out);
+                unpack_lanes(words.as_chunks::<LANES>().0, width, out, make);
             }
         }
     } else {
-        unpack_stream(bytes, count, width, out.as_flattened_mut());
+        unpack_stream(bytes, count, width, out.as_flattened_mut(), make);
     }
     Ok(())
 }
 
-fn unpack_lanes(rows: &[[u64; LANES]], width: u32, out: &mut Group) {
+fn unpack_lanes<T>(rows: &[[u64; LANES]], width: u32, out: &mut Group<T>, make: impl Fn(u64) -> T) {
     const ZERO: [u64; LANES] = [0; LANES];
     let mask = mask(width);
     for (at, out) in (0u32..).zip(out.iter_mut()) {
@@ -76,18 +101,24 @@ fn unpack_lanes(rows: &[[u64; LANES]], width: u32, out: &mut Group) {
         let low = rows.get(word).unwrap_or(&ZERO);
         if shift + width <= 64 {
             for (out, low) in out.iter_mut().zip(low) {
-                *out = (low >> shift) & mask;
+                *out = make((low >> shift) & mask);
             }
         } else {
             let high = rows.get(word + 1).unwrap_or(&ZERO);
             for ((out, low), high) in out.iter_mut().zip(low).zip(high) {
-                *out = ((low >> shift) | (high << (64 - shift))) & mask;
+                *out = make(((low >> shift) | (high << (64 - shift))) & mask);
             }
         }
     }
 }
 
-fn unpack_stream(bytes: &[u8], count: usize, width: u32, out: &mut [u64]) {
+fn unpack_stream<T>(
+    bytes: &[u8],
+    count: usize,
+    width: u32,
+    out: &mut [T],
+    make: impl Fn(u64) -> T,
+) {
     let mask = mask(width);
     let (words, _) = bytes.as_chunks::<8>();
     let word = |index: usize| words.get(index).map_or(0, |word| u64::from_le_bytes(*word));
@@ -95,7 +126,7 @@ fn unpack_stream(bytes: &[u8], count: usize, width: u32, out: &mut [u64]) {
         let bit = index * width as usize;
         let (at, shift) = (bit / 64, (bit % 64) as u32);
         let wide = u128::from(word(at)) | u128::from(word(at + 1)) << 64;
-        *out = (wide >> shift) as u64 & mask;
+        *out = make((wide >> shift) as u64 & mask);
     }
 }
 
@@ -114,7 +145,7 @@ mod tests {
                 pack(&values, width, &mut bytes);
                 let mut out: Box<Group> = Box::new([[u64::MAX; LANES]; LANE_VALUES]);
 
-                unpack(&bytes, count, width, &mut out).unwrap();
+                unpack(&bytes, count, width, &mut out, |value| value).unwrap();
 
                 assert_eq!(out.as_flattened()[..count], values, "width {width}, count {count}");
             }
@@ -124,8 +155,8 @@ mod tests {
     #[test]
     fn wrong_lengths_are_refused() {
         let mut out: Box<Group> = Box::new([[0; LANES]; LANE_VALUES]);
-        assert!(unpack(&[0; 8], 1, 65, &mut out).is_err());
-        assert!(unpack(&[0; 8], 2, 40, &mut out).is_err());
-        assert!(unpack(&[0; 24], 1025, 0, &mut out).is_err());
+        assert!(unpack(&[0; 8], 1, 65, &mut out, |value| value).is_err());
+        assert!(unpack(&[0; 8], 2, 40, &mut out, |value| value).is_err());
+        assert!(unpack(&[0; 24], 1025, 0, &mut out, |value| value).is_err());
     }
 }

@@ -7,6 +7,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::bits::{self, Group, LANE_VALUES, LANES};
+use super::plan::Plan;
 use super::{Encoding, Fault, Result};
 use crate::limit::GROUP_VALUES;
 use crate::quantity::NULL;
@@ -70,6 +71,17 @@ pub fn encode_integers(values: &[i64], plain_bytes: usize, out: &mut Vec<u8>) ->
     Encoding::Plain
 }
 
+/// As [`encode_integers`], of values of one byte.
+pub fn encode_codes(codes: &[u8], out: &mut Vec<u8>) -> Encoding {
+    if let Some((&first, rest)) = codes.split_first()
+        && rest.iter().all(|&code| code == first)
+    {
+        return encode_integers(&[i64::from(first)], 1, out);
+    }
+    let wide: Vec<i64> = codes.iter().map(|&code| i64::from(code)).collect();
+    encode_integers(&wide, 1, out)
+}
+
 /// The largest number that divides every distance from `first`; 1 where a distance overflows.
 fn multiplier(first: i64, rest: &[i64]) -> u64 {
     let mut gcd = 0u64;
@@ -117,82 +129,6 @@ fn differences_are_smaller(values: &[i64]) -> bool {
     delta < plain
 }
 
-/// How one group is packed.
-#[derive(Clone, Copy)]
-struct Plan {
-    base: i64,
-    width: u32,
-    exception_bytes: usize,
-    cost: usize,
-}
-
-fn bit_len(value: u64) -> usize {
-    64 - value.leading_zeros() as usize
-}
-
-fn signed_bytes(low: i64, high: i64) -> usize {
-    let bits = bit_len((low ^ (low >> 63)) as u64).max(bit_len((high ^ (high >> 63)) as u64)) + 1;
-    match bits {
-        0..=8 => 1,
-        9..=16 => 2,
-        17..=32 => 4,
-        _ => 8,
-    }
-}
-
-impl Plan {
-    /// The cheapest width: residuals above the minimum, or around the median, with the rest as
-    /// exceptions. `count` is the number of packed values, one more for differences.
-    fn new(values: &[i64], count: usize) -> Self {
-        let min = values.iter().copied().min().unwrap_or(0);
-        let max = values.iter().copied().max().unwrap_or(0);
-        let mut sorted = values.to_vec();
-        let middle = sorted.len() / 2;
-        let median = match sorted.is_empty() {
-            true => 0,
-            false => *sorted.select_nth_unstable(middle).1,
-        };
-        let mut above = [0usize; 65];
-        let mut around = [0usize; 65];
-        for &value in values {
-            let up = bit_len(value.wrapping_sub(min) as u64);
-            let off = value.wrapping_sub(median);
-            let zigzag = bit_len(((off << 1) ^ (off >> 63)) as u64);
-            if let (Some(above), Some(around)) = (above.get_mut(up), around.get_mut(zigzag)) {
-                *above += 1;
-                *around += 1;
-            }
-        }
-        let mut best = Self { base: min, width: 64, exception_bytes: 0, cost: usize::MAX };
-        let (mut inside_above, mut inside_around) = (0, 0);
-        for ((width, above), around) in (0u32..).zip(above).zip(around) {
-            inside_above += above;
-            inside_around += around;
-            let half = if width == 0 { 0 } else { 1i64.wrapping_shl(width - 1) };
-            let bases = [(min, inside_above), (median.wrapping_sub(half), inside_around)];
-            for (base, inside) in bases {
-                let exceptions = values.len() - inside;
-                let (low, high) = (min.checked_sub(base), max.checked_sub(base));
-                let exception_bytes = match (exceptions, low, high) {
-                    (0, ..) => 0,
-                    (_, Some(low), Some(high)) => signed_bytes(low, high),
-                    _ => 8,
-                };
-                let cost = bits::packed_len(count, width)
-                    + (exceptions * (2 + exception_bytes)).next_multiple_of(8);
-                if cost < best.cost {
-                    best = Self { base, width, exception_bytes, cost };
-                }
-            }
-        }
-        best
-    }
-
-    fn holds(&self, residual: i64) -> bool {
-        self.width >= 64 || (residual as u64) >> self.width == 0
-    }
-}
-
 fn write_packed(values: &[i64], offset: i64, multiplier: u64, delta: bool, out: &mut Vec<u8>) {
     let start = out.len();
     let groups = values.len().div_ceil(GROUP_VALUES);
@@ -237,16 +173,16 @@ fn write_packed(values: &[i64], offset: i64, multiplier: u64, delta: bool, out: 
 /// Appends the packed residuals, then positions and values of the exceptions; how many there are.
 fn write_group(values: &[i64], plan: &Plan, packed: &mut Vec<u64>, out: &mut Vec<u8>) -> u16 {
     packed.clear();
+    packed.extend(values.iter().map(|value| value.wrapping_sub(plan.base).cast_unsigned()));
     let mut positions = Vec::new();
     let mut residuals = Vec::new();
-    for (position, &value) in (0u16..).zip(values) {
-        let residual = value.wrapping_sub(plan.base);
-        if plan.holds(residual) {
-            packed.push(residual as u64);
-        } else {
-            packed.push(0);
-            positions.extend_from_slice(&position.to_le_bytes());
-            residuals.extend(residual.to_le_bytes().into_iter().take(plan.exception_bytes));
+    if plan.exception_bytes > 0 {
+        for (position, residual) in (0u16..).zip(packed.iter_mut()) {
+            if !plan.holds(*residual) {
+                positions.extend_from_slice(&position.to_le_bytes());
+                residuals.extend(residual.to_le_bytes().into_iter().take(plan.exception_bytes));
+                *residual = 0;
+            }
         }
     }
     bits::pack(packed, plan.width, out);
@@ -255,6 +191,8 @@ fn write_group(values: &[i64], plan: &Plan, packed: &mut Vec<u64>, out: &mut Vec
     out.resize(out.len().next_multiple_of(8), 0);
     (positions.len() / 2) as u16
 }
+
+const CODE_TOO_LARGE: Fault = Fault("code or flag above 255");
 
 /// A page of integers, checked as far as its header; any run of its values can be read.
 #[derive(Clone, Copy)]
@@ -356,32 +294,32 @@ impl<'a> IntegerPage<'a> {
     /// # Errors
     /// As [`IntegerPage::read`], or a value above 255.
     pub fn read_u8(&self, range: std::ops::Range<usize>, out: &mut Vec<u8>) -> Result<()> {
-        const TOO_LARGE: Fault = Fault("code or flag above 255");
         if range.start > range.end || range.end > self.count {
             return Err(Fault("values asked for lie outside the page"));
         }
         match self.form {
             Form::Constant(value) => {
-                out.resize(out.len() + range.len(), u8::try_from(value).map_err(|_| TOO_LARGE)?);
+                out.resize(
+                    out.len() + range.len(),
+                    u8::try_from(value).map_err(|_| CODE_TOO_LARGE)?,
+                );
             }
             Form::Plain { plain_bytes: 1 } => {
                 out.extend_from_slice(self.bytes.get(range).unwrap_or_default());
             }
             Form::Plain { .. } => return Err(Fault("plain page of codes is not of bytes")),
             Form::Packed { .. } => {
-                let mut group: Group = [[0; LANES]; LANE_VALUES];
+                let mut group: Group<u8> = [[0; LANES]; LANE_VALUES];
                 let mut at = range.start;
                 while at < range.end {
                     let index = at / GROUP_VALUES;
-                    let count = self.group(index, &mut group)?;
+                    let count = self.group_u8(index, &mut group)?;
                     let first = index * GROUP_VALUES;
                     let end = range.end.min(first + count);
                     let values = group.as_flattened().get(at - first..end - first);
-                    let values = values.ok_or(Fault("group is shorter than its page says"))?;
-                    if values.iter().fold(0, |all, value| all | value) > 255 {
-                        return Err(TOO_LARGE);
-                    }
-                    out.extend(values.iter().map(|&value| value as u8));
+                    out.extend_from_slice(
+                        values.ok_or(Fault("group is shorter than its page says"))?,
+                    );
                     at = end;
                 }
             }
@@ -432,49 +370,92 @@ impl<'a> IntegerPage<'a> {
 
     /// Decodes group `index` of a packed page to final values; how many it has.
     fn group(&self, index: usize, out: &mut Group) -> Result<usize> {
+        let group = self.packed_group(index)?;
+        let PackedGroup { header, entry, count, .. } = group;
+        let multiplier = header.multiplier;
+        let base = (entry.base as u64).wrapping_mul(multiplier);
+        let shift = (header.offset as u64).wrapping_add(base);
+        if group.delta {
+            group.unpack(out, |value| value)?;
+            // Searching by the group directory relies on it.
+            if out.as_flattened().first().is_some_and(|&first| first != 0) {
+                return Err(Fault("first difference of a group is not 0"));
+            }
+            sum_differences(&header, &entry, out);
+        } else if multiplier == 1 {
+            group.unpack(out, |value| value.wrapping_add(shift))?;
+        } else {
+            group.unpack(out, |value| value.wrapping_mul(multiplier).wrapping_add(shift))?;
+        }
+        Ok(count)
+    }
+
+    /// As [`IntegerPage::group`], of values that fit a `u8`.
+    fn group_u8(&self, index: usize, out: &mut Group<u8>) -> Result<usize> {
+        let group = self.packed_group(index)?;
+        let PackedGroup { header, entry, count, packed, .. } = group;
+        let shift = header.offset.wrapping_add(entry.base);
+        let plain = !group.delta && header.multiplier == 1 && group.exceptions == 0;
+        if plain && entry.width <= 8 && (0..=256 - (1 << entry.width)).contains(&shift) {
+            let make = |value: u64| (value as u8).wrapping_add(shift as u8);
+            bits::unpack(packed, count, entry.width.into(), out, make)?;
+            return Ok(count);
+        }
+        let mut wide: Group = [[0; LANES]; LANE_VALUES];
+        self.group(index, &mut wide)?;
+        let values = out.as_flattened_mut().iter_mut().zip(wide.as_flattened());
+        for (out, &value) in values.take(count) {
+            *out = u8::try_from(value).map_err(|_| CODE_TOO_LARGE)?;
+        }
+        Ok(count)
+    }
+
+    /// Where group `index` of a packed page lies, checked.
+    fn packed_group(&self, index: usize) -> Result<PackedGroup<'a>> {
         const SHORT: Fault = Fault("group lies outside its page");
         let Form::Packed { header, entries, delta } = self.form else { return Err(SHORT) };
         let entry: GroupEntry = read(entries, index * ENTRY_BYTES).ok_or(SHORT)?;
         let count = (self.count - index * GROUP_VALUES).min(GROUP_VALUES);
         let width = u32::from(entry.width);
         let exceptions = usize::from(entry.exception_count);
-        let exception_bytes = usize::from(entry.exception_bytes);
         if width > 64 || exceptions > count {
             return Err(Fault("group has an impossible width or exception count"));
         }
         if !entry.data_offset.is_multiple_of(8) {
             return Err(Fault("data of a group does not begin at a multiple of 8"));
         }
-        if exceptions == 0 && exception_bytes != 0 {
+        if exceptions == 0 && entry.exception_bytes != 0 {
             return Err(Fault("group without exceptions has bytes of an exception"));
         }
         let data = self.bytes.get(entry.data_offset as usize..).ok_or(SHORT)?;
         let (packed, data) = data.split_at_checked(bits::packed_len(count, width)).ok_or(SHORT)?;
-        bits::unpack(packed, count, width, out)?;
-        if exceptions > 0 {
-            let (positions, data) = data.split_at_checked(exceptions * 2).ok_or(SHORT)?;
-            let values = data.get(..exceptions * exception_bytes).ok_or(SHORT)?;
-            patch(positions, values, exception_bytes, count, out)?;
+        let (positions, data) = data.split_at_checked(exceptions * 2).ok_or(SHORT)?;
+        let residuals = data.get(..exceptions * usize::from(entry.exception_bytes)).ok_or(SHORT)?;
+        Ok(PackedGroup { header, delta, entry, count, exceptions, packed, positions, residuals })
+    }
+}
+
+/// One group of a packed page.
+struct PackedGroup<'a> {
+    header: PageHeader,
+    delta: bool,
+    entry: GroupEntry,
+    count: usize,
+    exceptions: usize,
+    packed: &'a [u8],
+    positions: &'a [u8],
+    residuals: &'a [u8],
+}
+
+impl PackedGroup<'_> {
+    /// Unpacks the residuals, exceptions included, each as `make` makes it.
+    fn unpack(&self, out: &mut Group, make: impl Fn(u64) -> u64) -> Result<()> {
+        bits::unpack(self.packed, self.count, self.entry.width.into(), out, &make)?;
+        if self.exceptions > 0 {
+            let out = out.as_flattened_mut().get_mut(..self.count).unwrap_or_default();
+            patch(self.positions, self.residuals, self.entry.exception_bytes, out, make)?;
         }
-        let multiplier = header.multiplier as i64;
-        if delta {
-            // Searching by the group directory relies on it.
-            if out.as_flattened().first().is_some_and(|&first| first != 0) {
-                return Err(Fault("first difference of a group is not 0"));
-            }
-            sum_differences(&header, &entry, out);
-        } else {
-            let shift = header.offset.wrapping_add(entry.base.wrapping_mul(multiplier)) as u64;
-            if multiplier == 1 {
-                out.as_flattened_mut().iter_mut().for_each(|v| *v = v.wrapping_add(shift));
-            } else {
-                let multiplier = multiplier as u64;
-                for value in out.as_flattened_mut() {
-                    *value = value.wrapping_mul(multiplier).wrapping_add(shift);
-                }
-            }
-        }
-        Ok(count)
+        Ok(())
     }
 }
 
@@ -489,38 +470,34 @@ fn sum_differences(header: &PageHeader, entry: &GroupEntry, out: &mut Group) {
     }
 }
 
+/// Puts the exceptions of a group in their places.
 fn patch(
     positions: &[u8],
-    values: &[u8],
-    exception_bytes: usize,
-    count: usize,
-    out: &mut Group,
+    residuals: &[u8],
+    exception_bytes: u8,
+    out: &mut [u64],
+    make: impl Fn(u64) -> u64,
 ) -> Result<()> {
     let (positions, _) = positions.as_chunks::<2>();
-    let out = out.as_flattened_mut();
-    let mut put = |position: &[u8; 2], value: i64| {
+    let mut put = |position: &[u8; 2], residual: i64| {
         let position = usize::from(u16::from_le_bytes(*position));
-        match out.get_mut(position).filter(|_| position < count) {
-            Some(place) => {
-                *place = value as u64;
-                Ok(())
-            }
-            None => Err(Fault("exception lies outside its group")),
-        }
+        let place = out.get_mut(position).ok_or(Fault("exception lies outside its group"))?;
+        *place = make(residual.cast_unsigned());
+        Ok(())
     };
     match exception_bytes {
-        1 => positions.iter().zip(values).try_for_each(|(at, &v)| put(at, i64::from(v as i8))),
+        1 => positions.iter().zip(residuals).try_for_each(|(at, &v)| put(at, i64::from(v as i8))),
         2 => positions
             .iter()
-            .zip(values.as_chunks::<2>().0)
+            .zip(residuals.as_chunks::<2>().0)
             .try_for_each(|(at, v)| put(at, i64::from(i16::from_le_bytes(*v)))),
         4 => positions
             .iter()
-            .zip(values.as_chunks::<4>().0)
+            .zip(residuals.as_chunks::<4>().0)
             .try_for_each(|(at, v)| put(at, i64::from(i32::from_le_bytes(*v)))),
         8 => positions
             .iter()
-            .zip(values.as_chunks::<8>().0)
+            .zip(residuals.as_chunks::<8>().0)
             .try_for_each(|(at, v)| put(at, i64::from_le_bytes(*v))),
         _ => Err(Fault("exceptions are not of 1, 2, 4 or 8 bytes")),
     }
@@ -687,8 +664,9 @@ mod tests {
 
         #[test]
         fn small_integers_come_back_as_bytes(
-            values in prop::collection::vec(0i64..4, 1..3000),
+            values in prop::collection::vec(0i64..4, 1..3000), least in 0i64..=252,
         ) {
+            let values: Vec<_> = values.iter().map(|value| value + least).collect();
             let mut bytes = Vec::new();
             let encoding = encode_integers(&values, 1, &mut bytes);
             let page = IntegerPage::parse(&bytes, encoding, values.len(), 1).unwrap();

@@ -8,9 +8,10 @@
 
 mod bits;
 mod integers;
+mod plan;
 mod text;
 
-pub use integers::{IntegerPage, encode_integers};
+pub use integers::{IntegerPage, encode_codes, encode_integers};
 pub use text::{decode_texts, encode_texts};
 
 /// How a page's values became bytes.

@@ -55,10 +55,8 @@ impl Pages {
                 Values::I64(values) => self.add(at, count, 8, out, |out| {
                     (codec::encode_integers(values, 8, out), NO_REFERENCE)
                 }),
-                Values::U8(codes) => self.add(at, count, 1, out, |out| {
-                    let wide: Vec<i64> = codes.iter().map(|&code| i64::from(code)).collect();
-                    (codec::encode_integers(&wide, 1, out), NO_REFERENCE)
-                }),
+                Values::U8(codes) => self
+                    .add(at, count, 1, out, |out| (codec::encode_codes(codes, out), NO_REFERENCE)),
                 Values::Text(texts) => self
                     .add(at, count, 0, out, |out| (codec::encode_texts(texts, out), NO_REFERENCE)),
             }
