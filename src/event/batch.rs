@@ -1,112 +1,12 @@
 //! Rows of one stream in memory, as columns.
 
-use std::ops::{Deref, Range};
-use std::sync::Arc;
+use std::ops::Range;
 
-use bytemuck::Pod;
-
+use super::buffer::Buffer;
 use super::schema::{ColumnType, FLAG_LAST, Kind, Schema};
 use crate::error::{Error, Result};
 use crate::limit;
 use crate::quantity::{Decimal, NULL, POW10, TsNs};
-
-/// Bytes that stay where they are as long as somebody holds them: a mapped file.
-pub type SharedBytes = Arc<dyn AsRef<[u8]> + Send + Sync>;
-
-/// The values of a column: owned, or a part of a mapped file that is kept alive.
-#[derive(Clone)]
-pub enum Buffer<T> {
-    /// Values of its own.
-    Owned(Vec<T>),
-    /// `count` values at byte `offset` of shared bytes, aligned for `T`.
-    Shared {
-        /// Keeps the bytes alive.
-        owner: SharedBytes,
-        /// Where the values start, in bytes.
-        offset: usize,
-        /// How many values.
-        count: usize,
-    },
-}
-
-impl<T: Pod> Buffer<T> {
-    /// Wraps `count` values at byte `offset` of `owner` without copying; `None` if they do not lie
-    /// inside or are not aligned.
-    #[must_use]
-    pub fn shared(owner: SharedBytes, offset: usize, count: usize) -> Option<Self> {
-        let buffer = Self::Shared { owner, offset, count };
-        buffer.try_slice().is_some().then_some(buffer)
-    }
-
-    fn try_slice(&self) -> Option<&[T]> {
-        match self {
-            Self::Owned(values) => Some(values),
-            Self::Shared { owner, offset, count } => {
-                let end = count.checked_mul(size_of::<T>())?.checked_add(*offset)?;
-                let bytes = (**owner).as_ref().get(*offset..end)?;
-                bytemuck::try_cast_slice(bytes).ok()
-            }
-        }
-    }
-
-    /// The values as a vector that can be changed; shared values are copied first.
-    pub fn to_mut(&mut self) -> &mut Vec<T> {
-        if let Self::Shared { .. } = self {
-            *self = Self::Owned(self.to_vec());
-        }
-        match self {
-            Self::Owned(values) => values,
-            Self::Shared { .. } => unreachable!("made owned above"),
-        }
-    }
-
-    /// An empty vector to decode into, reusing this buffer's memory where it owns some.
-    pub fn reuse(&mut self) -> &mut Vec<T> {
-        if let Self::Shared { .. } = self {
-            *self = Self::Owned(Vec::new());
-        }
-        let values = self.to_mut();
-        values.clear();
-        values
-    }
-}
-
-impl<T: Pod> Deref for Buffer<T> {
-    type Target = [T];
-
-    #[inline]
-    fn deref(&self) -> &[T] {
-        match self {
-            Self::Owned(values) => values,
-            // `shared` has checked bounds and alignment; shared bytes never move or shrink.
-            Self::Shared { .. } => self.try_slice().unwrap_or_default(),
-        }
-    }
-}
-
-impl<T> Default for Buffer<T> {
-    fn default() -> Self {
-        Self::Owned(Vec::new())
-    }
-}
-
-impl<T> From<Vec<T>> for Buffer<T> {
-    fn from(values: Vec<T>) -> Self {
-        Self::Owned(values)
-    }
-}
-
-impl<T: Pod + std::fmt::Debug> std::fmt::Debug for Buffer<T> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(self.iter()).finish()
-    }
-}
-
-impl<T: Pod + PartialEq> PartialEq for Buffer<T> {
-    fn eq(&self, other: &Self) -> bool {
-        **self == **other
-    }
-}
 
 /// Byte strings one after another.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -176,6 +76,35 @@ impl Values {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// A copy of some of them.
+    pub(super) fn slice(&self, at: Range<usize>) -> Self {
+        match self {
+            Self::I64(values) => Self::I64(values[at].to_vec().into()),
+            Self::U8(values) => Self::U8(values[at].to_vec().into()),
+            Self::Text(values) => {
+                let mut copy = TextValues::default();
+                at.for_each(|index| copy.push(values.get(index)));
+                Self::Text(copy)
+            }
+        }
+    }
+
+    /// Forgets them and keeps their memory.
+    fn clear(&mut self) {
+        match self {
+            Self::I64(values) => {
+                values.reuse();
+            }
+            Self::U8(values) => {
+                values.reuse();
+            }
+            Self::Text(values) => {
+                values.ends.reuse();
+                values.bytes.reuse();
+            }
+        }
     }
 }
 
@@ -417,16 +346,23 @@ impl Batch {
         }
     }
 
+    /// Messages as far as they are there, and their rows.
+    fn whole_messages(&self, messages: Range<usize>) -> (Range<usize>, Range<usize>) {
+        let count = self.messages();
+        let messages = messages.start.min(count)..messages.end.min(count);
+        let rows = match messages.is_empty() {
+            true => 0..0,
+            false => {
+                self.message_rows(messages.start).start..self.message_rows(messages.end - 1).end
+            }
+        };
+        (messages, rows)
+    }
+
     /// A copy of some messages, whole.
     #[must_use]
     pub fn slice_messages(&self, messages: Range<usize>) -> Self {
-        let count = self.messages();
-        let messages = messages.start.min(count)..messages.end.min(count);
-        let rows = if messages.is_empty() {
-            0..0
-        } else {
-            self.message_rows(messages.start).start..self.message_rows(messages.end - 1).end
-        };
+        let (messages, rows) = self.whole_messages(messages);
         let ends = if self.schema.is_grouped() {
             let base = u32::try_from(rows.start).unwrap_or(u32::MAX);
             self.ends[messages.clone()].iter().map(|end| end - base).collect()
@@ -435,7 +371,7 @@ impl Batch {
         };
         let columns = self.schema.columns.iter().zip(&self.columns).map(|(spec, column)| {
             let at = if spec.per_message { messages.clone() } else { rows.clone() };
-            column.as_ref().map(|column| Column { values: slice(&column.values, at), ..*column })
+            column.as_ref().map(|column| Column { values: column.values.slice(at), ..*column })
         });
         Self {
             schema: self.schema,
@@ -445,12 +381,30 @@ impl Batch {
         }
     }
 
+    /// Forgets the rows and keeps their memory.
+    pub fn clear(&mut self) {
+        self.rows = 0;
+        self.ends.reuse();
+        for column in self.columns.iter_mut().flatten() {
+            column.values.clear();
+            (column.scale, column.digits) = (0, 0);
+        }
+    }
+
     /// Adds the rows of `other` at the end, at the larger scale of each decimal column.
     ///
     /// # Errors
     /// [`crate::ErrorKind::Limit`] if a value does not fit an `i64` at that scale; nothing is added
     /// then. [`crate::ErrorKind::Invalid`] if the batches have other kinds or columns.
     pub fn append(&mut self, other: &Self) -> Result<()> {
+        self.append_messages(other, 0..other.messages())
+    }
+
+    /// As [`Batch::append`], of some messages of `other`.
+    ///
+    /// # Errors
+    /// As [`Batch::append`]; all rows of `other` must fit.
+    pub fn append_messages(&mut self, other: &Self, messages: Range<usize>) -> Result<()> {
         let alike = |(a, b): (&Option<Column>, &Option<Column>)| a.is_some() == b.is_some();
         if self.kind() != other.kind() || !self.columns.iter().zip(&other.columns).all(alike) {
             return Err(Error::invalid("batches of other kinds or columns cannot be joined"));
@@ -467,26 +421,32 @@ impl Batch {
                 ));
             }
         }
-        let base = u32::try_from(self.rows).unwrap_or(u32::MAX);
+        let (messages, rows) = other.whole_messages(messages);
         if self.schema.is_grouped() {
-            self.ends.to_mut().extend(other.ends.iter().map(|end| base + end));
+            let (mine, theirs) = (self.rows as u32, rows.start as u32);
+            let ends = other.ends[messages.clone()].iter().map(|end| end - theirs + mine);
+            self.ends.to_mut().extend(ends);
         }
-        self.rows += other.rows;
-        for (mine, theirs) in self.columns.iter_mut().zip(&other.columns) {
+        self.rows += rows.len();
+        let columns = self.columns.iter_mut().zip(&other.columns).zip(self.schema.columns);
+        for ((mine, theirs), spec) in columns {
             let (Some(mine), Some(theirs)) = (mine, theirs) else { continue };
             mine.raise_scale(theirs.scale)?;
             let factor = POW10[usize::from(mine.scale - theirs.scale)];
             mine.digits = mine.digits.max(theirs.digits);
+            let at = if spec.per_message { messages.clone() } else { rows.clone() };
             match (&mut mine.values, &theirs.values) {
                 (Values::I64(mine), Values::I64(theirs)) if factor == 1 => {
-                    mine.to_mut().extend_from_slice(theirs);
+                    mine.to_mut().extend_from_slice(&theirs[at]);
                 }
                 (Values::I64(mine), Values::I64(theirs)) => {
-                    mine.to_mut().extend(theirs.iter().map(|&value| scaled(value, factor)));
+                    mine.to_mut().extend(theirs[at].iter().map(|&value| scaled(value, factor)));
                 }
-                (Values::U8(mine), Values::U8(theirs)) => mine.to_mut().extend_from_slice(theirs),
+                (Values::U8(mine), Values::U8(theirs)) => {
+                    mine.to_mut().extend_from_slice(&theirs[at]);
+                }
                 (Values::Text(mine), Values::Text(theirs)) => {
-                    (0..theirs.ends.len()).for_each(|index| mine.push(theirs.get(index)));
+                    at.for_each(|index| mine.push(theirs.get(index)));
                 }
                 _ => return Err(Error::invalid("columns of other types cannot be joined")),
             }
@@ -514,18 +474,6 @@ impl Batch {
 
 fn scaled(value: i64, factor: i64) -> i64 {
     if value == NULL { NULL } else { value * factor }
-}
-
-fn slice(values: &Values, at: Range<usize>) -> Values {
-    match values {
-        Values::I64(values) => Values::I64(values[at].to_vec().into()),
-        Values::U8(values) => Values::U8(values[at].to_vec().into()),
-        Values::Text(values) => {
-            let mut copy = TextValues::default();
-            at.for_each(|index| copy.push(values.get(index)));
-            Values::Text(copy)
-        }
-    }
 }
 
 impl Column {
@@ -603,6 +551,13 @@ mod tests {
         joined.append(&whole.slice_messages(1..3)).unwrap();
 
         assert_eq!(joined, whole);
+        for split in 0..=3 {
+            joined.clear();
+            assert_eq!(joined, Batch::new(Kind::Book));
+            joined.append_messages(&whole, 0..split).unwrap();
+            joined.append_messages(&whole, split..9).unwrap();
+            assert_eq!(joined, whole);
+        }
         assert_eq!(whole.slice_messages(2..9).rows(), 1);
         assert_eq!(whole.slice_messages(7..9).rows(), 0);
     }
@@ -629,19 +584,5 @@ mod tests {
         assert!(Batch::from_parts(Kind::Book, 2, ends.clone(), columns.clone()).is_err());
         assert!(Batch::from_parts(Kind::Trades, 1, ends.clone(), columns.clone()).is_err());
         assert!(Batch::from_parts(Kind::Book, 1, ends, columns).is_ok());
-    }
-
-    #[test]
-    fn shared_values_are_read_in_place_and_copied_on_change() {
-        let owner: SharedBytes = Arc::new(bytemuck::cast_slice::<i64, u8>(&[1, 2, 3]).to_vec());
-        let aligned = (*owner).as_ref().as_ptr().align_offset(8);
-        if aligned == 0 {
-            let mut buffer = Buffer::<i64>::shared(owner.clone(), 8, 2).unwrap();
-            assert_eq!(*buffer, [2, 3]);
-            buffer.to_mut().push(4);
-            assert_eq!(*buffer, [2, 3, 4]);
-        }
-        assert!(Buffer::<i64>::shared(owner.clone(), 8, 3).is_none());
-        assert!(Buffer::<i64>::shared(owner, 4, 1).is_none());
     }
 }

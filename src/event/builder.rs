@@ -3,10 +3,10 @@
 //! Decimals keep the scale they came with until [`BatchBuilder::finish`] brings each column to one
 //! scale, so that a push never fails for the sake of a later row.
 
-use super::batch::{Batch, Column, TextValues, Values};
+use super::batch::{Batch, Column, Values};
 use super::schema::{
-    Action, ColumnType, FLAG_SNAPSHOT, Kind, Schema, Side, StatusWhat, TradeSide, book, quotes,
-    status, ticker, trades,
+    Action, FLAG_SNAPSHOT, Kind, Schema, Side, StatusWhat, TradeSide, book, quotes, status, ticker,
+    trades,
 };
 use crate::error::{Error, Result};
 use crate::limit;
@@ -134,9 +134,9 @@ impl Building {
         if let Values::I64(values) = &mut self.values {
             values.to_mut().extend(added.clone().map(Decimal::mantissa));
         }
-        let before = self.scales.len();
-        self.scales.extend(added.map(Decimal::scale));
-        let largest = self.scales[before..].iter().copied().max().unwrap_or(0);
+        let mut largest = 0;
+        self.scales
+            .extend(added.map(Decimal::scale).inspect(|&scale| largest = largest.max(scale)));
         self.digits = self.digits.max(largest);
     }
 
@@ -370,8 +370,9 @@ impl BatchBuilder {
     /// [`crate::ErrorKind::Limit`] if one message alone does not fit one scale, or has more than
     /// [`limit::MESSAGE_ROWS_MAX`] rows.
     pub fn finish(&mut self) -> Result<Vec<Batch>> {
-        let built = std::mem::replace(self, Self::new(self.kind()));
-        debug_assert!(!built.open, "end the message first");
+        debug_assert!(!self.open, "end the message first");
+        let next = self.with_same_capacity();
+        let built = std::mem::replace(self, next);
         let mut longest = 0;
         let mut start = 0;
         for &end in &built.ends {
@@ -383,48 +384,81 @@ impl BatchBuilder {
         }
         let mut batches = Vec::new();
         if built.rows > 0 {
-            built.split(0..built.messages(), &mut batches)?;
+            built.into_batches(&mut batches)?;
         }
         Ok(batches)
+    }
+
+    /// A builder without rows, with room for as many as this has.
+    fn with_same_capacity(&self) -> Self {
+        let mut next = Self::new(self.kind());
+        next.ends.reserve(self.ends.len());
+        for (next, column) in next.columns.iter_mut().zip(&self.columns) {
+            next.scales.reserve(column.scales.len());
+            match &mut next.values {
+                Values::I64(values) => values.to_mut().reserve(column.values.len()),
+                Values::U8(values) => values.to_mut().reserve(column.values.len()),
+                Values::Text(_) => {}
+            }
+        }
+        next
     }
 
     fn messages(&self) -> usize {
         if self.schema.is_grouped() { self.ends.len() } else { self.rows }
     }
 
-    fn split(&self, messages: std::ops::Range<usize>, batches: &mut Vec<Batch>) -> Result<()> {
-        match self.batch(messages.clone()) {
-            Ok(batch) => batches.push(batch),
-            Err(error) if messages.len() <= 1 => return Err(error),
+    fn into_batches(self, batches: &mut Vec<Batch>) -> Result<()> {
+        match self.check_scales() {
+            Ok(()) => batches.push(self.into_batch()?),
+            Err(error) if self.messages() <= 1 => return Err(error),
             Err(_) => {
-                let middle = messages.start + messages.len() / 2;
-                self.split(messages.start..middle, batches)?;
-                self.split(middle..messages.end, batches)?;
+                let middle = self.messages() / 2;
+                self.part(0..middle).into_batches(batches)?;
+                self.part(middle..self.messages()).into_batches(batches)?;
             }
         }
         Ok(())
     }
 
-    fn batch(&self, messages: std::ops::Range<usize>) -> Result<Batch> {
-        let grouped = self.schema.is_grouped();
+    /// Whether each decimal column fits one scale.
+    fn check_scales(&self) -> Result<()> {
+        for (spec, column) in self.schema.columns.iter().zip(&self.columns) {
+            column.check_scale().map_err(|error| {
+                error.context(format_args!("column {} of {}", spec.name, self.schema.kind))
+            })?;
+        }
+        Ok(())
+    }
+
+    fn into_batch(self) -> Result<Batch> {
+        let kind = self.kind();
+        let columns = self.columns.into_iter().map(|column| Some(column.into_column())).collect();
+        Batch::from_parts(kind, self.rows, self.ends.into(), columns)
+    }
+
+    /// A copy of some messages.
+    fn part(&self, messages: std::ops::Range<usize>) -> Self {
         let row_of = |message: usize| match message.checked_sub(1) {
-            Some(before) if grouped => self.ends[before] as usize,
-            _ => message,
+            Some(before) if self.schema.is_grouped() => self.ends[before],
+            _ => message as u32,
         };
         let rows = row_of(messages.start)..row_of(messages.end);
-        let base = u32::try_from(rows.start).unwrap_or(u32::MAX);
-        let ends: Vec<u32> = match grouped {
-            true => self.ends[messages.clone()].iter().map(|end| end - base).collect(),
+        let ends = match self.schema.is_grouped() {
+            true => self.ends[messages.clone()].iter().map(|end| end - rows.start).collect(),
             false => Vec::new(),
         };
-        let mut columns = Vec::with_capacity(self.columns.len());
-        for (spec, column) in self.schema.columns.iter().zip(&self.columns) {
-            let at = if spec.per_message { messages.clone() } else { rows.clone() };
-            columns.push(Some(column.to_column(spec.ty, at).map_err(|error| {
-                error.context(format_args!("column {} of {}", spec.name, self.schema.kind))
-            })?));
+        let rows = rows.start as usize..rows.end as usize;
+        let columns = self.schema.columns.iter().zip(&self.columns).map(|(spec, column)| {
+            column.part(if spec.per_message { messages.clone() } else { rows.clone() })
+        });
+        Self {
+            schema: self.schema,
+            ends,
+            columns: columns.collect(),
+            rows: rows.len(),
+            open: false,
         }
-        Batch::from_parts(self.kind(), rows.len(), ends.into(), columns)
     }
 }
 
@@ -442,52 +476,53 @@ impl Building {
         self.scales.truncate(count);
     }
 
-    fn to_column(&self, ty: ColumnType, at: std::ops::Range<usize>) -> Result<Column> {
-        let digits = self.digits;
-        match &self.values {
-            Values::I64(values) if ty == ColumnType::Decimal => {
-                let scales = &self.scales[at.clone()];
-                let scale = scales.iter().copied().max().unwrap_or(0);
-                let values = to_one_scale(&values[at], scales, scale)?;
-                Ok(Column { values: Values::I64(values.into()), scale, digits })
-            }
-            Values::I64(values) => {
-                Ok(Column { values: Values::I64(values[at].to_vec().into()), scale: 0, digits: 0 })
-            }
-            Values::U8(values) => {
-                Ok(Column { values: Values::U8(values[at].to_vec().into()), scale: 0, digits: 0 })
-            }
-            Values::Text(values) => {
-                let mut copy = TextValues::default();
-                at.for_each(|index| copy.push(values.get(index)));
-                Ok(Column { values: Values::Text(copy), scale: 0, digits: 0 })
+    fn part(&self, at: std::ops::Range<usize>) -> Self {
+        let scales = self.scales.get(at.clone()).unwrap_or_default().to_vec();
+        Self { values: self.values.slice(at), scales, digits: self.digits }
+    }
+
+    /// The scale that holds every value exactly.
+    fn scale(&self) -> u8 {
+        self.scales.iter().copied().max().unwrap_or(0)
+    }
+
+    /// Whether every value fits 64 bits at the scale that holds them all.
+    fn check_scale(&self) -> Result<()> {
+        let Values::I64(mantissas) = &self.values else { return Ok(()) };
+        let scale = self.scale();
+        let fits = |&(&mantissa, &own): &(&i64, &u8)| {
+            let raised = mantissa.checked_mul(POW10[usize::from(scale - own)]);
+            mantissa == NULL || raised.is_some_and(|raised| raised != NULL)
+        };
+        let Some((&mantissa, &own)) = mantissas.iter().zip(&self.scales).find(|it| !fits(it))
+        else {
+            return Ok(());
+        };
+        let text = Decimal::new(mantissa, own).map(|value| value.to_string());
+        Err(Error::new(
+            crate::ErrorKind::Limit,
+            format!(
+                "value {} does not fit 64 bits beside a value with {scale} decimals",
+                text.unwrap_or_default()
+            ),
+        ))
+    }
+
+    /// The values at one scale, which [`Building::check_scale`] says they fit.
+    fn into_column(mut self) -> Column {
+        let scale = self.scale();
+        if self.scales.is_empty() {
+            return Column { values: self.values, scale, digits: 0 };
+        }
+        if let Values::I64(mantissas) = &mut self.values {
+            for (mantissa, own) in mantissas.to_mut().iter_mut().zip(&self.scales) {
+                if *mantissa != NULL {
+                    *mantissa *= POW10[usize::from(scale - own)];
+                }
             }
         }
+        Column { values: self.values, scale, digits: self.digits }
     }
-}
-
-fn to_one_scale(mantissas: &[i64], scales: &[u8], scale: u8) -> Result<Vec<i64>> {
-    mantissas
-        .iter()
-        .zip(scales)
-        .map(|(&mantissa, &own)| {
-            if mantissa == NULL {
-                return Ok(NULL);
-            }
-            mantissa.checked_mul(POW10[usize::from(scale - own)]).filter(|&m| m != NULL).ok_or_else(
-                || {
-                    let text = Decimal::new(mantissa, own).map(|value| value.to_string());
-                    Error::new(
-                        crate::ErrorKind::Limit,
-                        format!(
-                            "value {} does not fit 64 bits beside a value with {scale} decimals",
-                            text.unwrap_or_default()
-                        ),
-                    )
-                },
-            )
-        })
-        .collect()
 }
 
 #[cfg(test)]

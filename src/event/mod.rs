@@ -5,11 +5,13 @@
 //! knows files, encodings or venues.
 
 mod batch;
+mod buffer;
 mod builder;
 mod hash;
 mod schema;
 
-pub use batch::{Batch, Buffer, Column, SharedBytes, TextValues, Value, Values};
+pub use batch::{Batch, Column, TextValues, Value, Values};
+pub use buffer::{Buffer, SharedBytes};
 pub use builder::{BatchBuilder, MessageHead, QuoteRow, StatusRow, TickerRow, TradeRow};
 pub use hash::ContentHash;
 pub use schema::{

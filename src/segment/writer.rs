@@ -221,9 +221,7 @@ impl SegmentWriter {
             let end_row = batch.message_rows(start).start + room;
             let end = batch.message_of(end_row.min(batch.rows())).max(start + 1);
             let end = self.text_end(batch, start, end)?;
-            let whole = start == 0 && end >= batch.messages();
-            let part = (!whole).then(|| batch.slice_messages(start..end));
-            self.pending.append(part.as_ref().unwrap_or(batch))?;
+            self.pending.append_messages(batch, start..end)?;
             start = end;
             let text = text_bytes(&self.pending, 0..self.pending.rows());
             if self.pending.rows() >= self.options.block_rows || text >= limit::BLOCK_TEXT_BYTES {
@@ -359,6 +357,9 @@ impl SegmentWriter {
         }
         self.blocks.push(entry);
         self.messages += u64::from(entry.messages);
+        // The next block takes its memory.
+        block.clear();
+        self.pending = block;
         self.write_buffer()
     }
 
