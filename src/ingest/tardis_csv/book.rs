@@ -1,6 +1,6 @@
 //! `incremental_book_L2`: rows gathered into messages.
 
-use super::fields::{Fields, Row, leading_decimal};
+use super::fields::{Fields, Row, leading_decimal, leading_micros};
 use crate::error::{Error, Result};
 use crate::event::{Kind, MessageHead, Side, StatusWhat, book};
 use crate::ingest::{Rows, StreamHint};
@@ -14,8 +14,8 @@ const AMOUNT: usize = 7;
 
 /// What rows of one message have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Head {
-    ts_recv: TsNs,
+pub(super) struct Head {
+    pub(super) ts_recv: TsNs,
     ts_event: Option<TsNs>,
     snapshot: bool,
 }
@@ -42,8 +42,8 @@ pub(super) struct Levels {
 /// Whether the decimals of a column of one message fit 64 bits at one scale.
 #[derive(Clone, Copy, Debug, Default)]
 struct Fit {
-    /// Largest magnitude, in units of 10^-18.
-    largest: u128,
+    /// Largest magnitude, in units of 10^-`scale`.
+    largest: u64,
     scale: u8,
     digits: u8,
 }
@@ -52,19 +52,15 @@ impl Fit {
     /// The column with `value` added; `None` if it would no longer fit.
     #[inline]
     fn with(self, value: Decimal, digits: u8) -> Option<Self> {
-        let magnitude = u128::from(value.mantissa().unsigned_abs()) * unit(value.scale());
-        let largest = self.largest.max(magnitude);
         let scale = self.scale.max(value.scale());
-        let bound = u128::from(i64::MAX.unsigned_abs()) * unit(scale);
-        (largest <= bound).then_some(Self { largest, scale, digits: self.digits.max(digits) })
+        let raised = |magnitude: u64, own: u8| {
+            let factor = POW10.get(usize::from(scale - own))?.unsigned_abs();
+            magnitude.checked_mul(factor).filter(|&raised| raised <= i64::MAX.unsigned_abs())
+        };
+        let before = raised(self.largest, self.scale)?;
+        let added = raised(value.mantissa().unsigned_abs(), value.scale())?;
+        Some(Self { largest: before.max(added), scale, digits: self.digits.max(digits) })
     }
-}
-
-/// 10^-`scale` in units of 10^-18; `scale` is at most 18.
-#[inline]
-fn unit(scale: u8) -> u128 {
-    let exponent = usize::from(limit::SCALE_MAX.saturating_sub(scale));
-    POW10.get(exponent).map_or(1, |unit| u128::from(unit.unsigned_abs()))
 }
 
 impl Levels {
@@ -123,7 +119,7 @@ impl Levels {
 }
 
 /// One level of an `incremental_book_L2` row.
-type Level = (Side, (Decimal, u8), (Decimal, u8));
+pub(super) type Level = (Side, (Decimal, u8), (Decimal, u8));
 
 impl Gathered {
     /// Takes one row; what came before it is stored if the row begins another message.
@@ -141,32 +137,37 @@ impl Gathered {
         };
         let (side, price, qty) = level(fields)?;
         let head = Head { ts_recv: row.ts_recv, ts_event: row.ts_event, snapshot };
-        if self.head != Some(head) {
-            self.store(instrument, rows);
-            if !self.begun && !snapshot {
-                self.begin_unknown(row, instrument, rows);
-            }
-            self.begun = true;
-            self.head = Some(head);
+        if !self.begun && !snapshot {
+            self.begin_unknown(row, instrument, rows);
         }
+        self.begun = true;
+        self.turn_to(head, instrument, rows);
         self.message.push(side, price, qty)
     }
 
-    /// Takes `side,price,amount` and the line end of a row that is known to belong to the message
-    /// being gathered, and gives how many bytes they are. `None` if they cannot be read; nothing
-    /// has changed then.
+    /// Makes the message of `head` the one that is being gathered.
     #[inline]
-    pub(super) fn level_of_same_message(&mut self, pending: &[u8]) -> Option<usize> {
-        let (side, rest) = match pending.split_at_checked(4)? {
-            (b"bid,", rest) => (Side::Bid, rest),
-            (b"ask,", rest) => (Side::Ask, rest),
-            _ => return None,
-        };
-        let (price, rest) = leading_decimal(rest)?;
-        let (qty, rest) = leading_decimal(rest.strip_prefix(b",")?)?;
-        let rest = rest.strip_prefix(b"\r").unwrap_or(rest).strip_prefix(b"\n")?;
-        self.message.push(side, price, qty).ok()?;
-        Some(pending.len() - rest.len())
+    fn turn_to(&mut self, head: Head, instrument: &Instrument, rows: &mut Rows) {
+        if self.head != Some(head) {
+            self.store(instrument, rows);
+            self.head = Some(head);
+        }
+    }
+
+    /// Takes a level in a message of `head`, or in the one being gathered. `None` if it cannot be
+    /// taken.
+    #[inline]
+    pub(super) fn plain_row(
+        &mut self,
+        head: Option<Head>,
+        (side, price, qty): Level,
+        instrument: &Instrument,
+        rows: &mut Rows,
+    ) -> Option<()> {
+        if let Some(head) = head {
+            self.turn_to(head, instrument, rows);
+        }
+        self.message.push(side, price, qty).ok()
     }
 
     /// Says that the book is not known: the file begins in the middle of it.
@@ -197,6 +198,32 @@ impl Gathered {
         };
         self.message.store(head, instrument, &mut self.hint, rows);
     }
+}
+
+/// `timestamp,local_timestamp,is_snapshot,`, none of them empty, and what follows.
+#[inline]
+pub(super) fn plain_head(text: &[u8]) -> Option<(Head, &[u8])> {
+    let (ts_event, rest) = leading_micros(text)?;
+    let (ts_recv, rest) = leading_micros(rest.strip_prefix(b",")?)?;
+    let (snapshot, rest) = match rest.strip_prefix(b",false,") {
+        Some(rest) => (false, rest),
+        None => (true, rest.strip_prefix(b",true,")?),
+    };
+    Some((Head { ts_recv, ts_event: Some(ts_event), snapshot }, rest))
+}
+
+/// `side,price,amount` and the line end, in their plainest form, and what follows.
+#[inline(always)]
+pub(super) fn plain_level(text: &[u8]) -> Option<(Level, &[u8])> {
+    let (side, rest) = match text.split_at_checked(4)? {
+        (b"bid,", rest) => (Side::Bid, rest),
+        (b"ask,", rest) => (Side::Ask, rest),
+        _ => return None,
+    };
+    let (price, rest) = leading_decimal(rest)?;
+    let (qty, rest) = leading_decimal(rest.strip_prefix(b",")?)?;
+    let rest = rest.strip_prefix(b"\r").unwrap_or(rest).strip_prefix(b"\n")?;
+    Some(((side, price, qty), rest))
 }
 
 fn level(fields: &Fields<'_>) -> Result<Level> {

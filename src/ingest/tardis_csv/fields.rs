@@ -4,7 +4,7 @@ use super::header::Header;
 use crate::error::{Error, Result};
 use crate::event::TradeSide;
 use crate::limit;
-use crate::quantity::{Decimal, TsNs};
+use crate::quantity::{Decimal, POW10, TsNs};
 
 /// Bytes of a field that an error shows.
 const SHOWN_BYTES: usize = 80;
@@ -12,7 +12,7 @@ const SHOWN_BYTES: usize = 80;
 /// Slots of the columns that every data type has.
 pub(super) const EXCHANGE: usize = 0;
 pub(super) const SYMBOL: usize = 1;
-const TIMESTAMP: usize = 2;
+pub(super) const TIMESTAMP: usize = 2;
 const LOCAL_TIMESTAMP: usize = 3;
 
 /// Splits lines into fields by slot.
@@ -197,23 +197,24 @@ fn show(text: &[u8]) -> String {
 /// Digits, as microseconds since 1970.
 #[inline]
 pub(super) fn parse_micros(text: &[u8]) -> Option<TsNs> {
-    if text.is_empty() || text.len() > 16 {
+    leading_micros(text).filter(|(_, rest)| rest.is_empty()).map(|(ts, _)| ts)
+}
+
+/// The digits that `text` begins with, as microseconds since 1970, and what follows them.
+#[inline]
+pub(super) fn leading_micros(text: &[u8]) -> Option<(TsNs, &[u8])> {
+    const DIGITS_MAX: usize = 16;
+    let (micros, count, rest) = leading_digits(text, 0);
+    if count == 0 || count > DIGITS_MAX {
         return None;
     }
-    let mut micros = 0i64;
-    for &byte in text {
-        let digit = byte.wrapping_sub(b'0');
-        if digit > 9 {
-            return None;
-        }
-        micros = micros * 10 + i64::from(digit);
-    }
-    micros.checked_mul(1000).map(TsNs)
+    let ns = i64::try_from(micros).ok()?.checked_mul(1000)?;
+    Some((TsNs(ns), rest))
 }
 
 /// The decimal that `text` begins with, with its decimals as written, and what follows it. `None`
 /// for all but the plainest form: digits with at most one point between them, not too many.
-#[inline]
+#[inline(always)]
 pub(super) fn leading_decimal(text: &[u8]) -> Option<((Decimal, u8), &[u8])> {
     /// Digits that fit an `i64` whatever they are.
     const DIGITS_MAX: usize = 18;
@@ -239,10 +240,20 @@ pub(super) fn leading_decimal(text: &[u8]) -> Option<((Decimal, u8), &[u8])> {
 
 /// Appends the digits that `text` begins with to `number`, wrapping if there are too many: the new
 /// number, how many they were, and what follows them.
-#[inline]
+#[inline(always)]
 fn leading_digits(text: &[u8], mut number: u64) -> (u64, usize, &[u8]) {
     let mut count = 0;
-    for &byte in text {
+    let mut rest = text;
+    while let Some((eight, after)) = rest.split_first_chunk() {
+        let (value, digits) = leading_digits_of_eight(*eight);
+        number = number.wrapping_mul(power_of_ten(digits)).wrapping_add(value);
+        count += digits;
+        if digits < 8 {
+            return (number, count, text.get(count..).unwrap_or_default());
+        }
+        rest = after;
+    }
+    for &byte in rest {
         let digit = byte.wrapping_sub(b'0');
         if digit > 9 {
             break;
@@ -251,6 +262,27 @@ fn leading_digits(text: &[u8], mut number: u64) -> (u64, usize, &[u8]) {
         count += 1;
     }
     (number, count, text.get(count..).unwrap_or_default())
+}
+
+/// The number that the digits make which eight bytes begin with, and how many they are. Without
+/// branches: where a number ends is hard to foresee.
+#[inline(always)]
+fn leading_digits_of_eight(text: [u8; 8]) -> (u64, usize) {
+    let bytes = u64::from_le_bytes(text) ^ 0x3030_3030_3030_3030;
+    // Marks bytes above 9; after the first of them, a carry may mark others.
+    let others = (bytes.wrapping_add(0x7676_7676_7676_7676) | bytes) & 0x8080_8080_8080_8080;
+    let count = others.trailing_zeros() / 8;
+    // Zeros take the place of what follows, in front of the digits.
+    let digits = bytes.checked_shl(64 - 8 * count).unwrap_or(0);
+    let pairs = (digits * 10 + (digits >> 8)) & 0x00ff_00ff_00ff_00ff;
+    let fours = (pairs * 100 + (pairs >> 16)) & 0x0000_ffff_0000_ffff;
+    let number = (fours * 10_000 + (fours >> 32)) & 0xffff_ffff;
+    (number, count as usize)
+}
+
+#[inline]
+fn power_of_ten(exponent: usize) -> u64 {
+    POW10.get(exponent).map_or(1, |power| power.unsigned_abs())
 }
 
 #[cfg(test)]
@@ -272,6 +304,18 @@ mod tests {
                     (expected.mantissa(), expected.scale()));
                 prop_assert_eq!(value.1, digits);
             }
+        }
+
+        #[test]
+        fn digits_end_at_the_first_byte_that_is_none(
+            digits in "[0-9]{0,19}", rest in any::<Vec<u8>>()
+        ) {
+            let after = rest.iter().copied().skip_while(u8::is_ascii_digit).collect::<Vec<_>>();
+            let text = [digits.as_bytes(), &after].concat();
+            let expected = digits.bytes().fold(7u64, |number, digit| {
+                number.wrapping_mul(10).wrapping_add(u64::from(digit - b'0'))
+            });
+            prop_assert_eq!(leading_digits(&text, 7), (expected, digits.len(), &after[..]));
         }
 
         #[test]

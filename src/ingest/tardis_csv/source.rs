@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::book::{self, Gathered};
-use super::fields::{EXCHANGE, Fields, Row, SYMBOL, Splitter};
+use super::fields::{EXCHANGE, Fields, Row, SYMBOL, Splitter, TIMESTAMP};
 use super::flat::{self, Target};
 use super::header::{DataType, Header};
 use super::snapshot::Previous;
@@ -68,7 +68,7 @@ pub fn from_input(mut input: Input, data_type: Option<DataType>) -> Result<Box<d
         in_order: header.is_in_order(),
         splitter: Splitter::new(&header),
         streams: Streams::default(),
-        same_message: Vec::new(),
+        before: Before::default(),
     }))
 }
 
@@ -81,9 +81,17 @@ struct TardisCsv {
     in_order: bool,
     splitter: Splitter,
     streams: Streams,
-    /// `incremental_book_L2`: how the last line began, up to its side. A line that begins so too
-    /// belongs to the same message of the same instrument. Empty if unknown.
-    same_message: Vec<u8>,
+    /// `incremental_book_L2`: how the last line began.
+    before: Before,
+}
+
+/// How the line before began; a line that begins so too is read the short way.
+#[derive(Default)]
+struct Before {
+    /// Up to its side: a line that begins so belongs to the same message. Empty if unknown.
+    message: Vec<u8>,
+    /// How much of it names the instrument.
+    instrument_bytes: usize,
 }
 
 /// The instruments of the file.
@@ -112,8 +120,8 @@ impl Source for TardisCsv {
     fn fill(&mut self, rows: &mut Rows) -> Result<bool> {
         let mut bytes = 0;
         for _ in 0..FILL_LINES {
-            let same = self.streams.level_of_same_message(&self.same_message, self.input.pending());
-            if let Some(line_bytes) = same {
+            let plain = self.streams.plain_line(&mut self.before, self.input.pending(), rows);
+            if let Some(line_bytes) = plain {
                 self.input.skip_line(line_bytes);
                 continue;
             }
@@ -122,7 +130,7 @@ impl Source for TardisCsv {
                 return Ok(false);
             };
             bytes += line.text.len();
-            self.same_message.clear();
+            self.before.message.clear();
             if line.text.is_empty() {
                 continue;
             }
@@ -137,8 +145,10 @@ impl Source for TardisCsv {
             };
             match taken {
                 Ok(()) if self.in_order && self.data_type == DataType::IncrementalBookL2 => {
-                    let head = self.splitter.before_slot(book::SIDE, line.text);
-                    self.same_message.extend_from_slice(head);
+                    let message = self.splitter.before_slot(book::SIDE, line.text);
+                    self.before.message.extend_from_slice(message);
+                    let instrument = self.splitter.before_slot(TIMESTAMP, line.text);
+                    self.before.instrument_bytes = instrument.len();
                 }
                 Ok(()) => {}
                 Err(error) => {
@@ -159,20 +169,39 @@ impl Source for TardisCsv {
 }
 
 impl Streams {
-    /// Takes the next line if it begins as the last one did, so that only side, price and amount
-    /// are new, and gives its bytes. `None` if it does not, or if they cannot be read.
+    /// Takes the next line and gives its bytes, if it is of the book of the line before and in the
+    /// plainest form. `None` if it is to be read the long way, which tells what is wrong with it.
     #[inline]
-    fn level_of_same_message(&mut self, same_message: &[u8], pending: &[u8]) -> Option<usize> {
-        if same_message.is_empty() {
+    fn plain_line(
+        &mut self,
+        before: &mut Before,
+        pending: &[u8],
+        rows: &mut Rows,
+    ) -> Option<usize> {
+        let known = before.message.get(..before.instrument_bytes).filter(|it| !it.is_empty())?;
+        let Stream { state: State::Book(book), instrument, last } =
+            self.streams.get_mut(self.current)?
+        else {
+            return None;
+        };
+        let (head, levels) = match pending.strip_prefix(before.message.as_slice()) {
+            Some(levels) => (None, levels),
+            None => {
+                let (head, levels) = book::plain_head(pending.strip_prefix(known)?)?;
+                (Some(head), levels)
+            }
+        };
+        let (level, rest) = book::plain_level(levels)?;
+        if head.is_some_and(|head| head.ts_recv < *last) {
             return None;
         }
-        let rest = pending.strip_prefix(same_message)?;
-        match self.streams.get_mut(self.current)? {
-            Stream { state: State::Book(book), .. } => {
-                Some(same_message.len() + book.level_of_same_message(rest)?)
-            }
-            _ => None,
+        book.plain_row(head, level, instrument, rows)?;
+        if let Some(head) = head {
+            *last = head.ts_recv;
+            before.message.clear();
+            before.message.extend_from_slice(pending.get(..pending.len() - levels.len())?);
         }
+        Some(pending.len() - rest.len())
     }
 
     /// Takes one line.
