@@ -93,15 +93,22 @@ impl Ladder {
             return self.set_in_new_page(slot, qty);
         }
         self.pages[usize::from(page)].0[slot % PAGE_SLOTS] = qty;
-        if qty != 0 {
-            if slot >= self.end {
-                self.end = slot + 1;
-                if self.far_leads {
-                    self.check_far();
-                }
-            }
-        } else if slot + 1 == self.end {
-            self.drop_best();
+        // One comparison for a level ahead of the best one and for the end of the best one: most
+        // rows are neither, and whether a row ends a level cannot be foreseen.
+        if slot + usize::from(qty == 0) >= self.end {
+            self.move_best(slot, qty);
+        }
+    }
+
+    /// Finds the best level after the quantity of `slot`, not below the best level, became `qty`.
+    #[inline]
+    fn move_best(&mut self, slot: usize, qty: i64) {
+        if qty == 0 {
+            return self.drop_best();
+        }
+        self.end = slot + 1;
+        if self.far_leads {
+            self.check_far();
         }
     }
 
