@@ -248,9 +248,16 @@ fn read_current(disk: &dyn Disk, root: &Path) -> Result<(u64, u32)> {
 }
 
 /// Whether the folder holds a store.
-#[must_use]
-pub fn is_store(disk: &dyn Disk, root: &Path) -> bool {
-    disk.len(&current_path(root)).is_ok()
+///
+/// # Errors
+/// [`ErrorKind::Io`] if that cannot be told.
+pub fn is_store(disk: &dyn Disk, root: &Path) -> Result<bool> {
+    let path = current_path(root);
+    match disk.len(&path) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(Error::io(error, "look for CURRENT", &path)),
+    }
 }
 
 /// Makes a manifest the current one. The caller holds the store's lock, and everything the manifest

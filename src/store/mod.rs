@@ -49,7 +49,15 @@ impl Store {
     /// [`ErrorKind::NotFound`] if the folder is no store; [`ErrorKind::Corrupt`] if its manifest is
     /// damaged.
     pub fn open(root: impl AsRef<Path>) -> Result<Self> {
-        let store = Self::on(Arc::new(OsDisk), root.as_ref());
+        Self::open_on(Arc::new(OsDisk), root.as_ref())
+    }
+
+    /// As [`Store::open`], on any disk.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_on(disk: Arc<dyn Disk>, root: &Path) -> Result<Self> {
+        let store = Self::on(disk, root);
         store.snapshot()?;
         Ok(store)
     }
@@ -69,33 +77,55 @@ impl Store {
     /// As [`Store::open_or_create`].
     pub fn open_or_create_on(disk: Arc<dyn Disk>, root: &Path, store_id: u64) -> Result<Self> {
         let store = Self::on(disk, root);
-        let disk = store.disk();
-        if !catalog::is_store(disk, root) {
-            disk.create_folder(root).map_err(|e| Error::io(e, "create store folder", root))?;
-            let _lock = store.lock()?;
-            let entries = disk.list(root).map_err(|e| Error::io(e, "list store folder", root))?;
-            let ours = |path: &Path| {
-                let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-                name == "LOCK" || name.starts_with("manifest-") || name.starts_with("CURRENT")
-            };
-            if let Some((stranger, _)) = entries.iter().find(|(path, _)| !ours(path)) {
-                let name = stranger.file_name().unwrap_or_default().display();
-                return Err(Error::new(
-                    ErrorKind::Exists,
-                    format!("folder is neither empty nor a tickreel store: it holds {name}"),
-                )
-                .at_path(root));
-            }
-            if !catalog::is_store(disk, root) {
-                let (generation, next_segment_id, next_stream_id) = (1, 1, 0);
-                let streams = Vec::new();
-                let contents =
-                    Contents { store_id, generation, next_segment_id, next_stream_id, streams };
-                catalog::commit(disk, root, &contents, &[])?;
-            }
+        if !catalog::is_store(store.disk(), root)? {
+            store.create(store_id)?;
         }
         store.snapshot()?;
         Ok(store)
+    }
+
+    /// Makes an empty store in an empty or missing folder.
+    fn create(&self, store_id: u64) -> Result<()> {
+        let (disk, root) = (self.disk(), self.root());
+        disk.create_folder(root).map_err(|e| Error::io(e, "create store folder", root))?;
+        self.sync_folders_above()?;
+        let _lock = self.lock()?;
+        let entries = disk.list(root).map_err(|e| Error::io(e, "list store folder", root))?;
+        let ours = |path: &Path| {
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            name == "LOCK" || name.starts_with("manifest-") || name.starts_with("CURRENT")
+        };
+        if let Some((stranger, _)) = entries.iter().find(|(path, _)| !ours(path)) {
+            let name = stranger.file_name().unwrap_or_default().display();
+            return Err(Error::new(
+                ErrorKind::Exists,
+                format!("folder is neither empty nor a tickreel store: it holds {name}"),
+            )
+            .at_path(root));
+        }
+        if catalog::is_store(disk, root)? {
+            return Ok(());
+        }
+        let (generation, next_segment_id, next_stream_id) = (1, 1, 0);
+        let streams = Vec::new();
+        let contents = Contents { store_id, generation, next_segment_id, next_stream_id, streams };
+        catalog::commit(disk, root, &contents, &[])
+    }
+
+    /// Makes the name of the store's folder durable, and those of the folders above it: perhaps
+    /// they were made with it, now or by a process that was killed.
+    fn sync_folders_above(&self) -> Result<()> {
+        use std::io::ErrorKind::{InvalidInput, PermissionDenied};
+        for folder in self.root().ancestors().skip(1) {
+            let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+            match self.disk().sync_folder(folder) {
+                // Where this program may not look it has made nothing, nor in an image that is
+                // only ever read and therefore knows no sync.
+                Err(error) if matches!(error.kind(), PermissionDenied | InvalidInput) => {}
+                synced => synced.map_err(|e| Error::io(e, "sync folder", folder))?,
+            }
+        }
+        Ok(())
     }
 
     fn on(disk: Arc<dyn Disk>, root: &Path) -> Self {
