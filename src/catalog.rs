@@ -264,8 +264,8 @@ pub fn is_store(disk: &dyn Disk, root: &Path) -> Result<bool> {
 /// names is durable.
 ///
 /// # Errors
-/// [`ErrorKind::Io`] if a step fails: the store is then as before. [`ErrorKind::Limit`] if the
-/// manifest is too large.
+/// [`ErrorKind::Io`] if a step fails: the store is then as before, or, if it was one of the last
+/// steps, as after; only loading it tells. [`ErrorKind::Limit`] if the manifest is too large.
 pub fn commit(
     disk: &dyn Disk,
     root: &Path,

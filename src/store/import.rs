@@ -66,7 +66,10 @@ pub struct Import {
     streams: HashMap<StreamKey, Importing>,
     /// Files written so far, under the names they have now.
     files: Vec<PathBuf>,
-    committed: bool,
+    /// The manifest may name the files, so they stay.
+    kept: bool,
+    /// An append failed: what was given is not whole.
+    failed: bool,
     _lock: Box<dyn Send + Sync>,
 }
 
@@ -100,7 +103,8 @@ impl Store {
             manifest,
             streams: HashMap::new(),
             files: Vec::new(),
-            committed: false,
+            kept: false,
+            failed: false,
             _lock: lock,
         })
     }
@@ -114,8 +118,23 @@ impl Import {
     /// # Errors
     /// [`ErrorKind::Exists`] if rows of that time are stored already and are not to be replaced;
     /// [`ErrorKind::Invalid`] if rows go back in time; [`ErrorKind::Io`] if a file cannot be
-    /// written. The import cannot go on then; drop it.
+    /// written. The import cannot go on then, and not be committed; drop it.
     pub fn append(&mut self, key: &StreamKey, batch: &Batch) -> Result<()> {
+        self.check_whole()?;
+        let appended = self.append_rows(key, batch);
+        self.failed = appended.is_err();
+        appended
+    }
+
+    /// Refuses to go on after a failure, which may have lost rows that were accepted.
+    fn check_whole(&self) -> Result<()> {
+        match self.failed {
+            true => Err(Error::new(ErrorKind::Poisoned, "an append to this import failed before")),
+            false => Ok(()),
+        }
+    }
+
+    fn append_rows(&mut self, key: &StreamKey, batch: &Batch) -> Result<()> {
         let times = batch.ts_recv();
         let (Some(&first), Some(&last)) = (times.first(), times.last()) else { return Ok(()) };
         if batch.kind() != key.kind {
@@ -258,9 +277,11 @@ impl Import {
     ///
     /// # Errors
     /// [`ErrorKind::Exists`] if a replaced range covers stored rows only in part, or stored rows
-    /// continue the replaced ones; [`ErrorKind::Io`] if a file cannot be written or synced. The
-    /// store is as it was then.
+    /// continue the replaced ones; [`ErrorKind::Io`] if a file cannot be written or synced;
+    /// [`ErrorKind::Poisoned`] if an append failed. The store is as it was then; only if the last
+    /// rename or sync failed, a snapshot has to tell whether the rows are there.
     pub fn commit(mut self) -> Result<ImportReport> {
+        self.check_whole()?;
         let mut keys: Vec<_> = self.streams.keys().cloned().collect();
         keys.sort();
         for key in &keys {
@@ -280,13 +301,18 @@ impl Import {
         segments.extend(sealed.map(|(entry, _)| *entry));
         segments.sort_by_key(segment_order);
         let contents = self.next_contents(&keys);
+        // A commit that fails at its last steps may have happened; the next writer sees what is
+        // current, and removes the files if they are not.
+        self.kept = true;
         catalog::commit(self.store.disk(), self.store.root(), &contents, &segments)?;
-        self.committed = true;
         let report = self.report(&keys, replaced.len(), contents.generation);
-        // Replaced files go as soon as no snapshot needs them, this import's own included; what
-        // stays is cleared next time.
-        self.manifest = Arc::new(Manifest::load(self.store.disk(), self.store.root())?);
-        catalog::remove_obsolete(self.store.disk(), self.store.root(), &self.manifest)?;
+        // Replaced files go as soon as no snapshot needs them, this import's own included. What
+        // stays is cleared next time; nothing that fails here undoes the commit.
+        if let Ok(manifest) = Manifest::load(self.store.disk(), self.store.root()) {
+            self.manifest = Arc::new(manifest);
+            let (disk, root) = (self.store.disk(), self.store.root());
+            drop(catalog::remove_obsolete(disk, root, &self.manifest));
+        }
         Ok(report)
     }
 
@@ -413,7 +439,7 @@ impl Import {
 
 impl Drop for Import {
     fn drop(&mut self) {
-        if self.committed {
+        if self.kept {
             return;
         }
         // Writers first, so that no file is written after it was removed. What cannot be removed
