@@ -305,8 +305,12 @@ fn write_durably(disk: &dyn Disk, path: &Path, bytes: &[u8], what: &str) -> Resu
 /// Names that the store does not give are left alone. The caller holds the store's lock.
 ///
 /// # Errors
-/// [`ErrorKind::Io`] if a folder cannot be listed; a file that cannot be removed stays.
+/// [`ErrorKind::Io`] if a folder cannot be synced or listed, or a manifest that is held not read;
+/// a file that cannot be removed stays.
 pub fn remove_obsolete(disk: &dyn Disk, root: &Path, current: &Manifest) -> Result<()> {
+    // A commit that was killed or failed may have replaced CURRENT and not made that durable: after
+    // a crash the generation before it would be in force, and need all its files.
+    disk.sync_folder(root).map_err(|e| Error::io(e, "sync folder", root))?;
     let mut used: HashSet<u64> = current.segments().iter().map(|e| e.segment_id).collect();
     let names = names(disk, root)?;
     for (path, name) in &names {
@@ -334,7 +338,11 @@ pub fn remove_obsolete(disk: &dyn Disk, root: &Path, current: &Manifest) -> Resu
 
 /// Adds the segments that a manifest held by some reader names.
 fn keep_segments_of(disk: &dyn Disk, path: &Path, used: &mut HashSet<u64>) -> Result<()> {
-    let Ok(bytes) = disk.map(path) else { return Ok(()) };
+    let bytes = match disk.map(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(Error::io(error, "map manifest", path)),
+    };
     let file = (*bytes).as_ref();
     let (_, segments) = decode(file).map_err(|fault| Error::from(fault).at_path(path))?;
     let entries = segment_slice(file.get(segments).unwrap_or_default());
