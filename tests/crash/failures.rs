@@ -1,0 +1,109 @@
+//! The k-th operation fails, for every k and every way to fail, once and from then on.
+
+use std::collections::HashSet;
+
+use crate::model::{open, without_panic};
+use crate::power::{Judged, Keep, every_crash};
+use crate::program::{World, canonical, recovery};
+use crate::sim::{Fault, Plan, SimDisk, State, What};
+
+/// What the canonical workload asks of the disk.
+fn asked() -> Vec<What> {
+    let mut world = World::empty(|disk| disk);
+    world.run(&canonical()).unwrap();
+    world.disk.asked()
+}
+
+/// Every operation of the canonical workload with every fault that can strike it.
+fn plans(forever: bool) -> Vec<Plan> {
+    let mut plans = Vec::new();
+    for (at, what) in asked().into_iter().enumerate() {
+        let faults = Fault::ALL.into_iter().filter(|fault| fault.strikes(what));
+        plans.extend(faults.map(|fault| Plan { at, fault, forever }));
+    }
+    plans
+}
+
+/// Runs the canonical workload with something going wrong in it; gives its end.
+fn run(plan: Plan, prepare: impl FnOnce(SimDisk) -> SimDisk) -> Result<World, String> {
+    without_panic(|| {
+        let mut world = World::empty(|disk| prepare(disk.plan(plan)));
+        let ran = world.run(&canonical());
+        let point = || format!("{:?} at {}", plan.fault, world.disk.describe(plan.at));
+        ran.map_err(|what| format!("{}: {what}", point()))?;
+        if world.disk.struck() == 0 {
+            return Err(format!("{} does not strike", point()));
+        }
+        Ok(world)
+    })
+}
+
+/// The program goes on after the failure; then it is killed, or power fails, and another goes on.
+fn every_failure(forever: bool) {
+    let plans = plans(forever);
+    let mut recovered = HashSet::new();
+    for &plan in &plans {
+        let world = run(plan, |disk| disk).unwrap();
+        let (state, mark) = (world.disk.state(), world.mark_at(usize::MAX));
+        let killed = [(state.clone(), "a kill".to_owned())];
+        let crash = |keep: Keep| (keep.apply(&state), format!("a crash that keeps {keep:?}"));
+        let crashes = [Keep::All, Keep::None].map(crash);
+        for (state, end) in killed.into_iter().chain(crashes) {
+            if recovered.insert((state.digest(), state.pending(), mark.id)) {
+                World::new(SimDisk::new(state), &mark.allowed)
+                    .and_then(|mut world| world.run(&recovery()))
+                    .unwrap_or_else(|what| {
+                        let operation = world.disk.describe(plan.at);
+                        panic!("{:?} at {operation}; then {end}: {what}", plan.fault)
+                    });
+            }
+        }
+    }
+    println!("{} runs, {} ends", plans.len(), recovered.len());
+}
+
+#[test]
+fn an_operation_that_fails_once_leaves_the_store_before_or_after() {
+    every_failure(false);
+}
+
+#[test]
+fn operations_that_fail_from_one_on_leave_the_store_before_or_after() {
+    every_failure(true);
+}
+
+#[test]
+fn a_crash_at_any_time_after_a_failed_sync_or_rename_leaves_what_was_committed() {
+    let mut judged = Judged::default();
+    let makes_durable = [What::Sync, What::SyncFolder, What::Rename, What::Remove];
+    let asked = asked();
+    for plan in plans(false) {
+        if !makes_durable.contains(&asked[plan.at]) || plan.fault == Fault::Eintr {
+            continue;
+        }
+        let world = run(plan, SimDisk::record).unwrap();
+        let crashed = every_crash(&world, &mut judged, Keep::singles);
+        let point = || format!("{:?} at {}", plan.fault, world.disk.describe(plan.at));
+        crashed.unwrap_or_else(|what| panic!("{}; then {what}", point()));
+    }
+    println!("{judged}");
+}
+
+#[test]
+fn a_store_is_created_below_folders_that_cannot_be_synced_but_not_in_one() {
+    let asked = asked();
+    let syncs = (0..asked.len()).filter(|&at| asked[at] == What::SyncFolder);
+    let syncs: Vec<usize> = syncs.take(3).collect();
+    for fault in [Fault::Eacces, Fault::Einval] {
+        // The folder above the store, the one above that, and the store's own.
+        for (at, works) in syncs.iter().zip([true, true, false]) {
+            let plan = Plan { at: *at, fault, forever: false };
+            let disk = SimDisk::new(State::new()).plan(plan);
+
+            let opened = open(&disk);
+
+            assert_eq!(opened.is_ok(), works, "{fault:?} at {}", disk.describe(*at));
+            assert_eq!(disk.struck(), 1);
+        }
+    }
+}
