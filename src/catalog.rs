@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use crate::disk::{Disk, SharedBytes};
+use crate::disk::{Disk, SharedBytes, temporary};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::StreamKey;
 use crate::format::manifest::{
@@ -45,14 +45,6 @@ pub fn segment_path(root: &Path, stream_id: u32, day: Day, segment_id: u64) -> P
     folder.join(format!("{segment_id}.seg"))
 }
 
-/// The name under which a file is written before it is whole.
-#[must_use]
-pub fn temporary(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".tmp");
-    name.into()
-}
-
 fn current_path(root: &Path) -> PathBuf {
     root.join("CURRENT")
 }
@@ -88,6 +80,9 @@ impl Name {
             (["segments" | "journal" | "quarantine"], true) => Self::Own,
             (["segments", stream], true) => own(number(stream).is_some()),
             (["segments", _, day], true) => own(is_day(day)),
+            (["journal", file], false) => {
+                own(finished(file).0.strip_suffix(".jnl").and_then(number).is_some())
+            }
             (["LOCK" | "CURRENT" | "CURRENT.tmp"], false) => Self::Own,
             (["segments", _, _, file], false) => {
                 let (name, unfinished) = finished(file);
@@ -125,8 +120,7 @@ fn finished(name: &str) -> (&str, bool) {
     name.strip_suffix(".tmp").map_or((name, false), |name| (name, true))
 }
 
-/// Every name in a store folder. What is in folders of strangers, in `journal` and in `quarantine`
-/// is left out.
+/// Every name in a store folder. What is in folders of strangers and in `quarantine` is left out.
 ///
 /// # Errors
 /// [`ErrorKind::Io`] if a folder cannot be listed.
@@ -140,8 +134,8 @@ pub fn names(disk: &dyn Disk, root: &Path) -> Result<Vec<(PathBuf, Name)>> {
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             let parts: Vec<String> = parts.iter().cloned().chain([name.to_owned()]).collect();
             let name = Name::of(&parts, is_folder);
-            if is_folder && name == Name::Own && parts.first().is_some_and(|top| top == "segments")
-            {
+            let searched = |top: &String| matches!(top.as_str(), "segments" | "journal");
+            if is_folder && name == Name::Own && parts.first().is_some_and(searched) {
                 folders.push((path.clone(), parts));
             }
             found.push((path, name));
@@ -287,7 +281,10 @@ pub fn commit(
 }
 
 /// Writes a file under a temporary name, syncs it and gives it its name.
-fn write_durably(disk: &dyn Disk, path: &Path, bytes: &[u8], what: &str) -> Result<()> {
+///
+/// # Errors
+/// [`ErrorKind::Full`] or [`ErrorKind::Io`] if a step fails.
+pub fn write_durably(disk: &dyn Disk, path: &Path, bytes: &[u8], what: &str) -> Result<()> {
     let temporary = temporary(path);
     let wrong = |verb: &str, e| Error::io(e, &format!("{verb} {what}"), &temporary);
     if disk.len(&temporary).is_ok() {
@@ -299,22 +296,21 @@ fn write_durably(disk: &dyn Disk, path: &Path, bytes: &[u8], what: &str) -> Resu
     disk.rename(&temporary, path).map_err(|e| wrong("rename", e))
 }
 
-/// Removes manifests older than the current one that no reader holds, and files under `segments/`
-/// that no remaining manifest names: what replaced segments and interrupted imports left behind.
-///
-/// Names that the store does not give are left alone. The caller holds the store's lock.
+/// Removes manifests other than the current one that no reader holds; gives the segments that the
+/// remaining ones name. The caller holds the store's lock.
 ///
 /// # Errors
-/// [`ErrorKind::Io`] if a folder cannot be synced or listed, or a manifest that is held not read;
-/// a file that cannot be removed stays.
-pub fn remove_obsolete(disk: &dyn Disk, root: &Path, current: &Manifest) -> Result<()> {
-    // A commit that was killed or failed may have replaced CURRENT and not made that durable: after
-    // a crash the generation before it would be in force, and need all its files.
-    disk.sync_folder(root).map_err(|e| Error::io(e, "sync folder", root))?;
+/// [`ErrorKind::Io`] if the folder cannot be listed; a file that cannot be removed stays.
+pub fn remove_old_manifests(
+    disk: &dyn Disk,
+    root: &Path,
+    current: &Manifest,
+) -> Result<HashSet<u64>> {
     let mut used: HashSet<u64> = current.segments().iter().map(|e| e.segment_id).collect();
-    let names = names(disk, root)?;
-    for (path, name) in &names {
-        let &Name::Manifest(generation) = name else { continue };
+    let entries = disk.list(root).map_err(|e| Error::io(e, "list folder", root))?;
+    for (path, is_folder) in &entries {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let Name::Manifest(generation) = Name::of(&[name.to_owned()], *is_folder) else { continue };
         if generation == current.contents.generation {
             continue;
         }
@@ -326,11 +322,27 @@ pub fn remove_obsolete(disk: &dyn Disk, root: &Path, current: &Manifest) -> Resu
             _ => keep_segments_of(disk, path, &mut used)?,
         }
     }
-    for (path, name) in &names {
+    Ok(used)
+}
+
+/// Removes old manifests as [`remove_old_manifests`] does, and files under `segments/` that no
+/// remaining manifest names: what replaced segments and interrupted imports left behind.
+///
+/// Names that the store does not give are left alone. The caller holds the store's lock.
+///
+/// # Errors
+/// [`ErrorKind::Io`] if a folder cannot be synced or listed, or a manifest that is held not read;
+/// a file that cannot be removed stays.
+pub fn remove_obsolete(disk: &dyn Disk, root: &Path, current: &Manifest) -> Result<()> {
+    // A commit that was killed or failed may have replaced CURRENT and not made that durable: after
+    // a crash the generation before it would be in force, and need all its files.
+    disk.sync_folder(root).map_err(|e| Error::io(e, "sync folder", root))?;
+    let used = remove_old_manifests(disk, root, current)?;
+    for (path, name) in names(disk, root)? {
         if let Name::Segment { id, unfinished } = name
-            && (*unfinished || !used.contains(id))
+            && (unfinished || !used.contains(&id))
         {
-            drop(disk.remove(path));
+            drop(disk.remove(&path));
         }
     }
     Ok(())

@@ -35,6 +35,8 @@ pub enum ErrorKind {
     Stale,
     /// The caller asked to stop.
     Cancelled,
+    /// The disk, or the caller's share of it, is full.
+    Full,
     /// The operating system refused.
     Io,
     /// The server could not be reached or answered with a failure of its own.
@@ -57,6 +59,7 @@ impl ErrorKind {
             Self::Poisoned => "poisoned",
             Self::Stale => "stale",
             Self::Cancelled => "cancelled",
+            Self::Full => "full",
             Self::Io => "io",
             Self::Remote => "remote",
         }
@@ -92,6 +95,7 @@ impl Error {
     pub fn io(source: std::io::Error, what: &str, path: &Path) -> Self {
         let kind = match source.kind() {
             std::io::ErrorKind::NotFound => ErrorKind::NotFound,
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => ErrorKind::Full,
             _ => ErrorKind::Io,
         };
         Self(Box::new(Inner {

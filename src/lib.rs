@@ -47,7 +47,7 @@
 //! 3. [`event`]: rows as columns. *Knows no file and no venue.*
 //! 4. [`mod@book`], [`disk`]. *Only `disk` touches files of a store, and only it is `unsafe`.*
 //! 5. [`codec`], [`mod@format`]: bytes to values. *No files, no clock, no threads.*
-//! 6. [`segment`], [`catalog`]: the files. *A sealed file is never opened for writing.*
+//! 6. [`segment`], [`catalog`], [`journal`]: the files. *A sealed file is never written again.*
 //! 7. [`store`]: the folder. *One writer; readers need no lock.*
 //! 8. [`replay`], `ingest`, `arrow`: questions, feeds, columns for others. *Time is a value.*
 //! 9. `rpc`: the door. *Map reads never run on an async thread.*
@@ -62,6 +62,7 @@ pub mod event;
 pub mod format;
 #[cfg(feature = "ingest")]
 pub mod ingest;
+pub mod journal;
 pub mod limit;
 pub mod quantity;
 pub mod replay;

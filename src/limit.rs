@@ -73,6 +73,15 @@ pub const CHECKPOINT_ROWS_MAX: u64 = 1 << 20;
 /// Bytes of a manifest: about 500,000 segments.
 pub const MANIFEST_BYTES_MAX: u64 = 64 << 20;
 
+/// Bytes of one frame of the journal: the text of the longest message fits.
+pub const JOURNAL_FRAME_BYTES_MAX: usize = BLOCK_TEXT_BYTES_MAX / 2 + (32 << 20);
+
+/// Bytes of one journal file.
+pub const JOURNAL_BYTES_MAX: u64 = 1 << 30;
+
+/// Bytes that a frame of rows aims at: a group commit writes about one.
+pub const JOURNAL_FRAME_BYTES: usize = 1 << 20;
+
 /// Bytes of one line of a capture or CSV file. The largest real line (a full Coinbase snapshot) is
 /// about 4 MiB.
 pub const LINE_BYTES_MAX: usize = 64 << 20;

@@ -13,6 +13,14 @@ use crate::limit;
 /// "No value" in every nullable `i64` column: time, integer or mantissa.
 pub const NULL: i64 = i64::MIN;
 
+/// Smallest and largest value that is not null; null if there is none.
+#[must_use]
+pub fn min_max(values: impl Iterator<Item = i64>) -> (i64, i64) {
+    values.filter(|&value| value != NULL).fold((NULL, NULL), |(low, high), value| {
+        (if low == NULL { value } else { low.min(value) }, high.max(value))
+    })
+}
+
 /// Nanoseconds of one UTC day.
 pub const DAY_NS: i64 = 86_400_000_000_000;
 

@@ -119,6 +119,8 @@ fn a_manifest_has_no_more_bytes_than_the_limit() {
         generation: 2,
         next_segment_id: 1,
         next_stream_id: 0,
+        first_journal: 1,
+        next_seq: 1,
         streams: Vec::new(),
     };
     let entry: SegmentEntry = bytemuck::Zeroable::zeroed();

@@ -8,14 +8,16 @@ use crate::codec::Encoding;
 use crate::disk::{Disk, OsDisk};
 use crate::error::{Error, Result};
 use crate::event::{Kind, Schema};
+use crate::format::journal::FrameKind;
 use crate::format::manifest::{decode, decode_current, segment_slice};
 use crate::format::segment::{
     ENDS_COLUMN, FLAG_GAPS, FLAG_RESETS, FLAG_STARTS_WITH_RESET, NO_REFERENCE,
 };
+use crate::journal::JournalFile;
 use crate::quantity::{Day, NULL, TsNs};
 use crate::segment::Segment;
 
-/// Print any file of a store in words: a segment, a manifest or CURRENT.
+/// Print any file of a store in words: a segment, a manifest, a journal or CURRENT.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Also list every block, page and checkpoint of a segment, or every segment of a manifest
@@ -40,6 +42,9 @@ pub fn run(args: &Args) -> Result<()> {
         return Err(Error::invalid(text).at_path(path));
     }
     let mut out = screen::output();
+    if let Some(lines) = journal_lines(path, args.all)? {
+        return print(&mut out, &lines);
+    }
     let bytes = OsDisk.map(path).map_err(|e| Error::io(e, "open file", path))?;
     let head = (*bytes).as_ref();
     let lines = if head.starts_with(b"TKS") {
@@ -50,11 +55,55 @@ pub fn run(args: &Args) -> Result<()> {
         let (generation, crc) = decode_current(head).map_err(|f| Error::from(f).at_path(path))?;
         vec![format!("CURRENT: generation {generation}, checksum of its manifest {crc:#010x}")]
     } else {
-        let text = "this is no file of a tickreel store: expected a segment, a manifest or CURRENT";
+        let text = "this is no file of a tickreel store: expected a segment, a manifest, a journal \
+                    or CURRENT";
         return Err(Error::invalid(text).at_path(path));
     };
+    print(&mut out, &lines)
+}
+
+fn print(out: &mut impl Write, lines: &[String]) -> Result<()> {
     lines.iter().try_for_each(|line| writeln!(out, "{line}")).map_err(screen::write_error)?;
     out.flush().map_err(screen::write_error)
+}
+
+/// A journal file, which may still be written and so is never mapped; `None` if it is none.
+fn journal_lines(path: &Path, all: bool) -> Result<Option<Vec<String>>> {
+    let Some(mut file) = JournalFile::open(&OsDisk, path)? else { return Ok(None) };
+    let header = *file.header();
+    let mut lines = vec![format!(
+        "journal {} of store {:016x}, id {:016x}, frames from {}",
+        header.number, header.store_id, header.journal_id, header.first_seq
+    )];
+    let (mut frames, mut watermark) = (0, header.first_seq.saturating_sub(1));
+    let mut shown_lines = Vec::new();
+    while let Some((offset, frame)) = file.next_frame()? {
+        frames += 1;
+        watermark = watermark.max(frame.head.watermark);
+        if all || shown_lines.len() < LINES_SHOWN {
+            shown_lines.push(format!(
+                "  frame {}: byte {offset}, {}, {} bytes, durable up to {}",
+                frame.head.seq,
+                match frame.kind {
+                    FrameKind::Stream => format!("names stream {}", frame.head.stream_id),
+                    FrameKind::Rows => format!("rows of stream {}", frame.head.stream_id),
+                    FrameKind::Mark => "mark".to_owned(),
+                },
+                frame.head.len,
+                frame.head.watermark
+            ));
+        }
+    }
+    let rest = file.rest()?.len();
+    lines.push(format!(
+        "  {} frames up to byte {}, durable up to frame {watermark}; {rest} bytes after them are \
+         no frame",
+        screen::count(frames),
+        file.offset()
+    ));
+    lines.append(&mut shown_lines);
+    lines.extend(rest_line(frames as usize, all));
+    Ok(Some(lines))
 }
 
 fn time_or_none(ns: i64) -> String {

@@ -63,6 +63,8 @@ fn info_json(info: &StreamInfo) -> serde_json::Value {
         "messages": info.messages,
         "bytes": info.bytes,
         "segments": info.segments,
+        "live_rows": info.live_rows,
+        "lost_rows": info.lost_rows,
         "seek_rows_max": info.replay_rows_max,
         "content_hash": info.hash.to_string(),
     })
@@ -97,8 +99,16 @@ fn write_infos(out: &mut impl Write, infos: &[StreamInfo]) -> std::io::Result<()
     }
     let (rows, bytes) =
         infos.iter().fold((0, 0), |sum, info| (sum.0 + info.rows, sum.1 + info.bytes));
-    let streams = infos.len();
-    writeln!(out, "{streams} streams, {} rows, {}", screen::count(rows), screen::bytes(bytes))
+    let live = match infos.iter().map(|info| info.live_rows).sum() {
+        0 => String::new(),
+        live => format!(", {} of the rows live", screen::count(live)),
+    };
+    for info in infos.iter().filter(|info| info.lost_rows > 0) {
+        let (key, lost) = (&info.key, screen::count(info.lost_rows));
+        writeln!(out, "{key}: {lost} rows were lost with damaged files; see: tickreel coverage")?;
+    }
+    let (streams, rows, bytes) = (infos.len(), screen::count(rows), screen::bytes(bytes));
+    writeln!(out, "{streams} streams, {rows} rows, {bytes}{live}")
 }
 
 /// Runs `coverage`.

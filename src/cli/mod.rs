@@ -13,6 +13,7 @@ mod inspect;
 mod list;
 pub mod output;
 mod play;
+mod quarantine;
 mod read;
 mod remote;
 mod replay;
@@ -55,6 +56,7 @@ enum Command {
     Serve(serve::Args),
     /// Check every checksum and rebuild every checkpoint of a store
     Verify(verify::Args),
+    Quarantine(quarantine::Args),
     /// Print any file of a store in words
     Inspect(inspect::Args),
     /// Measure import, seek, scan and replay on this machine
@@ -90,6 +92,7 @@ fn dispatch(command: Command) -> Result<()> {
         Command::Replay(args) => replay::run(&args),
         Command::Serve(args) => serve::run(&args),
         Command::Verify(args) => verify::run(&args),
+        Command::Quarantine(args) => quarantine::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Bench(args) => bench::run(&args),
     }

@@ -1,4 +1,4 @@
-//! `tickreel verify`: every checksum, every value, every checkpoint.
+//! `tickreel verify`: every checksum, every value, every checkpoint, the journal.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -62,6 +62,7 @@ fn json(report: &VerifyReport) -> serde_json::Value {
         "rows": report.rows,
         "checkpoints": report.checkpoints,
         "bytes": report.bytes,
+        "journal_frames": report.journal_frames,
         "damage": damage,
         "strangers": report.strangers,
     })
@@ -78,10 +79,11 @@ fn print(out: &mut impl Write, report: &VerifyReport) -> std::io::Result<()> {
     let verdict = if report.damage.is_empty() { "ok" } else { "damaged" };
     writeln!(
         out,
-        "{verdict}: {} segments, {} rows, {} checkpoints rebuilt, {} read",
+        "{verdict}: {} segments, {} rows, {} checkpoints rebuilt, {} read, {} journal frames",
         screen::count(report.segments),
         screen::count(report.rows),
         screen::count(report.checkpoints),
-        screen::bytes(report.bytes)
+        screen::bytes(report.bytes),
+        screen::count(report.journal_frames)
     )
 }

@@ -16,6 +16,14 @@ pub use os::OsDisk;
 /// Bytes of a sealed file that stay where they are while somebody holds them.
 pub type SharedBytes = Arc<dyn AsRef<[u8]> + Send + Sync>;
 
+/// The name under which a file is written before it is whole.
+#[must_use]
+pub fn temporary(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".tmp");
+    name.into()
+}
+
 /// Every effect on files that the engine needs. Paths are full paths.
 ///
 /// A written file is durable after [`WriteFile::sync`] and its name after [`Disk::sync_folder`].

@@ -6,7 +6,7 @@ use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{FallocateFlags, fallocate};
+use rustix::fs::{FallocateFlags, fallocate, fstatfs};
 
 use super::{Disk, Mapped, ReadFile, SharedBytes, WriteFile};
 
@@ -75,6 +75,16 @@ impl Disk for OsDisk {
 
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Send + Sync>>> {
         let file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
+        let kind = fstatfs(&file)?.f_type;
+        if let Some(name) = shared_file_system(kind)
+            && std::env::var_os("TICKREEL_ANY_FILE_SYSTEM").is_none()
+        {
+            let text = format!(
+                "a store is not written on {name}, where locks and syncs may not hold; set \
+                 TICKREEL_ANY_FILE_SYSTEM=1 to do it all the same"
+            );
+            return Err(io::Error::new(io::ErrorKind::Unsupported, text));
+        }
         held(file.try_lock(), file)
     }
 
@@ -86,6 +96,18 @@ impl Disk for OsDisk {
     fn unpinned(&self, path: &Path) -> io::Result<Option<Box<dyn Send + Sync>>> {
         let file = File::open(path)?;
         held(file.try_lock(), file)
+    }
+}
+
+/// The name of a file system that other machines or programs stand behind, by its number of
+/// `statfs(2)`.
+fn shared_file_system(kind: i64) -> Option<&'static str> {
+    match kind as u32 {
+        0x6969 => Some("NFS"),
+        0x517b | 0xff53_4d42 | 0xfe53_4d42 => Some("SMB"),
+        0x6573_5546 => Some("FUSE"),
+        0x0102_1997 => Some("9P"),
+        _ => None,
     }
 }
 
@@ -196,5 +218,14 @@ mod tests {
         assert_eq!(reader.read_at(1, &mut out).unwrap(), 4);
         assert_eq!(&out, b"bcd\0");
         assert_eq!(reader.read_at(8190, &mut out).unwrap(), 2, "up to the end");
+    }
+
+    #[test]
+    fn file_systems_of_other_machines_are_known_by_their_numbers() {
+        assert_eq!(shared_file_system(0x6969), Some("NFS"));
+        // As some kernels say it, with the sign bit.
+        assert_eq!(shared_file_system(i64::from(0xff53_4d42_u32 as i32)), Some("SMB"));
+        assert_eq!(shared_file_system(0xef53), None, "ext4");
+        assert_eq!(shared_file_system(0x0102_1994), None, "tmpfs");
     }
 }

@@ -381,6 +381,36 @@ impl Batch {
         }
     }
 
+    /// Bytes that the values of a message take.
+    #[must_use]
+    pub fn message_bytes(&self, message: usize) -> usize {
+        let rows = self.message_rows(message);
+        let columns = self.schema.columns.iter().zip(&self.columns);
+        let bytes = columns.filter_map(|(spec, column)| {
+            let count = if spec.per_message { 1 } else { rows.len() };
+            Some(match &column.as_ref()?.values {
+                Values::I64(_) => count * 8,
+                Values::U8(_) => count,
+                Values::Text(texts) => rows.clone().map(|row| 4 + texts.get(row).len()).sum(),
+            })
+        });
+        bytes.sum()
+    }
+
+    /// Gives rows that were received before `ts` that time instead.
+    pub fn clamp_ts_recv(&mut self, ts: i64) {
+        if let Some(Some(Column { values: Values::I64(times), .. })) = self.columns.first_mut() {
+            times.to_mut().iter_mut().for_each(|time| *time = (*time).max(ts));
+        }
+    }
+
+    /// Drops the columns that `keep` does not want, by number.
+    pub fn keep_columns(&mut self, keep: impl Fn(usize) -> bool) {
+        for (_, column) in self.columns.iter_mut().enumerate().filter(|(at, _)| !keep(*at)) {
+            *column = None;
+        }
+    }
+
     /// Forgets the rows and keeps their memory.
     pub fn clear(&mut self) {
         self.rows = 0;

@@ -8,12 +8,14 @@ mod batch;
 mod buffer;
 mod builder;
 mod hash;
+mod rules;
 mod schema;
 
 pub use batch::{Batch, Column, TextValues, Value, Values};
 pub use buffer::{Buffer, SharedBytes};
 pub use builder::{BatchBuilder, MessageHead, QuoteRow, StatusRow, TickerRow, TradeRow};
 pub use hash::ContentHash;
+pub use rules::broken_rule;
 pub use schema::{
     Action, ColumnSpec, ColumnType, FLAG_LAST, FLAG_SNAPSHOT, Kind, Schema, Side, StatusWhat,
     StreamKey, TradeSide, book, quotes, status, ticker, trades,

@@ -17,6 +17,12 @@ pub const VERSION_MAJOR: u16 = 1;
 /// A reader accepts a larger one.
 pub const VERSION_MINOR: u16 = 0;
 
+/// The segment's file was damaged and is in `quarantine/`: its rows are missing.
+pub const FLAG_LOST: u32 = 1 << 31;
+/// The segment stands for a damaged one of a book: a gap, then the book that the segment after it
+/// begins with, as far as rows can say it.
+pub const FLAG_REPAIRED: u32 = 1 << 30;
+
 /// Manifest header, 128 bytes at offset 0. Table 6.1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
@@ -51,8 +57,12 @@ pub struct Header {
     pub segments_offset: u64, //  64
     /// Bytes of the whole file.
     pub file_len: u64, //  72
+    /// Number of the first journal file that counts; rows of earlier ones are all in segments.
+    pub first_journal: u64, //  80
+    /// Sequence of the next journal frame, if there is no journal file.
+    pub next_seq: u64, //  88
     /// Written 0; a reader refuses anything else.
-    pub reserved: [u8; 48], //  80
+    pub reserved: [u8; 32], //  96
 }
 const _: () = assert!(size_of::<Header>() == 128);
 
@@ -84,7 +94,7 @@ pub struct SegmentEntry {
     pub content_hash: u64, //  72
     /// CRC-32 of the whole file.
     pub file_crc: u32, //  80
-    /// Flags as in the segment's footer.
+    /// Flags as in the segment's footer; [`FLAG_LOST`], [`FLAG_REPAIRED`].
     pub flags: u32, //  84
     /// Most rows a seek in this segment replays.
     pub replay_rows_max: u64, //  88
@@ -95,16 +105,18 @@ pub struct SegmentEntry {
 }
 const _: () = assert!(size_of::<SegmentEntry>() == 128);
 
-/// Start of one stream in the streams region, 8 bytes; its names follow. Table 6.2.
+/// Start of one stream in the streams region, 16 bytes; its names follow. Table 6.2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 struct StreamHead {
-    stream_id: u32,   // 0
-    kind: u8,         // 4
-    exchange_len: u8, // 5
-    symbol_len: u8,   // 6
-    reserved: u8,     // 7  written 0
+    stream_id: u32,    // 0
+    kind: u8,          // 4
+    exchange_len: u8,  // 5
+    symbol_len: u8,    // 6
+    reserved: u8,      // 7  written 0
+    journal_rows: u64, // 8
 }
+const _: () = assert!(size_of::<StreamHead>() == 16);
 
 /// A stream and its number in the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,6 +125,9 @@ pub struct StreamEntry {
     pub id: u32,
     /// Instrument and kind.
     pub key: StreamKey,
+    /// Rows of the stream that came through the journal and are in segments: the journal's rows
+    /// before this number are stored already.
+    pub journal_rows: u64,
 }
 
 /// What a manifest says, apart from its segments.
@@ -126,6 +141,10 @@ pub struct Contents {
     pub next_segment_id: u64,
     /// Number for the next stream.
     pub next_stream_id: u32,
+    /// Number of the first journal file that counts.
+    pub first_journal: u64,
+    /// Sequence of the next journal frame, if there is no journal file.
+    pub next_seq: u64,
     /// Streams, by number.
     pub streams: Vec<StreamEntry>,
 }
@@ -136,22 +155,26 @@ pub fn segment_order(entry: &SegmentEntry) -> (u32, i64, i64, u64) {
     (entry.stream_id, entry.ts_recv_first, entry.ts_recv_last, entry.segment_id)
 }
 
+/// Appends number and name of a stream.
+pub fn encode_stream(stream: &StreamEntry, out: &mut Vec<u8>) {
+    let (exchange, symbol) = (stream.key.instrument.exchange(), stream.key.instrument.symbol());
+    out.extend_from_slice(bytemuck::bytes_of(&StreamHead {
+        stream_id: stream.id,
+        kind: stream.key.kind.code(),
+        exchange_len: exchange.len() as u8,
+        symbol_len: symbol.len() as u8,
+        reserved: 0,
+        journal_rows: stream.journal_rows,
+    }));
+    out.extend_from_slice(exchange.as_bytes());
+    out.extend_from_slice(symbol.as_bytes());
+}
+
 /// The bytes of a manifest. `segments` are in [`segment_order`].
 #[must_use]
 pub fn encode(contents: &Contents, segments: &[SegmentEntry]) -> Vec<u8> {
     let mut streams = Vec::new();
-    for StreamEntry { id, key } in &contents.streams {
-        let (exchange, symbol) = (key.instrument.exchange(), key.instrument.symbol());
-        streams.extend_from_slice(bytemuck::bytes_of(&StreamHead {
-            stream_id: *id,
-            kind: key.kind.code(),
-            exchange_len: exchange.len() as u8,
-            symbol_len: symbol.len() as u8,
-            reserved: 0,
-        }));
-        streams.extend_from_slice(exchange.as_bytes());
-        streams.extend_from_slice(symbol.as_bytes());
-    }
+    contents.streams.iter().for_each(|stream| encode_stream(stream, &mut streams));
     let segments_bytes: &[u8] = bytemuck::cast_slice(segments);
     let segments_offset = aligned((size_of::<Header>() + streams.len()) as u64);
     let mut header = Header {
@@ -170,7 +193,9 @@ pub fn encode(contents: &Contents, segments: &[SegmentEntry]) -> Vec<u8> {
         streams_len: streams.len() as u32,
         segments_offset,
         file_len: segments_offset + segments_bytes.len() as u64,
-        reserved: [0; 48],
+        first_journal: contents.first_journal,
+        next_seq: contents.next_seq,
+        reserved: [0; 32],
     };
     header.header_crc = own_checksum(&header, offset_of!(Header, header_crc));
     let mut bytes = bytemuck::bytes_of(&header).to_vec();
@@ -215,8 +240,8 @@ pub fn decode(file: &[u8]) -> Result<(Contents, std::ops::Range<usize>)> {
     if header.version_major == 0 {
         return Err(Fault::new(8, "manifest version 0 does not exist"));
     }
-    if header.reserved != [0; 48] {
-        return Err(Fault::new(80, "reserved bytes of the manifest header are not 0"));
+    if header.reserved != [0; 32] {
+        return Err(Fault::new(96, "reserved bytes of the manifest header are not 0"));
     }
     let len = file.len() as u64;
     if header.file_len != len {
@@ -254,6 +279,8 @@ pub fn decode(file: &[u8]) -> Result<(Contents, std::ops::Range<usize>)> {
         generation: header.generation,
         next_segment_id: header.next_segment_id,
         next_stream_id: header.next_stream_id,
+        first_journal: header.first_journal,
+        next_seq: header.next_seq,
         streams,
     };
     if contents.streams.last().is_some_and(|last| last.id >= contents.next_stream_id) {
@@ -269,6 +296,20 @@ pub fn segment_slice(region: &[u8]) -> &[SegmentEntry] {
     bytemuck::try_cast_slice(region).unwrap_or_default()
 }
 
+/// The stream at the start of `bytes`, and what follows it; `None` if there is none.
+#[must_use]
+pub fn decode_stream(bytes: &[u8]) -> Option<(StreamEntry, &[u8])> {
+    let head: StreamHead = read(bytes, 0)?;
+    let names = bytes.get(size_of::<StreamHead>()..)?;
+    let (exchange, names) = names.split_at_checked(usize::from(head.exchange_len))?;
+    let (symbol, rest) = names.split_at_checked(usize::from(head.symbol_len))?;
+    let text = |bytes| std::str::from_utf8(bytes).ok();
+    let instrument = Instrument::new(text(exchange)?, text(symbol)?).ok()?;
+    let kind = Kind::from_code(head.kind).filter(|_| head.reserved == 0)?;
+    let key = StreamKey { instrument, kind };
+    Some((StreamEntry { id: head.stream_id, key, journal_rows: head.journal_rows }, rest))
+}
+
 fn decode_streams(mut bytes: &[u8], count: u32) -> Result<Vec<StreamEntry>> {
     if count as usize > limit::STREAMS_MAX.min(bytes.len() / size_of::<StreamHead>()) {
         return Err(Fault::new(44, "stream count of the manifest")
@@ -280,21 +321,17 @@ fn decode_streams(mut bytes: &[u8], count: u32) -> Result<Vec<StreamEntry>> {
         let at = size_of::<Header>() + whole_len - bytes.len();
         let wrong = Fault::new(at as u64, "a stream of the manifest cannot be read");
         let head: StreamHead = read(bytes, 0).ok_or(wrong)?;
-        let kind = Kind::from_code(head.kind).ok_or(Fault::unsupported(
-            (at + offset_of!(StreamHead, kind)) as u64,
-            "stream of an unknown kind, newer than this reader",
-        ))?;
-        let names = bytes.get(size_of::<StreamHead>()..).unwrap_or_default();
-        let (exchange, names) =
-            names.split_at_checked(usize::from(head.exchange_len)).ok_or(wrong)?;
-        let (symbol, rest) = names.split_at_checked(usize::from(head.symbol_len)).ok_or(wrong)?;
-        let text = |bytes| std::str::from_utf8(bytes).map_err(|_| wrong);
-        let instrument = Instrument::new(text(exchange)?, text(symbol)?).map_err(|_| wrong)?;
-        let rising = streams.last().is_none_or(|last| last.id < head.stream_id);
-        if head.reserved != 0 || !rising {
+        if Kind::from_code(head.kind).is_none() {
+            return Err(Fault::unsupported(
+                (at + offset_of!(StreamHead, kind)) as u64,
+                "stream of an unknown kind, newer than this reader",
+            ));
+        }
+        let (stream, rest) = decode_stream(bytes).ok_or(wrong)?;
+        if streams.last().is_some_and(|last| last.id >= stream.id) {
             return Err(wrong);
         }
-        streams.push(StreamEntry { id: head.stream_id, key: StreamKey { instrument, kind } });
+        streams.push(stream);
         bytes = rest;
     }
     if !bytes.is_empty() {
@@ -314,7 +351,7 @@ fn check_segments(contents: &Contents, segments: &[SegmentEntry], at: u64) -> Re
             && entry.ts_recv_first <= entry.ts_recv_last
             && [entry.ts_recv_first, entry.ts_recv_last].map(|ts| TsNs(ts).day().0)
                 == [entry.day; 2]
-            && entry.flags & !FLAGS == 0
+            && entry.flags & !(FLAGS | FLAG_LOST | FLAG_REPAIRED) == 0
             && entry.file_len <= limit::SEGMENT_BYTES_MAX
             && entry.file_len.is_multiple_of(ALIGNMENT as u64)
             && entry.rows <= limit::SEGMENT_ROWS_MAX
@@ -388,9 +425,11 @@ mod tests {
             generation: 12,
             next_segment_id: 9,
             next_stream_id: 3,
+            first_journal: 4,
+            next_seq: 100,
             streams: vec![
-                StreamEntry { id: 0, key: key("binance:BTCUSDT", Kind::Book) },
-                StreamEntry { id: 2, key: key("kraken:XBT/USD", Kind::Trades) },
+                StreamEntry { id: 0, key: key("binance:BTCUSDT", Kind::Book), journal_rows: 7 },
+                StreamEntry { id: 2, key: key("kraken:XBT/USD", Kind::Trades), journal_rows: 0 },
             ],
         };
         let entry = |segment_id, stream_id, first| SegmentEntry {

@@ -10,6 +10,7 @@
 compile_error!("the format is little-endian and mapped in place");
 
 pub mod checkpoint;
+pub mod journal;
 pub mod manifest;
 pub mod segment;
 

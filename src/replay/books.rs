@@ -1,13 +1,10 @@
 //! The book of one instrument at any time.
 
-use std::sync::Arc;
-
 use crate::book::Tracker;
 use crate::error::{Error, Result};
 use crate::event::{Batch, Kind};
 use crate::quantity::{Instrument, TsNs};
-use crate::segment::Segment;
-use crate::store::Snapshot;
+use crate::store::{Part, Snapshot};
 
 impl Snapshot {
     /// The books of an instrument over time.
@@ -42,8 +39,8 @@ pub struct Books {
     snapshot: Snapshot,
     stream_id: u32,
     tracker: Tracker,
-    /// The segment that the tracker's book lies in, and the message it is before.
-    place: Option<(usize, Arc<Segment>, u64)>,
+    /// The part that the tracker's book lies in, and the message it is before.
+    place: Option<(usize, Part, u64)>,
     scratch: Batch,
 }
 
@@ -68,35 +65,34 @@ impl Books {
     }
 
     fn seek(&mut self, end: i64) -> Result<&Tracker> {
-        let entries = self.snapshot.segments(self.stream_id);
-        let after = entries.partition_point(|entry| entry.ts_recv_first < end);
-        let Some(index) = after.checked_sub(1) else {
+        let begun = self.snapshot.parts(self.stream_id).begun_before(end);
+        let Some(index) = begun.checked_sub(1) else {
             self.place = None;
             self.tracker.clear();
             return Ok(&self.tracker);
         };
-        let here = self.place.take().filter(|(segment, _, _)| *segment == index);
-        let (segment, from) = match here {
-            Some((_, segment, message)) => (segment, Some(message)),
-            None => (self.snapshot.open(&entries[index], Kind::Book)?, None),
+        let here = self.place.take().filter(|(part, _, _)| *part == index);
+        let (part, from) = match here {
+            Some((_, part, message)) => (part, Some(message)),
+            None => match self.snapshot.open_part(self.stream_id, Kind::Book, index)? {
+                Some(part) => (part, None),
+                None => return Ok(&self.tracker),
+            },
         };
-        let message = segment.first_message_at(end)?;
-        let checkpoints = segment.checkpoints();
-        let nearest = checkpoints.partition_point(|entry| entry.message <= message);
-        let checkpoint = checkpoints.get(nearest.wrapping_sub(1)).map_or(0, |c| c.message);
+        let message = part.first_message_at(end)?;
+        let checkpoint = part.checkpoint_before(message);
         match from.filter(|from| (checkpoint..=message).contains(from)) {
-            Some(from) => segment.apply(from, message, &mut self.tracker, &mut self.scratch)?,
-            None => segment.restore(message, &mut self.tracker, &mut self.scratch)?,
+            Some(from) => part.apply(from, message, &mut self.tracker, &mut self.scratch)?,
+            None => part.restore(message, &mut self.tracker, &mut self.scratch)?,
         }
-        self.place = Some((index, segment, message));
+        self.place = Some((index, part, message));
         Ok(&self.tracker)
     }
 
     /// The most rows that any seek in this stream replays.
     #[must_use]
     pub fn replay_rows_max(&self) -> u64 {
-        let segments = self.snapshot.segments(self.stream_id);
-        segments.iter().map(|entry| entry.replay_rows_max).max().unwrap_or(0)
+        self.snapshot.parts(self.stream_id).replay_rows_max()
     }
 
     /// The most decimals that prices and quantities of the stream were written with, around the
@@ -104,8 +100,9 @@ impl Books {
     #[must_use]
     pub fn digits(&self) -> (u8, u8) {
         use crate::event::book::{PRICE, QTY};
-        self.place.as_ref().map_or((0, 0), |(_, segment, _)| {
-            let digits = |at: usize| segment.scales().get(at).map_or(0, |(_, digits)| *digits);
+        self.place.as_ref().map_or((0, 0), |(_, part, _)| {
+            let scales = part.scales();
+            let digits = |at: usize| scales.get(at).map_or(0, |(_, digits)| *digits);
             (digits(PRICE), digits(QTY))
         })
     }

@@ -55,11 +55,17 @@ impl Snapshot {
     pub fn coverage(&self, instrument: &Instrument) -> Result<Vec<Coverage>> {
         let mut found = Vec::new();
         for stream in self.streams().filter(|s| s.key.instrument == *instrument) {
-            let gaps = match stream.key.kind {
+            let mut gaps = match stream.key.kind {
                 Kind::Book => self.book_gaps(stream.id)?,
                 Kind::Status => self.status_gaps(instrument)?,
                 _ => Vec::new(),
             };
+            gaps.extend(self.parts(stream.id).lost().map(|entry| Gap {
+                since: TsNs(entry.ts_recv_first),
+                until: Some(TsNs(entry.ts_recv_last)),
+                missing: entry.messages,
+            }));
+            gaps.sort_by_key(|gap| gap.since);
             found.push(Coverage { key: stream.key.clone(), spans: self.spans(stream.id), gaps });
         }
         if found.is_empty() {
@@ -71,18 +77,25 @@ impl Snapshot {
 
     fn spans(&self, stream_id: u32) -> Vec<Span> {
         let mut spans: Vec<Span> = Vec::new();
-        for entry in self.segments(stream_id) {
-            let (first, last) = (TsNs(entry.ts_recv_first), TsNs(entry.ts_recv_last));
+        let parts = self.parts(stream_id);
+        let sealed = parts
+            .segments()
+            .iter()
+            .map(|entry| (entry.ts_recv_first, entry.ts_recv_last, entry.rows, entry.messages));
+        let live = parts.tail().map(|tail| {
+            let (first, last) = tail.times();
+            (first, last, tail.rows(), tail.messages())
+        });
+        for (first, last, rows, messages) in sealed.chain(live) {
+            let (first, last) = (TsNs(first), TsNs(last));
             let joined = spans.last_mut().filter(|span| first.day().0 <= span.last.day().0 + 1);
             match joined {
                 Some(span) => {
                     span.last = span.last.max(last);
-                    span.rows += entry.rows;
-                    span.messages += entry.messages;
+                    span.rows += rows;
+                    span.messages += messages;
                 }
-                None => {
-                    spans.push(Span { first, last, rows: entry.rows, messages: entry.messages });
-                }
+                None => spans.push(Span { first, last, rows, messages }),
             }
         }
         spans
@@ -98,6 +111,9 @@ impl Snapshot {
             }
             let segment = self.open(entry, Kind::Book)?;
             segment_gaps(&segment, &mut gaps)?;
+        }
+        for batch in self.parts(stream_id).tail().iter().flat_map(|tail| tail.batches()) {
+            batch_gaps(batch, &mut gaps);
         }
         Ok(gaps)
     }
@@ -135,23 +151,27 @@ fn segment_gaps(segment: &Segment, gaps: &mut Vec<Gap>) -> Result<()> {
             continue;
         }
         batch = segment.read(number, 0..u64::MAX, mask, batch)?;
-        let unit = crate::quantity::POW10[usize::from(batch.scale(book::QTY))];
-        let rows = batch.u8s(book::ACTION).iter().enumerate();
-        for (row, &action) in rows.filter(|(_, action)| **action != Action::Set as u8) {
-            let ts = TsNs(batch.ts_recv()[batch.message_of(row)]);
-            let open = gaps.last_mut().filter(|gap| gap.until.is_none());
-            let missing = || u64::try_from(batch.i64s(book::QTY)[row] / unit).unwrap_or(0);
-            match (open, action == Action::Gap as u8) {
-                (None, true) => gaps.push(Gap { since: ts, until: None, missing: missing() }),
-                (Some(gap), true) => {
-                    let more = missing();
-                    let known = gap.missing != 0 && more != 0;
-                    gap.missing = if known { gap.missing.saturating_add(more) } else { 0 };
-                }
-                (Some(gap), false) => gap.until = Some(ts),
-                (None, false) => {}
-            }
-        }
+        batch_gaps(&batch, gaps);
     }
     Ok(())
+}
+
+fn batch_gaps(batch: &Batch, gaps: &mut Vec<Gap>) {
+    let unit = crate::quantity::POW10[usize::from(batch.scale(book::QTY))];
+    let rows = batch.u8s(book::ACTION).iter().enumerate();
+    for (row, &action) in rows.filter(|(_, action)| **action != Action::Set as u8) {
+        let ts = TsNs(batch.ts_recv()[batch.message_of(row)]);
+        let open = gaps.last_mut().filter(|gap| gap.until.is_none());
+        let missing = || u64::try_from(batch.i64s(book::QTY)[row] / unit).unwrap_or(0);
+        match (open, action == Action::Gap as u8) {
+            (None, true) => gaps.push(Gap { since: ts, until: None, missing: missing() }),
+            (Some(gap), true) => {
+                let more = missing();
+                let known = gap.missing != 0 && more != 0;
+                gap.missing = if known { gap.missing.saturating_add(more) } else { 0 };
+            }
+            (Some(gap), false) => gap.until = Some(ts),
+            (None, false) => {}
+        }
+    }
 }

@@ -8,7 +8,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::ops::Range;
 
-use super::scan::{Position, Scan};
+use super::scan::Scan;
 use crate::book::Tracker;
 use crate::error::{Error, Result};
 use crate::event::{Batch, ContentHash, Kind, StreamKey, book};
@@ -50,7 +50,7 @@ impl Snapshot {
                 stream_id,
                 scan: scan.with_messages_max(ahead),
                 batch: Batch::new(key.kind),
-                batch_start: Position::default(),
+                place: Place::default(),
                 message: 0,
                 tracker: (key.kind == Kind::Book).then(Tracker::new),
                 hash: ContentHash::EMPTY,
@@ -72,13 +72,37 @@ struct StreamCursor {
     stream_id: u32,
     scan: Scan,
     batch: Batch,
-    /// Where the batch begins in its stream.
-    batch_start: Position,
+    /// What was played before the batch.
+    place: Place,
     /// Next message of the batch.
     message: usize,
     tracker: Option<Tracker>,
     hash: ContentHash,
     hash_key: u64,
+}
+
+/// How far a stream was played, in a form that outlives segments: all its messages before `ts`, and
+/// the first `done` of those at `ts`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Place {
+    ts: i64,
+    done: u64,
+}
+
+impl Default for Place {
+    fn default() -> Self {
+        Self { ts: i64::MIN, done: 0 }
+    }
+}
+
+impl Place {
+    /// After messages with these receive times more.
+    fn after(self, times: &[i64]) -> Self {
+        let Some(&ts) = times.last() else { return self };
+        let same = times.len() - times.partition_point(|&time| time < ts);
+        let before = if ts == self.ts { self.done } else { 0 };
+        Self { ts, done: before + same as u64 }
+    }
 }
 
 /// Sorts messages of different streams: time, rank, then place among the sorted instruments.
@@ -154,11 +178,10 @@ pub struct StreamTotal {
     pub hash: ContentHash,
 }
 
-/// A place in a replay to come back to: the next message of every stream.
+/// A place in a replay to come back to, also in a later generation of the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cursor {
-    generation: u64,
-    positions: Vec<Position>,
+    places: Vec<Place>,
     hashes: Vec<ContentHash>,
     hash: ContentHash,
 }
@@ -179,11 +202,13 @@ impl Replay {
     /// where the range cuts them. For progress.
     #[must_use]
     pub fn rows_at_most(&self) -> u64 {
-        let entries = self.cursors.iter().flat_map(|c| self.snapshot.segments(c.stream_id));
-        let inside = entries.filter(|entry| {
-            entry.ts_recv_last >= self.range.start.0 && entry.ts_recv_first < self.range.end.0
-        });
-        inside.map(|entry| entry.rows).sum()
+        let rows = |stream: &StreamCursor| -> u64 {
+            let parts = self.snapshot.parts(stream.stream_id);
+            let inside =
+                parts.first_until(self.range.start.0)..parts.begun_before(self.range.end.0);
+            inside.map(|index| parts.rows(index)).sum()
+        };
+        self.cursors.iter().map(rows).sum()
     }
 
     /// The books as they are now, of every book stream: the opening books before the first step.
@@ -232,6 +257,7 @@ impl Replay {
             cursor.scan = Scan::new(&self.snapshot, cursor.stream_id, kind, range, ColumnMask::ALL)
                 .with_messages_max(self.ahead);
             cursor.hash = ContentHash::EMPTY;
+            cursor.forget_batch(Place { ts: start.0, done: 0 });
             if cursor.tracker.is_some() {
                 let mut books = self.snapshot.books(&cursor.key.instrument)?;
                 cursor.tracker = Some(books.before(start)?.clone());
@@ -244,13 +270,10 @@ impl Replay {
     /// Reads the next batch of a stream and puts its first message into the order.
     fn refill(&mut self, place: usize) -> Result<()> {
         let cursor = &mut self.cursors[place];
-        let reuse = std::mem::replace(&mut cursor.batch, Batch::new(cursor.key.kind));
+        cursor.place = cursor.played();
         cursor.message = 0;
+        let reuse = std::mem::replace(&mut cursor.batch, Batch::new(cursor.key.kind));
         if let Some(batch) = cursor.scan.next_into(reuse)? {
-            let end = cursor.scan.position();
-            // The scan may have moved on to another segment before it read.
-            let messages = batch.messages() as u64;
-            cursor.batch_start = Position { segment: end.segment, message: end.message - messages };
             cursor.batch = batch;
             self.heap.push(Reverse(cursor.order(place, 0)));
         }
@@ -339,55 +362,61 @@ impl Replay {
     /// A place to come back to with [`Replay::resume`].
     #[must_use]
     pub fn cursor(&self) -> Cursor {
-        let positions = self.cursors.iter().map(|cursor| {
-            if cursor.message >= cursor.batch.messages() {
-                return Position::END;
-            }
-            let start = cursor.batch_start;
-            Position { message: start.message + cursor.message as u64, ..start }
-        });
         Cursor {
-            generation: self.snapshot.generation(),
-            positions: positions.collect(),
+            places: self.cursors.iter().map(StreamCursor::played).collect(),
             hashes: self.cursors.iter().map(|cursor| cursor.hash).collect(),
             hash: self.hash,
         }
     }
 
-    /// Goes on where [`Replay::cursor`] was taken, in a replay of the same streams, range and
-    /// generation; rows and hash go on too.
+    /// Goes on where [`Replay::cursor`] was taken, in a replay of the same streams and range of
+    /// this store; rows and hash go on too. Rows that were sealed or compacted since are the same
+    /// rows; after an import that replaced some, the replay goes on at the same time.
     ///
     /// # Errors
-    /// [`crate::ErrorKind::Stale`] if the store has changed since; [`crate::ErrorKind::Invalid`]
-    /// for a cursor of other streams; [`crate::ErrorKind::Corrupt`] with file and offset.
+    /// [`crate::ErrorKind::Invalid`] for a cursor of other streams; [`crate::ErrorKind::Corrupt`]
+    /// with file and offset.
     pub fn resume(&mut self, at: &Cursor) -> Result<()> {
-        if at.generation != self.snapshot.generation() {
-            return Err(Error::new(
-                crate::ErrorKind::Stale,
-                format!(
-                    "cursor is of generation {}, the store is at {}",
-                    at.generation,
-                    self.snapshot.generation()
-                ),
-            ));
-        }
-        if at.positions.len() != self.cursors.len() || at.hashes.len() != self.cursors.len() {
+        if at.places.len() != self.cursors.len() || at.hashes.len() != self.cursors.len() {
             return Err(Error::invalid("cursor is of a replay of other streams"));
         }
-        self.seek(self.range.start)?;
+        for (stream, (&place, &hash)) in
+            self.cursors.iter_mut().zip(at.places.iter().zip(&at.hashes))
+        {
+            stream.forget_batch(place);
+            stream.hash = hash;
+        }
+        self.hash = at.hash;
+        self.reopen(true)
+    }
+
+    /// Goes on in a newer snapshot of the same store, without losing or repeating a row: with those
+    /// that came since.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Corrupt`] with file and offset.
+    pub fn follow(&mut self, newer: &Snapshot) -> Result<()> {
+        self.snapshot = newer.clone();
+        self.reopen(false)
+    }
+
+    /// Opens every stream anew after what was played of it; `books` too, or they go on as they are.
+    fn reopen(&mut self, books: bool) -> Result<()> {
         self.heap.clear();
         for place in 0..self.cursors.len() {
-            let position = at.positions[place];
             let cursor = &mut self.cursors[place];
-            cursor.scan.resume(position)?;
-            cursor.hash = at.hashes[place];
-            if let Some(tracker) = &mut cursor.tracker {
-                let entries = self.snapshot.segments(cursor.stream_id);
-                match entries.get(position.segment) {
-                    Some(entry) => {
-                        let segment = self.snapshot.open(entry, Kind::Book)?;
-                        let mut scratch = Batch::new(Kind::Book);
-                        segment.restore(position.message, tracker, &mut scratch)?;
+            let Place { ts, done } = cursor.played();
+            let start = TsNs(ts).max(self.range.start);
+            let kind = cursor.key.kind;
+            let range = start..self.range.end.max(start);
+            cursor.scan = Scan::new(&self.snapshot, cursor.stream_id, kind, range, ColumnMask::ALL)
+                .with_messages_max(self.ahead)
+                .with_skipped(done);
+            cursor.scan.advance()?;
+            if let Some(tracker) = cursor.tracker.as_mut().filter(|_| books) {
+                match cursor.scan.next_message() {
+                    Some((part, message)) => {
+                        part.restore(message, tracker, &mut Batch::new(Kind::Book))?;
                     }
                     None => {
                         let mut books = self.snapshot.books(&cursor.key.instrument)?;
@@ -397,7 +426,6 @@ impl Replay {
             }
             self.refill(place)?;
         }
-        self.hash = at.hash;
         Ok(())
     }
 
@@ -416,6 +444,18 @@ impl Replay {
 }
 
 impl StreamCursor {
+    /// What was played.
+    fn played(&self) -> Place {
+        self.place.after(&self.batch.ts_recv()[..self.message])
+    }
+
+    /// Starts anew after `played`, without a batch.
+    fn forget_batch(&mut self, played: Place) {
+        self.place = played;
+        self.message = 0;
+        self.batch.clear();
+    }
+
     fn order(&self, place: usize, message: usize) -> Order {
         (self.batch.ts_recv()[message], self.rank(message), place)
     }

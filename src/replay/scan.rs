@@ -1,13 +1,12 @@
 //! Rows of one stream in a range of receive times, block by block.
 
 use std::ops::Range;
-use std::sync::Arc;
 
 use crate::error::Result;
 use crate::event::{Batch, Kind};
 use crate::quantity::{Instrument, TsNs};
-use crate::segment::{ColumnMask, Segment};
-use crate::store::Snapshot;
+use crate::segment::ColumnMask;
+use crate::store::{Part, Snapshot};
 
 impl Snapshot {
     /// The rows of a stream with `from <= ts_recv < to`, with the columns asked for.
@@ -28,20 +27,6 @@ impl Snapshot {
     }
 }
 
-/// Where a scan is: a message of a segment of its stream.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Position {
-    /// Place of the segment among those of the stream.
-    pub(super) segment: usize,
-    /// Message of the segment.
-    pub(super) message: u64,
-}
-
-impl Position {
-    /// After the last message.
-    pub(super) const END: Self = Self { segment: usize::MAX, message: 0 };
-}
-
 /// A walk over the rows of one stream.
 pub struct Scan {
     snapshot: Snapshot,
@@ -51,15 +36,17 @@ pub struct Scan {
     columns: ColumnMask,
     /// Messages given out in one batch at most.
     messages_max: u64,
-    segment: usize,
-    /// The segment being read and the messages of it that are still to come.
-    open: Option<(Arc<Segment>, Range<u64>)>,
+    part: usize,
+    /// The part being read and the messages of it that are still to come.
+    open: Option<(Part, Range<u64>)>,
+    /// Messages to leave out before the first.
+    skip: u64,
     batch: Batch,
 }
 
 impl std::fmt::Debug for Scan {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Scan(stream {}, {:?})", self.stream_id, self.position())
+        write!(f, "Scan(stream {}, part {}, {:?})", self.stream_id, self.part, self.open)
     }
 }
 
@@ -71,8 +58,7 @@ impl Scan {
         range: Range<TsNs>,
         columns: ColumnMask,
     ) -> Self {
-        let segments = snapshot.segments(stream_id);
-        let segment = segments.partition_point(|entry| entry.ts_recv_last < range.start.0);
+        let part = snapshot.parts(stream_id).first_until(range.start.0);
         Self {
             snapshot: snapshot.clone(),
             stream_id,
@@ -80,8 +66,9 @@ impl Scan {
             range,
             columns,
             messages_max: u64::MAX,
-            segment,
+            part,
             open: None,
+            skip: 0,
             batch: Batch::new(kind),
         }
     }
@@ -90,6 +77,13 @@ impl Scan {
     #[must_use]
     pub fn with_messages_max(mut self, messages: u64) -> Self {
         self.messages_max = messages.max(1);
+        self
+    }
+
+    /// Leaves out the first `messages` messages of the range.
+    #[must_use]
+    pub(super) fn with_skipped(mut self, messages: u64) -> Self {
+        self.skip = messages;
         self
     }
 
@@ -128,52 +122,41 @@ impl Scan {
         if !self.advance()? {
             return Ok(None);
         }
-        let Some((segment, messages)) = &mut self.open else { return Ok(None) };
+        let Some((part, messages)) = &mut self.open else { return Ok(None) };
         let end = messages.end.min(messages.start.saturating_add(self.messages_max));
-        let block = segment.block_of(messages.start);
-        let batch = segment.read(block, messages.start..end, self.columns, reuse)?;
+        let batch = part.read(messages.start..end, self.columns, reuse)?;
         messages.start += batch.messages() as u64;
         Ok(Some(batch))
     }
 
-    /// Makes sure that the open segment has messages to come; `false` at the end of the range.
-    fn advance(&mut self) -> Result<bool> {
+    /// Makes sure that the open part has messages to come; `false` at the end of the range.
+    pub(super) fn advance(&mut self) -> Result<bool> {
         loop {
-            if let Some((_, messages)) = &self.open {
+            if let Some((_, messages)) = &mut self.open {
+                let skipped = self.skip.min(messages.end - messages.start);
+                self.skip -= skipped;
+                messages.start += skipped;
                 if !messages.is_empty() {
                     return Ok(true);
                 }
                 self.open = None;
-                self.segment += 1;
+                self.part += 1;
             }
-            let segments = self.snapshot.segments(self.stream_id);
-            let Some(entry) = segments.get(self.segment) else { return Ok(false) };
-            if entry.ts_recv_first >= self.range.end.0 {
+            let times = self.snapshot.parts(self.stream_id).times(self.part);
+            if times.is_none_or(|(first, _)| first >= self.range.end.0) {
                 return Ok(false);
             }
-            let segment = self.snapshot.open(entry, self.kind)?;
-            let start = segment.first_message_at(self.range.start.0)?;
-            let end = segment.first_message_at(self.range.end.0)?;
-            self.open = Some((segment, start..end.max(start)));
+            let part = self.snapshot.open_part(self.stream_id, self.kind, self.part)?;
+            let Some(part) = part else { return Ok(false) };
+            let start = part.first_message_at(self.range.start.0)?;
+            let end = part.first_message_at(self.range.end.0)?;
+            self.open = Some((part, start..end.max(start)));
         }
     }
 
-    /// The stream's segment and message that [`Scan::next_batch`] gives next.
-    pub(super) fn position(&self) -> Position {
-        let message = self.open.as_ref().map_or(0, |(_, messages)| messages.start);
-        Position { segment: self.segment, message }
-    }
-
-    /// Goes on at a position that [`Scan::position`] gave, in the same snapshot and range.
-    pub(super) fn resume(&mut self, position: Position) -> Result<()> {
-        self.segment = position.segment;
-        self.open = None;
-        if self.advance()?
-            && self.segment == position.segment
-            && let Some((_, messages)) = &mut self.open
-        {
-            messages.start = messages.start.max(position.message).min(messages.end);
-        }
-        Ok(())
+    /// The part and the message of it that come next; `None` before [`Scan::advance`] and at the
+    /// end.
+    pub(super) fn next_message(&self) -> Option<(&Part, u64)> {
+        self.open.as_ref().map(|(part, messages)| (part, messages.start))
     }
 }

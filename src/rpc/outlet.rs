@@ -97,3 +97,36 @@ impl<T> Stream for Answers<T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio_stream::StreamExt;
+    use tonic::Code;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_nothing_is_sent_away_after_the_limit_and_not_before() {
+        let (_stop, stopped) = watch::channel(false);
+        let (outlet, mut answers) = outlet(stopped, Vec::new());
+        for part in 0..limit::RPC_QUEUE_PARTS {
+            outlet.send(part).await.unwrap();
+        }
+        let began = tokio::time::Instant::now();
+        let almost = Duration::from_millis(limit::RPC_STALL_MS_MAX - 1);
+        assert!(tokio::time::timeout(almost, outlet.room()).await.is_err(), "it waits");
+        answers.next().await.unwrap().unwrap();
+        outlet.send(99).await.unwrap();
+
+        assert!(outlet.room().await.is_err());
+
+        let waited = began.elapsed().as_millis();
+        assert!(waited >= u128::from(2 * limit::RPC_STALL_MS_MAX - 1), "{waited} ms");
+        drop(outlet);
+        let mut last = None;
+        while let Some(answer) = answers.next().await {
+            last = Some(answer);
+        }
+        assert_eq!(last.unwrap().unwrap_err().code(), Code::DeadlineExceeded);
+    }
+}

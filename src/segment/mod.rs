@@ -6,7 +6,6 @@
 mod block;
 mod pages;
 mod reader;
-mod rules;
 mod seek;
 mod summary;
 mod verify;

@@ -2,14 +2,7 @@
 
 use crate::event::{Action, Batch, ColumnType, Kind, book};
 use crate::format::segment::{FLAG_GAPS, FLAG_RESETS};
-use crate::quantity::NULL;
-
-/// Smallest and largest value that is not null; null if there is none.
-pub(super) fn min_max(values: impl Iterator<Item = i64>) -> (i64, i64) {
-    values.filter(|&value| value != NULL).fold((NULL, NULL), |(low, high), value| {
-        (if low == NULL { value } else { low.min(value) }, high.max(value))
-    })
-}
+use crate::quantity::{NULL, min_max};
 
 /// Smallest and largest value of the first two decimal columns; of book rows only those that set.
 pub(super) fn zones(block: &Batch) -> [i64; 4] {

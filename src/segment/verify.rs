@@ -1,15 +1,14 @@
 //! Reads everything in a segment and checks it against everything else.
 
 use super::reader::{ColumnMask, Segment};
-use super::rules::broken_rule;
-use super::summary::{block_flags, min_max, starts_with_reset, zones};
+use super::summary::{block_flags, starts_with_reset, zones};
 use crate::book::Tracker;
 use crate::error::{Error, Result};
-use crate::event::{Batch, ContentHash, Kind, Side};
+use crate::event::{Batch, ContentHash, Kind, Side, broken_rule};
 use crate::format::checkpoint::CheckpointBook;
 use crate::format::segment::{FLAG_STARTS_WITH_RESET, Footer};
 use crate::format::{Fault, aligned};
-use crate::quantity::{NULL, TsNs};
+use crate::quantity::{NULL, TsNs, min_max};
 
 impl Segment {
     /// Checks every page, rebuilds every checkpoint from the rows before it, and the content hash

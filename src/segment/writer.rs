@@ -3,12 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use super::pages::{self, pad};
-use super::rules::broken_rule;
-use super::summary::{block_flags, min_max, starts_with_reset, zones};
+use super::summary::{block_flags, starts_with_reset, zones};
 use crate::book::Tracker;
 use crate::disk::{Disk, WriteFile};
 use crate::error::{Error, Result};
-use crate::event::{Batch, ContentHash, Kind, TextValues, Values};
+use crate::event::{Batch, ContentHash, Kind, TextValues, Values, broken_rule};
 use crate::format::checkpoint::{self, CheckpointBook};
 use crate::format::segment::{
     BlockEntry, CheckpointEntry, FLAG_STARTS_WITH_RESET, FOOTER_MAGIC, Footer, Header,
@@ -16,7 +15,7 @@ use crate::format::segment::{
 };
 use crate::format::{Identity, Region, checksum};
 use crate::limit;
-use crate::quantity::{Day, NULL};
+use crate::quantity::{Day, NULL, min_max};
 
 /// How a segment is laid out. Never changes what it says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

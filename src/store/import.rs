@@ -4,20 +4,20 @@
 //! fails leaves at most files that no manifest names, and the next writer removes them.
 
 use std::collections::{BTreeSet, HashMap};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::Store;
-use crate::book::Tracker;
-use crate::catalog::{self, Manifest, segment_path, temporary};
+use super::sealing::{Sealing, StreamFiles};
+use super::writer::{LiveOptions, Writer};
+use crate::catalog::{self, Manifest};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Action, Batch, Kind, StreamKey, book};
-use crate::format::Identity;
 use crate::format::manifest::{Contents, SegmentEntry, StreamEntry, segment_order};
-use crate::format::segment::{FLAG_STARTS_WITH_RESET, Header};
+use crate::format::segment::FLAG_STARTS_WITH_RESET;
+use crate::journal;
 use crate::limit;
-use crate::quantity::{Day, TsNs};
-use crate::segment::{Sealed, SegmentWriter, WriterOptions};
+use crate::quantity::TsNs;
+use crate::segment::WriterOptions;
 
 /// How an import behaves.
 #[derive(Clone, Copy, Debug, Default)]
@@ -61,27 +61,14 @@ pub struct Import {
     store: Store,
     manifest: Arc<Manifest>,
     options: ImportOptions,
-    next_segment_id: u64,
     next_stream_id: u32,
-    streams: HashMap<StreamKey, Importing>,
-    /// Files written so far, under the names they have now.
-    files: Vec<PathBuf>,
-    /// The manifest may name the files, so they stay.
-    kept: bool,
+    /// Receive time of the first row of each stream, and its files. Before `sealing`, so that no
+    /// file is written after it was removed.
+    streams: HashMap<StreamKey, (i64, StreamFiles)>,
+    sealing: Sealing,
     /// An append failed: what was given is not whole.
     failed: bool,
     _lock: Box<dyn Send + Sync>,
-}
-
-struct Importing {
-    id: u32,
-    writer: Option<SegmentWriter>,
-    writer_day: Day,
-    /// The book after the last sealed segment.
-    tracker: Option<Tracker>,
-    first: i64,
-    last: i64,
-    sealed: Vec<(SegmentEntry, u64)>,
 }
 
 impl Store {
@@ -92,18 +79,23 @@ impl Store {
     /// [`ErrorKind::Limit`] for impossible options.
     pub fn import(&self, options: ImportOptions) -> Result<Import> {
         options.writer.check()?;
-        let lock = self.lock()?;
+        let mut lock = self.lock()?;
+        if !journal::numbers(self.disk(), self.root())?.is_empty() {
+            // What a live writer left is sealed first, so that an import only meets segments.
+            lock = Writer::open(self.clone(), lock, LiveOptions::default())?.end()?;
+        }
         let manifest = Arc::new(Manifest::load(self.disk(), self.root())?);
         catalog::remove_obsolete(self.disk(), self.root(), &manifest)?;
+        let contents = manifest.contents();
+        let sealing =
+            Sealing::new(self, contents.store_id, contents.next_segment_id, options.writer);
         Ok(Import {
             store: self.clone(),
             options,
-            next_segment_id: manifest.contents().next_segment_id,
-            next_stream_id: manifest.contents().next_stream_id,
+            next_stream_id: contents.next_stream_id,
             manifest,
             streams: HashMap::new(),
-            files: Vec::new(),
-            kept: false,
+            sealing,
             failed: false,
             _lock: lock,
         })
@@ -142,20 +134,8 @@ impl Import {
         }
         self.begin_stream(key, batch)?;
         self.check_new(key, first, last)?;
-        let mut start = 0;
-        while start < times.len() {
-            let day = TsNs(times[start]).day();
-            let end = start + times[start..].partition_point(|&ts| ts < day.end().0);
-            if end <= start {
-                return Err(Error::invalid(format!("{key}: rows are not in order of time")));
-            }
-            let whole = start == 0 && end == times.len();
-            let part = (!whole).then(|| batch.slice_messages(start..end));
-            self.append_day(key, day, part.as_ref().unwrap_or(batch))
-                .map_err(|error| error.context(key))?;
-            start = end;
-        }
-        Ok(())
+        let Some((_, files)) = self.streams.get_mut(key) else { return Ok(()) };
+        self.sealing.append(files, batch).map_err(|error| error.context(key))
     }
 
     fn begin_stream(&mut self, key: &StreamKey, batch: &Batch) -> Result<()> {
@@ -176,16 +156,8 @@ impl Import {
                 self.next_stream_id - 1
             }
         };
-        let stream = Importing {
-            id,
-            writer: None,
-            writer_day: Day(i32::MIN),
-            tracker: None,
-            first: batch.ts_recv().first().copied().unwrap_or_default(),
-            last: i64::MIN,
-            sealed: Vec::new(),
-        };
-        self.streams.insert(key.clone(), stream);
+        let first = batch.ts_recv().first().copied().unwrap_or_default();
+        self.streams.insert(key.clone(), (first, Sealing::stream(id, key.kind, None)));
         Ok(())
     }
 
@@ -209,68 +181,10 @@ impl Import {
         ))
     }
 
-    fn append_day(&mut self, key: &StreamKey, day: Day, batch: &Batch) -> Result<()> {
-        let Some(stream) = self.streams.get_mut(key) else { return Ok(()) };
-        let times = batch.ts_recv();
-        let (first, last) = (times[0], times[times.len() - 1]);
-        if first < stream.last || !times.is_sorted() {
-            return Err(Error::invalid(format!(
-                "rows go back in receive time: {} after {}",
-                TsNs(first),
-                TsNs(stream.last)
-            )));
-        }
-        let fits = stream.writer.as_ref().is_some_and(|writer| writer.takes(batch));
-        if !fits || stream.writer_day != day {
-            let id = self.next_segment_id;
-            self.next_segment_id += 1;
-            self.seal(key)?;
-            self.create(key, day, id)?;
-        }
-        let Some(stream) = self.streams.get_mut(key) else { return Ok(()) };
-        if let Some(writer) = &mut stream.writer {
-            writer.append(batch)?;
-        }
-        stream.last = last;
-        Ok(())
-    }
-
-    fn create(&mut self, key: &StreamKey, day: Day, segment_id: u64) -> Result<()> {
-        let Some(stream) = self.streams.get_mut(key) else { return Ok(()) };
-        let path = segment_path(self.store.root(), stream.id, day, segment_id);
-        let disk = self.store.disk();
-        if let Some(folder) = path.parent() {
-            disk.create_folder(folder).map_err(|e| Error::io(e, "create folder", folder))?;
-        }
-        let identity = Identity { store_id: self.manifest.contents().store_id, segment_id };
-        let header = Header::new(identity, stream.id, day.0, key.kind);
-        let path = temporary(&path);
-        self.files.push(path.clone());
-        let opening = stream.tracker.as_ref();
-        let options = self.options.writer;
-        let writer = SegmentWriter::create(disk, &path, &header, key.kind, options, opening)?;
-        (stream.writer, stream.writer_day) = (Some(writer), day);
-        Ok(())
-    }
-
-    fn seal(&mut self, key: &StreamKey) -> Result<()> {
-        let Some(stream) = self.streams.get_mut(key) else { return Ok(()) };
-        let Some(writer) = stream.writer.take() else { return Ok(()) };
-        stream.tracker = writer.book_after()?;
-        let sealed = writer.finish()?;
-        let checkpoint_bytes = sealed.checkpoint_bytes;
-        stream.sealed.push((segment_entry(stream.id, &sealed), checkpoint_bytes));
-        Ok(())
-    }
-
     /// Rows given so far.
     #[must_use]
     pub fn rows(&self) -> u64 {
-        let rows = |stream: &Importing| {
-            let sealed: u64 = stream.sealed.iter().map(|(entry, _)| entry.rows).sum();
-            sealed + stream.writer.as_ref().map_or(0, SegmentWriter::rows)
-        };
-        self.streams.values().map(rows).sum()
+        self.streams.values().map(|(_, files)| files.rows()).sum()
     }
 
     /// Makes all rows part of the store, in one step.
@@ -284,12 +198,12 @@ impl Import {
         self.check_whole()?;
         let mut keys: Vec<_> = self.streams.keys().cloned().collect();
         keys.sort();
-        for key in &keys {
-            self.seal(key)?;
+        for (_, files) in self.streams.values_mut() {
+            self.sealing.seal(files)?;
         }
         let replaced = self.replaced()?;
         self.check_continued(&keys, &replaced)?;
-        self.publish_files(&keys)?;
+        self.sealing.publish(self.streams.values().map(|(_, files)| files))?;
         let mut segments: Vec<SegmentEntry> = self
             .manifest
             .segments()
@@ -297,13 +211,12 @@ impl Import {
             .filter(|entry| !replaced.contains(&entry.segment_id))
             .copied()
             .collect();
-        let sealed = self.streams.values().flat_map(|stream| &stream.sealed);
-        segments.extend(sealed.map(|(entry, _)| *entry));
+        segments.extend(self.streams.values().flat_map(|(_, files)| files.entries()));
         segments.sort_by_key(segment_order);
         let contents = self.next_contents(&keys);
         // A commit that fails at its last steps may have happened; the next writer sees what is
         // current, and removes the files if they are not.
-        self.kept = true;
+        self.sealing.keep();
         catalog::commit(self.store.disk(), self.store.root(), &contents, &segments)?;
         let report = self.report(&keys, replaced.len(), contents.generation);
         // Replaced files go as soon as no snapshot needs them, this import's own included. What
@@ -319,13 +232,13 @@ impl Import {
     /// Stored segments that the import's ranges cover.
     fn replaced(&self) -> Result<BTreeSet<u64>> {
         let mut replaced = BTreeSet::new();
-        for (key, stream) in &self.streams {
+        for (key, (begin, stream)) in &self.streams {
             for entry in self.manifest.stream_segments(stream.id) {
-                if !overlaps(entry, stream.first, stream.last) {
+                if !overlaps(entry, *begin, stream.last) {
                     continue;
                 }
                 let (first, last) = (entry.ts_recv_first, entry.ts_recv_last);
-                if first < stream.first || last > stream.last {
+                if first < *begin || last > stream.last {
                     return Err(Error::new(
                         ErrorKind::Exists,
                         format!(
@@ -333,7 +246,7 @@ impl Import {
                              to {}; import all files of that time together to replace them",
                             TsNs(first),
                             TsNs(last),
-                            TsNs(stream.first),
+                            TsNs(*begin),
                             TsNs(stream.last)
                         ),
                     ));
@@ -347,7 +260,7 @@ impl Import {
     /// A stored book segment right after the imported rows must not lean on what was there before.
     fn check_continued(&self, keys: &[StreamKey], replaced: &BTreeSet<u64>) -> Result<()> {
         for key in keys.iter().filter(|key| key.kind == Kind::Book) {
-            let Some(stream) = self.streams.get(key) else { continue };
+            let Some((_, stream)) = self.streams.get(key) else { continue };
             let next = self
                 .manifest
                 .stream_segments(stream.id)
@@ -368,46 +281,23 @@ impl Import {
         Ok(())
     }
 
-    /// Gives the written files their names and makes the names durable.
-    fn publish_files(&mut self, keys: &[StreamKey]) -> Result<()> {
-        let (disk, root) = (self.store.disk(), self.store.root());
-        let mut folders = BTreeSet::new();
-        let mut files = Vec::with_capacity(self.files.len());
-        for key in keys {
-            let Some(stream) = self.streams.get(key) else { continue };
-            for (entry, _) in &stream.sealed {
-                let path = segment_path(root, stream.id, Day(entry.day), entry.segment_id);
-                let from = temporary(&path);
-                disk.rename(&from, &path).map_err(|e| Error::io(e, "rename segment", &from))?;
-                files.push(path.clone());
-                disk.make_read_only(&path).map_err(|e| Error::io(e, "seal segment", &path))?;
-                let above = path.ancestors().skip(1).take_while(|folder| folder.starts_with(root));
-                folders.extend(above.map(std::path::Path::to_owned));
-            }
-        }
-        self.files.append(&mut files);
-        for folder in folders.iter().rev() {
-            disk.sync_folder(folder).map_err(|e| Error::io(e, "sync folder", folder))?;
-        }
-        Ok(())
-    }
-
     fn next_contents(&self, keys: &[StreamKey]) -> Contents {
         let before = self.manifest.contents();
         let mut streams = before.streams.clone();
         for key in keys {
-            let Some(stream) = self.streams.get(key) else { continue };
+            let Some((_, stream)) = self.streams.get(key) else { continue };
             if self.manifest.stream(key).is_none() {
-                streams.push(StreamEntry { id: stream.id, key: key.clone() });
+                streams.push(StreamEntry { id: stream.id, key: key.clone(), journal_rows: 0 });
             }
         }
         streams.sort_by_key(|stream| stream.id);
         Contents {
             store_id: before.store_id,
             generation: before.generation + 1,
-            next_segment_id: self.next_segment_id,
+            next_segment_id: self.sealing.next_segment_id(),
             next_stream_id: self.next_stream_id,
             streams,
+            ..*before
         }
     }
 
@@ -418,13 +308,13 @@ impl Import {
         generation: u64,
     ) -> ImportReport {
         let streams = keys.iter().filter_map(|key| {
-            let stream = self.streams.get(key)?;
+            let (first, stream) = self.streams.get(key)?;
             let sum =
                 |field: fn(&(SegmentEntry, u64)) -> u64| stream.sealed.iter().map(field).sum();
             Some((
                 key.clone(),
                 StreamReport {
-                    first: TsNs(stream.first),
+                    first: TsNs(*first),
                     last: TsNs(stream.last),
                     rows: sum(|(entry, _)| entry.rows),
                     bytes: sum(|(entry, _)| entry.file_len),
@@ -437,20 +327,6 @@ impl Import {
     }
 }
 
-impl Drop for Import {
-    fn drop(&mut self) {
-        if self.kept {
-            return;
-        }
-        // Writers first, so that no file is written after it was removed. What cannot be removed
-        // now is removed by the next writer.
-        self.streams.clear();
-        for file in &self.files {
-            drop(self.store.disk().remove(file));
-        }
-    }
-}
-
 /// Whether rows of `first..=last` and a stored segment are of the same time. Ranges that only touch
 /// at their ends may follow each other.
 fn overlaps(entry: &SegmentEntry, first: i64, last: i64) -> bool {
@@ -458,26 +334,4 @@ fn overlaps(entry: &SegmentEntry, first: i64, last: i64) -> bool {
     let lasting = first < last && stored_first < stored_last;
     let touches_only = lasting && (last == stored_first || first == stored_last);
     first <= stored_last && stored_first <= last && !touches_only
-}
-
-fn segment_entry(stream_id: u32, sealed: &Sealed) -> SegmentEntry {
-    let footer = &sealed.footer;
-    SegmentEntry {
-        segment_id: footer.segment_id,
-        stream_id,
-        day: sealed.day.0,
-        file_len: footer.file_len,
-        rows: footer.rows,
-        messages: footer.messages,
-        ts_recv_first: footer.ts_recv_first,
-        ts_recv_last: footer.ts_recv_last,
-        ts_event_min: footer.ts_event_min,
-        ts_event_max: footer.ts_event_max,
-        content_hash: footer.content_hash,
-        file_crc: sealed.file_crc,
-        flags: footer.flags,
-        replay_rows_max: footer.replay_rows_max,
-        scales: sealed.scales,
-        reserved: [0; 16],
-    }
 }

@@ -1,28 +1,46 @@
-//! The folder: open, snapshot, import, verify.
+//! The folder: open, snapshot, append, import, verify.
 //!
-//! [`Store`] is a folder and what is needed to read it; a [`Snapshot`] is one generation of it,
-//! unchanged for as long as it is held, whatever is imported or compacted meanwhile; an [`Import`]
-//! seals segments and commits them in one step. Questions about books and rows are in
-//! [`crate::replay`].
+//! [`Store`] is a folder and what is needed to read it; a [`Snapshot`] is one generation of it and
+//! the live rows after it, unchanged for as long as it is held, whatever is appended, imported or
+//! compacted meanwhile; a [`Writer`] appends live rows through the journal; an [`Import`] seals
+//! segments and commits them in one step. Questions about books and rows are in [`crate::replay`].
 
 mod cache;
 mod import;
+mod live;
+mod part;
+mod quarantine;
+mod recorder;
+mod refill;
+mod sealing;
 mod snapshot;
+mod tail;
 mod verify;
+mod writer;
 
 use std::hash::{BuildHasher, Hasher};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
 use cache::SegmentCache;
 pub use import::{Import, ImportOptions, ImportReport};
+use live::Live;
+pub use part::{Part, Parts};
+pub use quarantine::{Missing, QuarantineReport};
+pub use recorder::{GroupCommit, Recorder, Watcher};
+use refill::Follower;
 pub use snapshot::{Snapshot, StreamInfo};
+pub use tail::{StreamTail, Tail};
 pub use verify::{Damage, VerifyReport};
+pub use writer::{LiveOptions, Writer};
 
+use crate::book::Tracker;
 use crate::catalog::{self, Manifest};
 use crate::disk::{Disk, OsDisk};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::manifest::Contents;
+use crate::journal::JournalReader;
 
 /// A store folder. Cheap to clone; all clones share opened segments.
 #[derive(Clone)]
@@ -34,6 +52,17 @@ struct Inner {
     disk: Arc<dyn Disk>,
     root: PathBuf,
     cache: SegmentCache,
+    /// The writer of this process, if there is one.
+    live: Mutex<Weak<Live>>,
+    /// What was read last of the files of a writer in another process.
+    files: Mutex<Files>,
+}
+
+/// A manifest, for as long as a snapshot holds it, and the journal after it.
+#[derive(Default)]
+struct Files {
+    manifest: Weak<Manifest>,
+    follower: Option<Follower>,
 }
 
 impl std::fmt::Debug for Store {
@@ -106,9 +135,15 @@ impl Store {
         if catalog::is_store(disk, root)? {
             return Ok(());
         }
-        let (generation, next_segment_id, next_stream_id) = (1, 1, 0);
-        let streams = Vec::new();
-        let contents = Contents { store_id, generation, next_segment_id, next_stream_id, streams };
+        let contents = Contents {
+            store_id,
+            generation: 1,
+            next_segment_id: 1,
+            next_stream_id: 0,
+            first_journal: 1,
+            next_seq: 1,
+            streams: Vec::new(),
+        };
         catalog::commit(disk, root, &contents, &[])
     }
 
@@ -129,12 +164,42 @@ impl Store {
     }
 
     fn on(disk: Arc<dyn Disk>, root: &Path) -> Self {
-        let cache = SegmentCache::default();
-        Self { inner: Arc::new(Inner { disk, root: root.to_owned(), cache }) }
+        let inner = Inner {
+            disk,
+            root: root.to_owned(),
+            cache: SegmentCache::default(),
+            live: Mutex::default(),
+            files: Mutex::default(),
+        };
+        Self { inner: Arc::new(inner) }
     }
 
     fn disk(&self) -> &dyn Disk {
         &*self.inner.disk
+    }
+
+    fn disk_arc(&self) -> Arc<dyn Disk> {
+        self.inner.disk.clone()
+    }
+
+    fn journal_reader(&self, contents: &Contents) -> JournalReader {
+        let first = contents.first_journal;
+        JournalReader::new(self.disk_arc(), self.root(), contents.store_id, first)
+    }
+
+    /// Gives the book after the last row of a stream that `manifest` has in a segment.
+    fn sealed_books(&self, manifest: &Arc<Manifest>) -> impl Fn(u32) -> Result<Tracker> {
+        let snapshot = Snapshot::new(self.clone(), manifest.clone(), Arc::default());
+        move |stream_id| snapshot.book_sealed(stream_id)
+    }
+
+    /// Snapshots of this process see what `live` shows, for as long as its writer lives.
+    fn show(&self, live: &Arc<Live>) {
+        *self.inner.live.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(live);
+    }
+
+    fn live(&self) -> Option<Arc<Live>> {
+        self.inner.live.lock().unwrap_or_else(PoisonError::into_inner).upgrade()
     }
 
     /// The store's folder.
@@ -143,13 +208,80 @@ impl Store {
         &self.inner.root
     }
 
-    /// A frozen view of the current generation.
+    /// A frozen view of the current generation and of the rows after it: all that were appended if
+    /// the writer is in this process, all that are durable if it is in another. Costs two small
+    /// reads while some snapshot of the current generation is held.
     ///
     /// # Errors
-    /// As [`Store::open`].
+    /// As [`Store::open`]; [`ErrorKind::Stale`] if commits keep overtaking.
     pub fn snapshot(&self) -> Result<Snapshot> {
-        let manifest = Manifest::load(self.disk(), self.root())?;
-        Ok(Snapshot::new(self.clone(), Arc::new(manifest)))
+        match self.live() {
+            Some(live) => {
+                let view = live.view();
+                Ok(Snapshot::new(self.clone(), view.manifest.clone(), view.tail.clone()))
+            }
+            None => self.snapshot_of_files(),
+        }
+    }
+
+    /// As [`Store::snapshot`], with durable rows only, wherever the writer is.
+    ///
+    /// # Errors
+    /// As [`Store::snapshot`].
+    pub fn durable_snapshot(&self) -> Result<Snapshot> {
+        match self.live() {
+            Some(live) => {
+                let view = live.view();
+                Ok(Snapshot::new(self.clone(), view.manifest.clone(), view.durable()))
+            }
+            None => self.snapshot_of_files(),
+        }
+    }
+
+    fn snapshot_of_files(&self) -> Result<Snapshot> {
+        const TRIES: usize = 8;
+        let mut files = self.inner.files.lock().unwrap_or_else(PoisonError::into_inner);
+        for _ in 0..TRIES {
+            let manifest = match files.manifest.upgrade() {
+                Some(held) if held.is_current(self.disk(), self.root())? => held,
+                _ => Arc::new(Manifest::load(self.disk(), self.root())?),
+            };
+            files.manifest = Arc::downgrade(&manifest);
+            let reader = || self.journal_reader(manifest.contents());
+            let follower = files.follower.get_or_insert_with(|| Follower::new(&manifest, reader()));
+            let tail = follower.tail(&manifest, reader, &self.sealed_books(&manifest))?;
+            // Journal files are removed after a commit only: if there was none, none was missed.
+            if manifest.is_current(self.disk(), self.root())? {
+                return Ok(Snapshot::new(self.clone(), manifest, tail));
+            }
+        }
+        Err(Error::new(ErrorKind::Stale, "commits keep overtaking the reader").at_path(self.root()))
+    }
+
+    /// Waits until there may be more than `seen` shows, at most so long, and takes a snapshot.
+    ///
+    /// Rows of a writer in this process wake it at once; the journal of another process is looked
+    /// at every few milliseconds.
+    ///
+    /// # Errors
+    /// As [`Store::snapshot`].
+    pub fn snapshot_after(&self, seen: &Snapshot, timeout: Duration) -> Result<Snapshot> {
+        const LOOK_EVERY: Duration = Duration::from_millis(2);
+        let mut left = timeout;
+        loop {
+            let live = self.live();
+            let version = live.as_ref().map_or(0, |live| live.view().version);
+            let now = self.snapshot()?;
+            if left.is_zero() || !now.shows_the_same(seen) {
+                return Ok(now);
+            }
+            let wait = left.min(if live.is_some() { left } else { LOOK_EVERY });
+            match live {
+                Some(live) => drop(live.wait(version, wait)),
+                None => std::thread::sleep(wait),
+            }
+            left -= wait;
+        }
     }
 
     /// The one writer's lock, held until dropped.

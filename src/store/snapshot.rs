@@ -3,23 +3,33 @@
 use std::sync::Arc;
 
 use super::Store;
+use super::part::{Part, Parts};
+use super::tail::{StreamTail, Tail};
+use crate::book::Tracker;
 use crate::catalog::{self, Manifest};
 use crate::error::{Error, Result};
-use crate::event::{ContentHash, Kind, StreamKey};
+use crate::event::{Batch, ContentHash, Kind, StreamKey};
 use crate::format::Identity;
-use crate::format::manifest::{SegmentEntry, StreamEntry};
+use crate::format::manifest::{FLAG_LOST, SegmentEntry, StreamEntry};
 use crate::quantity::{Day, Instrument, NULL, TsNs};
 use crate::segment::{Expected, Segment};
 
-/// One generation of a store. What it names stays readable for as long as it is held, also while
-/// other processes import or replace.
-#[derive(Clone, Debug)]
+/// One generation of a store, and the rows that were in no segment yet when it was taken. What it
+/// names stays readable for as long as it is held, also while other processes import or replace.
+#[derive(Clone)]
 pub struct Snapshot {
     store: Store,
     manifest: Arc<Manifest>,
+    tail: Arc<Tail>,
 }
 
-/// What is stored of one stream, from the manifest alone.
+impl std::fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Snapshot({:?}, {} live rows)", self.manifest, self.tail.rows())
+    }
+}
+
+/// What is stored of one stream, from the manifest and the live tail alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamInfo {
     /// Instrument and kind.
@@ -34,10 +44,14 @@ pub struct StreamInfo {
     pub rows: u64,
     /// Messages.
     pub messages: u64,
-    /// Bytes of all segment files.
+    /// Bytes of all segment files, and of live rows in memory.
     pub bytes: u64,
     /// Segment files.
     pub segments: usize,
+    /// Rows of these that are in no segment yet.
+    pub live_rows: u64,
+    /// Rows that are missing because their segments were damaged and moved aside.
+    pub lost_rows: u64,
     /// Most rows a seek replays.
     pub replay_rows_max: u64,
     /// Content hash of all rows.
@@ -45,8 +59,14 @@ pub struct StreamInfo {
 }
 
 impl Snapshot {
-    pub(super) fn new(store: Store, manifest: Arc<Manifest>) -> Self {
-        Self { store, manifest }
+    pub(super) fn new(store: Store, manifest: Arc<Manifest>, tail: Arc<Tail>) -> Self {
+        Self { store, manifest, tail }
+    }
+
+    /// The rows that are in no segment yet.
+    #[must_use]
+    pub fn tail(&self) -> &Tail {
+        &self.tail
     }
 
     /// The store this is a view of.
@@ -55,12 +75,34 @@ impl Snapshot {
         &self.store
     }
 
-    /// Whether this is still the newest generation. Costs one small read.
+    /// Whether this is still the newest generation; live rows that came since do not count. Costs
+    /// one small read.
     ///
     /// # Errors
     /// As [`Store::open`].
     pub fn is_current(&self) -> Result<bool> {
         self.manifest.is_current(self.store.disk(), self.store.root())
+    }
+
+    /// Whether `other` shows the very same rows in the same files.
+    pub(super) fn shows_the_same(&self, other: &Self) -> bool {
+        let rows = self.tail.same_rows(&other.tail);
+        rows && self.generation() == other.generation()
+    }
+
+    /// The book after the last row that is in a segment; an empty one if there is none.
+    pub(super) fn book_sealed(&self, stream_id: u32) -> Result<Tracker> {
+        self.segments(stream_id)
+            .last()
+            .map_or_else(|| Ok(Tracker::new()), |last| self.book_at_end(last))
+    }
+
+    /// The book after the last row of a segment.
+    pub(super) fn book_at_end(&self, entry: &SegmentEntry) -> Result<Tracker> {
+        let mut tracker = Tracker::new();
+        let segment = self.open(entry, Kind::Book)?;
+        segment.restore(segment.messages(), &mut tracker, &mut Batch::new(Kind::Book))?;
+        Ok(tracker)
     }
 
     /// Number of the generation; +1 per commit.
@@ -75,10 +117,22 @@ impl Snapshot {
         &self.manifest
     }
 
+    pub(super) fn manifest_arc(&self) -> &Arc<Manifest> {
+        &self.manifest
+    }
+
     /// All streams that have rows, by number.
     pub fn streams(&self) -> impl Iterator<Item = &StreamEntry> {
-        let streams = self.manifest.contents().streams.iter();
-        streams.filter(|stream| !self.segments(stream.id).is_empty())
+        let named = self.manifest.contents().streams.iter();
+        let named = named.filter(|stream| !self.parts(stream.id).is_empty());
+        named.chain(self.new_streams().map(|tail| tail.entry()))
+    }
+
+    /// Streams that no manifest names yet.
+    fn new_streams(&self) -> impl Iterator<Item = &Arc<StreamTail>> {
+        let streams = &self.manifest.contents().streams;
+        let named = |id: u32| streams.binary_search_by_key(&id, |stream| stream.id).is_ok();
+        self.tail.streams().filter(move |tail| !named(tail.entry().id))
     }
 
     /// The number of a stream.
@@ -87,8 +141,10 @@ impl Snapshot {
     /// [`crate::ErrorKind::NotFound`] with the instruments or kinds that are there.
     pub fn stream_id(&self, instrument: &Instrument, kind: Kind) -> Result<u32> {
         let key = StreamKey { instrument: instrument.clone(), kind };
-        let found = self.manifest.stream(&key).filter(|s| !self.segments(s.id).is_empty());
-        found.map(|stream| stream.id).ok_or_else(|| self.no_such_stream(instrument, kind))
+        let named = self.manifest.stream(&key).filter(|s| !self.parts(s.id).is_empty());
+        let new = || self.new_streams().map(|tail| tail.entry()).find(|entry| entry.key == key);
+        let found = named.or_else(new).map(|stream| stream.id);
+        found.ok_or_else(|| self.no_such_stream(instrument, kind))
     }
 
     fn no_such_stream(&self, instrument: &Instrument, kind: Kind) -> Error {
@@ -136,24 +192,51 @@ impl Snapshot {
         self.manifest.stream_segments(stream_id)
     }
 
+    /// The parts of a stream, by time.
+    #[must_use]
+    pub fn parts(&self, stream_id: u32) -> Parts<'_> {
+        Parts { segments: self.segments(stream_id), tail: self.tail.stream(stream_id) }
+    }
+
+    /// Opens part `index` of a stream; `None` if there are fewer.
+    ///
+    /// # Errors
+    /// As [`Snapshot::open`].
+    pub fn open_part(&self, stream_id: u32, kind: Kind, index: usize) -> Result<Option<Part>> {
+        let parts = self.parts(stream_id);
+        match parts.segments.get(index) {
+            Some(entry) if entry.flags & FLAG_LOST != 0 => Ok(Some(Part::Lost(kind))),
+            Some(entry) => Ok(Some(Part::Sealed(self.open(entry, kind)?))),
+            None => {
+                let tail = parts.tail.filter(|_| index == parts.segments.len());
+                Ok(tail.map(|tail| Part::Live(tail.clone())))
+            }
+        }
+    }
+
     /// What is stored of each stream, sorted by name.
     #[must_use]
     pub fn stream_infos(&self) -> Vec<StreamInfo> {
-        let mut infos: Vec<_> = self
-            .streams()
-            .map(|stream| stream_info(&stream.key, self.segments(stream.id)))
-            .collect();
+        let mut infos: Vec<_> =
+            self.streams().map(|stream| stream_info(&stream.key, &self.parts(stream.id))).collect();
         infos.sort_by(|a, b| a.key.cmp(&b.key));
         infos
     }
 
-    /// Largest decimal scale of each column over the segments of a stream.
+    /// Largest decimal scale of each column over all rows of a stream.
     #[must_use]
     pub fn scales(&self, stream_id: u32) -> [u8; 16] {
-        self.segments(stream_id).iter().fold([0; 16], |mut scales, entry| {
-            scales.iter_mut().zip(entry.scales).for_each(|(max, scale)| *max = (*max).max(scale));
-            scales
-        })
+        let mut scales = [0; 16];
+        let mut raise = |found: &mut dyn Iterator<Item = u8>| {
+            scales.iter_mut().zip(found).for_each(|(max, scale)| *max = scale.max(*max));
+        };
+        for entry in self.segments(stream_id) {
+            raise(&mut entry.scales.into_iter());
+        }
+        if let Some(tail) = self.tail.stream(stream_id) {
+            raise(&mut tail.scales().into_iter().map(|(scale, _)| scale));
+        }
+        scales
     }
 
     /// Opens a segment, or takes it from those open already.
@@ -191,7 +274,7 @@ impl Snapshot {
     }
 }
 
-fn stream_info(key: &StreamKey, segments: &[SegmentEntry]) -> StreamInfo {
+fn stream_info(key: &StreamKey, parts: &Parts<'_>) -> StreamInfo {
     let mut info = StreamInfo {
         key: key.clone(),
         first: TsNs::MAX,
@@ -200,23 +283,34 @@ fn stream_info(key: &StreamKey, segments: &[SegmentEntry]) -> StreamInfo {
         rows: 0,
         messages: 0,
         bytes: 0,
-        segments: segments.len(),
-        replay_rows_max: 0,
+        segments: parts.kept().count(),
+        live_rows: 0,
+        lost_rows: parts.lost().map(|entry| entry.rows).sum(),
+        replay_rows_max: parts.replay_rows_max(),
         hash: ContentHash::EMPTY,
     };
-    for entry in segments {
-        info.first = info.first.min(TsNs(entry.ts_recv_first));
-        info.last = info.last.max(TsNs(entry.ts_recv_last));
-        if entry.ts_event_min != NULL {
-            let (low, high) = info.events.unwrap_or((TsNs::MAX, TsNs::MIN));
-            let low = low.min(TsNs(entry.ts_event_min));
-            info.events = Some((low, high.max(TsNs(entry.ts_event_max))));
+    let mut add = |(first, last): (i64, i64), (low, high): (i64, i64), hash: ContentHash| {
+        info.first = info.first.min(TsNs(first));
+        info.last = info.last.max(TsNs(last));
+        if low != NULL {
+            let before = info.events.unwrap_or((TsNs::MAX, TsNs::MIN));
+            info.events = Some((before.0.min(TsNs(low)), before.1.max(TsNs(high))));
         }
-        info.rows += entry.rows;
-        info.messages += entry.messages;
-        info.bytes += entry.file_len;
-        info.replay_rows_max = info.replay_rows_max.max(entry.replay_rows_max);
-        info.hash = info.hash.then(ContentHash::from_parts(entry.content_hash, entry.rows));
+        info.rows += hash.rows();
+        info.hash = info.hash.then(hash);
+    };
+    for entry in parts.kept() {
+        let hash = ContentHash::from_parts(entry.content_hash, entry.rows);
+        let times = (entry.ts_recv_first, entry.ts_recv_last);
+        add(times, (entry.ts_event_min, entry.ts_event_max), hash);
     }
+    if let Some(tail) = parts.tail {
+        add(tail.times(), tail.event_times(), tail.hash());
+        info.live_rows = tail.rows();
+        info.messages = tail.messages();
+        info.bytes = tail.bytes();
+    }
+    info.messages += parts.kept().map(|entry| entry.messages).sum::<u64>();
+    info.bytes += parts.kept().map(|entry| entry.file_len).sum::<u64>();
     info
 }

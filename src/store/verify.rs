@@ -2,13 +2,14 @@
 
 use std::path::PathBuf;
 
+use super::refill::Refill;
 use super::{Snapshot, Store};
 use crate::book::Tracker;
 use crate::catalog::{self, Name, segment_path};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Kind, StreamKey};
-use crate::format::manifest::SegmentEntry;
-use crate::format::segment::FLAG_STARTS_WITH_RESET;
+use crate::format::manifest::{FLAG_REPAIRED, SegmentEntry};
+use crate::format::segment::{FLAG_STARTS_WITH_RESET, FLAGS};
 use crate::quantity::Day;
 
 /// What a verification found.
@@ -22,6 +23,8 @@ pub struct VerifyReport {
     pub checkpoints: u64,
     /// Bytes read.
     pub bytes: u64,
+    /// Frames of the journal read.
+    pub journal_frames: u64,
     /// What is wrong; empty if all is well.
     pub damage: Vec<Damage>,
     /// Files and folders in the store folder whose names no store gives; not an error.
@@ -38,8 +41,9 @@ pub struct Damage {
 }
 
 impl Store {
-    /// Checks the manifest, and of every segment every checksum, every value and every checkpoint,
-    /// rebuilt from the rows before it. `progress` is told the bytes read so far and in all.
+    /// Checks the manifest; of every segment every checksum, every value and every checkpoint,
+    /// rebuilt from the rows before it; and every frame of the journal. `progress` is told the
+    /// bytes of segments read so far and in all.
     ///
     /// # Errors
     /// The manifest cannot be loaded; damage further down is in the report.
@@ -49,14 +53,15 @@ impl Store {
         let bytes_total = snapshot.manifest().segments().iter().map(|e| e.file_len).sum();
         for stream in snapshot.streams() {
             let mut before = None;
-            for entry in snapshot.segments(stream.id) {
+            for entry in snapshot.parts(stream.id).kept() {
                 let verified = snapshot.verify_segment(entry, stream.key.kind, before.as_ref());
                 report.segments += 1;
                 report.rows += entry.rows;
                 report.bytes += entry.file_len;
                 match verified {
                     Ok((after, checkpoints)) => {
-                        before = after;
+                        // What is after a lost part cannot be rebuilt from the rows before it.
+                        before = after.filter(|_| entry.flags & FLAG_REPAIRED == 0);
                         report.checkpoints += checkpoints;
                     }
                     Err(error) => {
@@ -67,8 +72,25 @@ impl Store {
                 progress(report.bytes, bytes_total);
             }
         }
+        if let Err(error) = self.verify_journal(&snapshot, &mut report.journal_frames) {
+            report.damage.push(Damage { stream: None, error });
+        }
         report.strangers = snapshot.strangers()?;
         Ok(report)
+    }
+
+    fn verify_journal(&self, snapshot: &Snapshot, frames: &mut u64) -> Result<()> {
+        let contents = snapshot.manifest().contents();
+        let mut refill = Refill::new(snapshot.manifest());
+        let mut reader = self.journal_reader(contents);
+        let books = self.sealed_books(snapshot.manifest_arc());
+        *frames = refill.read_all(&mut reader, &books)?;
+        // While a writer is at work, the end of the journal is not whole at every moment.
+        match self.lock() {
+            Ok(_lock) => reader.torn().map(drop),
+            Err(error) if error.kind() == ErrorKind::Locked => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 }
 
@@ -99,7 +121,12 @@ impl Snapshot {
         let same = (footer.rows, footer.messages, footer.ts_recv_first, footer.ts_recv_last)
             == (entry.rows, entry.messages, entry.ts_recv_first, entry.ts_recv_last)
             && (footer.ts_event_min, footer.ts_event_max, footer.flags, footer.replay_rows_max)
-                == (entry.ts_event_min, entry.ts_event_max, entry.flags, entry.replay_rows_max);
+                == (
+                    entry.ts_event_min,
+                    entry.ts_event_max,
+                    entry.flags & FLAGS,
+                    entry.replay_rows_max,
+                );
         if !same {
             let text = "the manifest says other counts or times than the segment's footer";
             return Err(Error::corrupt(text).at_path(&path));

@@ -10,6 +10,7 @@ mod crashes;
 mod damage;
 mod failures;
 mod model;
+mod opening;
 #[path = "../oracle/mod.rs"]
 mod oracle;
 mod power;

@@ -72,20 +72,25 @@ fn new_store() -> Contents {
         generation: 1,
         next_segment_id: 1,
         next_stream_id: 0,
+        first_journal: 1,
+        next_seq: 1,
         streams: Vec::new(),
     }
 }
 
 pub fn normal() -> (Contents, Vec<SegmentEntry>) {
-    let stream = |id, name: &str, kind| StreamEntry {
+    let stream = |id: u32, name: &str, kind| StreamEntry {
         id,
         key: StreamKey { instrument: name.parse().unwrap(), kind },
+        journal_rows: 20 * u64::from(id),
     };
     let contents = Contents {
         store_id: IDENTITY.store_id,
         generation: 12,
         next_segment_id: 9,
         next_stream_id: 5,
+        first_journal: 3,
+        next_seq: 70,
         streams: vec![
             stream(0, "binance-futures:BTCUSDT", Kind::Book),
             stream(1, "binance-futures:BTCUSDT", Kind::Trades),

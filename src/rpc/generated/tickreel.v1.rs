@@ -57,7 +57,7 @@ pub struct StreamInfo {
     pub rows: u64,
     #[prost(uint64, tag = "7")]
     pub messages: u64,
-    /// of its segment files
+    /// of its segment files, and of live rows in memory
     #[prost(uint64, tag = "8")]
     pub bytes: u64,
     #[prost(uint64, tag = "9")]
@@ -68,6 +68,12 @@ pub struct StreamInfo {
     /// content hash of all rows
     #[prost(fixed64, tag = "11")]
     pub hash: u64,
+    /// of the rows, those that are in no segment yet
+    #[prost(uint64, tag = "12")]
+    pub live_rows: u64,
+    /// rows of damaged segments that were moved aside
+    #[prost(uint64, tag = "13")]
+    pub lost_rows: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetCoverageRequest {

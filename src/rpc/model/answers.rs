@@ -155,6 +155,8 @@ pub(in crate::rpc) fn summaries_answer(infos: &[StreamInfo]) -> Vec<proto::Instr
             messages: info.messages,
             bytes: info.bytes,
             segments: info.segments as u64,
+            live_rows: info.live_rows,
+            lost_rows: info.lost_rows,
             replay_rows_max: info.replay_rows_max,
             hash: info.hash.value(),
         };
@@ -186,6 +188,8 @@ pub(in crate::rpc) fn summaries_from(
                 messages: stream.messages,
                 bytes: stream.bytes,
                 segments: segments.map_err(|_| wrong_answer("more segments than can be"))?,
+                live_rows: stream.live_rows,
+                lost_rows: stream.lost_rows,
                 replay_rows_max: stream.replay_rows_max,
                 hash: ContentHash::from_parts(stream.hash, stream.rows),
             };

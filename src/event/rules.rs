@@ -1,10 +1,12 @@
 //! What every row keeps, whoever wrote it. `format-spec/00-model.md`.
 
-use crate::event::{Action, Batch, ColumnSpec, ColumnType, FLAG_SNAPSHOT, Kind, Side, book};
+use super::batch::Batch;
+use super::schema::{Action, ColumnSpec, ColumnType, FLAG_SNAPSHOT, Kind, Side, book};
 use crate::quantity::NULL;
 
 /// The first rule of the model that rows of `batch` break, if they break one.
-pub(super) fn broken_rule(batch: &Batch) -> Option<&'static str> {
+#[must_use]
+pub fn broken_rule(batch: &Batch) -> Option<&'static str> {
     let columns = batch.schema().columns.iter().enumerate();
     let of_values = columns.clone().find_map(|(at, spec)| broken_by_values(batch, at, spec));
     let flags = columns.clone().find(|(_, spec)| spec.ty == ColumnType::Flags);
