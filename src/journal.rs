@@ -46,6 +46,16 @@ pub fn numbers(disk: &dyn Disk, root: &Path) -> Result<Vec<u64>> {
     Ok(numbers)
 }
 
+/// Makes a file durable that an earlier writer left: of a writer that was killed, the last frames
+/// may be in the memory of the operating system only.
+///
+/// # Errors
+/// [`crate::ErrorKind::Io`] if the device refused.
+pub fn sync(disk: &dyn Disk, root: &Path, number: u64) -> Result<()> {
+    let path = path(root, number);
+    disk.sync_file(&path).map_err(|e| Error::io(e, "sync journal", &path))
+}
+
 /// Removes the files with numbers below `first`. What cannot be removed now is removed later.
 pub fn remove_before(disk: &dyn Disk, root: &Path, first: u64) {
     let numbers = numbers(disk, root).unwrap_or_default();

@@ -177,6 +177,9 @@ impl Writer {
             keep_aside(&store, &torn)?;
         }
         let numbers = journal::numbers(&*disk, &root)?;
+        if let Some(&last) = numbers.last() {
+            journal::sync(&*disk, &root, last)?;
+        }
         let number = numbers.last().map_or(0, |last| last + 1).max(contents.first_journal);
         let next_seq = reader.next_seq().max(contents.next_seq);
         let snapshot = Snapshot::new(store.clone(), manifest.clone(), refill.tail.clone());
@@ -367,6 +370,9 @@ impl Writer {
 
     /// Begins a new journal file with room for a frame of `bytes`.
     fn next_journal(&mut self, bytes: usize) -> Result<()> {
+        // The last mark too: the new file says that all frames before it were acknowledged.
+        let ended = self.journal.as_mut().map_or(Ok(()), JournalWriter::sync);
+        self.poison(ended)?;
         let number = self.room.header.number + 1;
         let store_id = self.room.header.store_id;
         let header =

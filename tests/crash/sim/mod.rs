@@ -301,6 +301,16 @@ impl Machine {
         Ok(if short { &bytes[..bytes.len() / 2] } else { bytes })
     }
 
+    /// Makes the bytes of a file durable, or what a fault or a lying disk makes of that.
+    fn sync(&mut self, node: NodeId, path: &Path, fault: Option<Fault>) {
+        match fault {
+            Some(Fault::SyncKeepsNew) => self.state.lose(node, true),
+            Some(Fault::SyncGivesOld) => self.state.lose(node, false),
+            _ if (self.ignored)(What::Sync, path) => {}
+            _ => self.state.sync(node),
+        }
+    }
+
     /// A file, other than `spared`, for bytes that lost their way.
     fn victim(&self, spared: NodeId) -> Option<NodeId> {
         let files = self.state.files();
@@ -377,6 +387,13 @@ impl Disk for SimDisk {
     fn create_folder(&self, path: &Path) -> io::Result<()> {
         let (mut machine, fault) = self.begin(What::CreateFolder, path)?;
         machine.state.create_folder(path)?;
+        done(fault)
+    }
+
+    fn sync_file(&self, path: &Path) -> io::Result<()> {
+        let (mut machine, fault) = self.begin(What::Sync, path)?;
+        let node = machine.state.find(path)?;
+        machine.sync(node, path, fault);
         done(fault)
     }
 
@@ -468,12 +485,7 @@ impl WriteFile for SimFile {
 
     fn sync(&mut self) -> io::Result<()> {
         let (mut machine, fault) = self.disk.begin(What::Sync, &self.path)?;
-        match fault {
-            Some(Fault::SyncKeepsNew) => machine.state.lose(self.node, true),
-            Some(Fault::SyncGivesOld) => machine.state.lose(self.node, false),
-            _ if (machine.ignored)(What::Sync, &self.path) => {}
-            _ => machine.state.sync(self.node),
-        }
+        machine.sync(self.node, &self.path, fault);
         done(fault)
     }
 }
