@@ -62,6 +62,8 @@ impl Default for LiveOptions {
     }
 }
 
+/// Room in a journal file besides the frames it is begun for.
+const JOURNAL_SLACK_BYTES: u64 = 64 << 10;
 /// Bytes that wait for a commit before an append commits on its own.
 const GROUP_BYTES_MAX: usize = 8 << 20;
 
@@ -181,7 +183,8 @@ impl Writer {
             journal::sync(&*disk, &root, last)?;
         }
         let number = numbers.last().map_or(0, |last| last + 1).max(contents.first_journal);
-        let next_seq = reader.next_seq().max(contents.next_seq);
+        // What the manifest says may count frames that never reached the journal.
+        let next_seq = reader.number().map_or(contents.next_seq, |_| reader.next_seq());
         let snapshot = Snapshot::new(store.clone(), manifest.clone(), refill.tail.clone());
         let streams = refill.streams.into_values().map(|known| {
             let last = snapshot.parts(known.entry.id).last_ts().unwrap_or(i64::MIN);
@@ -211,8 +214,11 @@ impl Writer {
             lock: Some(lock),
             store,
         };
-        writer.forget_journals()?;
-        Ok(writer)
+        // A store that is opened again and again before anything is sealed keeps few files too.
+        match writer.maintain_journal() {
+            Err(error) if error.kind() != ErrorKind::Full => Err(error),
+            _ => Ok(writer),
+        }
     }
 
     /// The store that is written.
@@ -377,7 +383,7 @@ impl Writer {
         let store_id = self.room.header.store_id;
         let header =
             Header::new(store_id, journal_id(self.options.nonce, number), number, self.next_seq);
-        let reserve = self.options.journal_bytes.max(bytes as u64 + (1 << 20));
+        let reserve = self.options.journal_bytes.max(bytes as u64 + JOURNAL_SLACK_BYTES);
         let created = JournalWriter::create(self.store.disk(), self.store.root(), header, reserve);
         self.journal = Some(self.poison_unless_full(created)?);
         self.room = Room::new(header, reserve);
