@@ -234,6 +234,22 @@ fn many_quiet_streams_do_not_become_many_files_and_do_not_hold_the_journal() {
 }
 
 #[test]
+fn a_store_that_is_opened_again_and_again_keeps_few_journal_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let trades = key("test:A", Kind::Trades);
+    let rows = trade_stream(30, START, 1_000_000, 3);
+    for life in 0..30 {
+        let mut writer = open(&folder).writer(options()).unwrap();
+        writer.append(&trades, &rows.slice_messages(life..life + 1)).unwrap();
+        writer.commit().unwrap();
+    }
+
+    let journals = std::fs::read_dir(folder.path().join("journal")).unwrap().count();
+    assert!(journals <= 6, "{journals} journal files");
+    assert_eq!(hash(&scan_all(&open(&folder).snapshot().unwrap(), &trades)), hash(&rows));
+}
+
+#[test]
 fn a_replay_follows_the_live_end_without_a_seam() {
     let folder = tempfile::tempdir().unwrap();
     let (here, elsewhere) = (open(&folder), open(&folder));

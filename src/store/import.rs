@@ -71,6 +71,9 @@ pub struct Import {
     _lock: Box<dyn Send + Sync>,
 }
 
+/// Bytes of the journal of a writer that only seals what it finds.
+const SEALING_JOURNAL_BYTES: u64 = 64 << 10;
+
 impl Store {
     /// Begins an import. Takes the store's lock and clears away what an interrupted one left.
     ///
@@ -82,7 +85,9 @@ impl Store {
         let mut lock = self.lock()?;
         if !journal::numbers(self.disk(), self.root())?.is_empty() {
             // What a live writer left is sealed first, so that an import only meets segments.
-            lock = Writer::open(self.clone(), lock, LiveOptions::default())?.end()?;
+            let journal_bytes = SEALING_JOURNAL_BYTES;
+            let options = LiveOptions { journal_bytes, ..LiveOptions::default() };
+            lock = Writer::open(self.clone(), lock, options)?.end()?;
         }
         let manifest = Arc::new(Manifest::load(self.disk(), self.root())?);
         catalog::remove_obsolete(self.disk(), self.root(), &manifest)?;
