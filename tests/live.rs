@@ -234,6 +234,34 @@ fn many_quiet_streams_do_not_become_many_files_and_do_not_hold_the_journal() {
 }
 
 #[test]
+fn rows_that_were_sealed_before_they_reached_the_journal_leave_no_hole_in_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (quiet, busy) = (key("test:QUIET", Kind::Trades), key("test:BUSY", Kind::Trades));
+    let (few, many) =
+        (trade_stream(2, START, 1_000_000, 3), trade_stream(2000, START, 1_000_000, 4));
+    let mut writer = open(&folder).writer(options()).unwrap();
+    writer.append(&quiet, &few.slice_messages(0..1)).unwrap();
+    writer.commit().unwrap();
+    writer.append(&busy, &many.slice_messages(0..500)).unwrap();
+    writer.append(&busy, &many.slice_messages(500..1000)).unwrap();
+
+    // The frames of the busy rows wait in memory only, and go with the writer.
+    writer.maintain().unwrap();
+    drop(writer);
+
+    assert!(scan_all(&open(&folder).snapshot().unwrap(), &busy).messages() >= 500);
+    let mut writer = open(&folder).writer(options()).unwrap();
+    writer.append(&quiet, &few.slice_messages(1..2)).unwrap();
+    writer.append(&busy, &many.slice_messages(1000..2000)).unwrap();
+    writer.commit().unwrap();
+    drop(writer);
+    drop(open(&folder).writer(options()).unwrap());
+    let snapshot = open(&folder).snapshot().unwrap();
+    assert_eq!(hash(&scan_all(&snapshot, &quiet)), hash(&few));
+    assert_eq!(hash(&scan_all(&snapshot, &busy)), hash(&many));
+}
+
+#[test]
 fn a_store_that_is_opened_again_and_again_keeps_few_journal_files() {
     let folder = tempfile::tempdir().unwrap();
     let trades = key("test:A", Kind::Trades);

@@ -18,16 +18,25 @@ use tickreel::store::Store;
 const BYTES: u64 = 256 << 20;
 /// Mount options, in turn.
 const OPTIONS: [&str; 3] = ["loop", "loop,data=writeback,nodelalloc", "loop,commit=1"];
-/// Cuts the power of each folder that it is told, by the flag after it.
+/// Cuts the power as often as it is told a flag. Clears everything away in the end, also when the
+/// test was killed.
 const CUTTER: &str = "
-import fcntl, os, struct, sys
+import fcntl, os, shutil, signal, struct, subprocess, sys
 FS_IOC_SHUTDOWN = 0x8004587D
-for line in sys.stdin:
-    path, flag = line.rsplit(maxsplit=1)
-    folder = os.open(path, os.O_RDONLY)
-    fcntl.ioctl(folder, FS_IOC_SHUTDOWN, struct.pack('I', int(flag)))
-    os.close(folder)
-    print('cut', flush=True)
+folder = sys.argv[1]
+mounted = os.path.join(folder, 'mounted')
+for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    signal.signal(number, signal.SIG_IGN)
+for flag in sys.stdin:
+    of_mounted = os.open(mounted, os.O_RDONLY)
+    try:
+        fcntl.ioctl(of_mounted, FS_IOC_SHUTDOWN, struct.pack('I', int(flag)))
+        print('cut', flush=True)
+    except OSError as error:
+        print(error, flush=True)
+    os.close(of_mounted)
+subprocess.call(['umount', '--lazy', '--quiet', mounted])
+shutil.rmtree(folder, ignore_errors=True)
 ";
 
 /// What is lost at a power cut.
@@ -43,7 +52,6 @@ pub enum Cut {
 pub struct Volume {
     folder: TempDir,
     cutter: Child,
-    mounted: bool,
     mounts: usize,
     stores: usize,
 }
@@ -64,12 +72,13 @@ impl Volume {
         run(Command::new("mkfs.ext4").args(["-q", "-F"]).arg(image))?;
         let cutter = Command::new("python3")
             .args(["-c", CUTTER])
+            .arg(folder.path())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
             .map_err(|error| format!("python3: {error}"))?;
-        let mut volume = Self { folder, cutter, mounted: false, mounts: 0, stores: 0 };
+        let mut volume = Self { folder, cutter, mounts: 0, stores: 0 };
         volume.mount()?;
         volume.cut(Cut::All)?;
         volume.remount();
@@ -99,7 +108,7 @@ impl Volume {
         let options = OPTIONS[self.mounts % OPTIONS.len()];
         let image = self.folder.path().join("image");
         run(Command::new("mount").args(["-o", options]).arg(image).arg(self.path()))?;
-        (self.mounted, self.mounts) = (true, self.mounts + 1);
+        self.mounts += 1;
         Ok(())
     }
 
@@ -108,7 +117,7 @@ impl Volume {
     /// # Errors
     /// Why it is still there.
     pub fn cut(&mut self, cut: Cut) -> Result<(), String> {
-        let order = format!("{} {}\n", self.path().display(), cut as u32);
+        let order = format!("{}\n", cut as u32);
         let (Some(orders), Some(answers)) = (&mut self.cutter.stdin, &mut self.cutter.stdout)
         else {
             return Err("nobody cuts the power".to_owned());
@@ -118,7 +127,10 @@ impl Volume {
             .write_all(order.as_bytes())
             .and_then(|()| BufReader::new(answers).read_line(&mut answer))
             .map_err(|error| error.to_string())?;
-        if answer == "cut\n" { Ok(()) } else { Err("FS_IOC_SHUTDOWN is refused".to_owned()) }
+        match answer.trim_end() {
+            "cut" => Ok(()),
+            refused => Err(format!("FS_IOC_SHUTDOWN: {refused}")),
+        }
     }
 
     /// Brings the power back.
@@ -129,18 +141,14 @@ impl Volume {
             unmount().inspect_err(|_| thread::sleep(Duration::from_millis(20))).is_ok()
         });
         assert!(unmounted, "{:?}", unmount());
-        self.mounted = false;
         self.mount().unwrap();
     }
 }
 
 impl Drop for Volume {
     fn drop(&mut self) {
-        drop(self.cutter.kill());
+        drop(self.cutter.stdin.take());
         drop(self.cutter.wait());
-        if self.mounted {
-            drop(run(Command::new("umount").arg("--lazy").arg(self.path())));
-        }
     }
 }
 
