@@ -46,16 +46,6 @@ pub fn numbers(disk: &dyn Disk, root: &Path) -> Result<Vec<u64>> {
     Ok(numbers)
 }
 
-/// Makes a file durable that an earlier writer left: of a writer that was killed, the last frames
-/// may be in the memory of the operating system only.
-///
-/// # Errors
-/// [`crate::ErrorKind::Io`] if the device refused.
-pub fn sync(disk: &dyn Disk, root: &Path, number: u64) -> Result<()> {
-    let path = path(root, number);
-    disk.sync_file(&path).map_err(|e| Error::io(e, "sync journal", &path))
-}
-
 /// Removes the files with numbers below `first`. What cannot be removed now is removed later.
 pub fn remove_before(disk: &dyn Disk, root: &Path, first: u64) {
     let numbers = numbers(disk, root).unwrap_or_default();
@@ -72,7 +62,8 @@ pub struct JournalWriter {
 }
 
 impl JournalWriter {
-    /// Creates the file with room for `reserve_bytes`; name and header are durable afterwards.
+    /// Creates the file with room for `reserve_bytes`, and with its first frames; name, header and
+    /// frames are durable afterwards, all or none.
     ///
     /// # Errors
     /// [`ErrorKind::Full`] if there is no room, [`ErrorKind::Io`] otherwise.
@@ -81,6 +72,7 @@ impl JournalWriter {
         root: &Path,
         header: Header,
         reserve_bytes: u64,
+        frames: &[u8],
     ) -> Result<Self> {
         let folder = folder(root);
         if disk.len(&folder).is_err() {
@@ -98,6 +90,7 @@ impl JournalWriter {
             .reserve(reserve_bytes)
             .map_err(|e| wrong("reserve room for", e))
             .and_then(|()| file.append(bytemuck::bytes_of(&header)).map_err(|e| wrong("write", e)))
+            .and_then(|()| file.append(frames).map_err(|e| wrong("write", e)))
             .and_then(|()| file.sync().map_err(|e| wrong("sync", e)));
         if let Err(error) = begun {
             drop(disk.remove(&unnamed));
@@ -254,7 +247,12 @@ impl JournalFile {
     /// # Errors
     /// [`ErrorKind::Io`] if the file cannot be read.
     pub fn rest(&self) -> Result<Vec<u8>> {
-        let (mut rest, mut used) = (Vec::new(), 0);
+        self.to_end().map(without_room)
+    }
+
+    /// All bytes from the next frame on.
+    fn to_end(&self) -> Result<Vec<u8>> {
+        let mut rest = Vec::new();
         loop {
             let start = rest.len();
             rest.resize(start + READ_BYTES, 0);
@@ -263,10 +261,8 @@ impl JournalFile {
                 .file
                 .read_at(self.offset + start as u64, part)
                 .map_err(|e| Error::io(e, "read journal", &self.path))?;
-            let last = part.iter().rposition(|&byte| byte != 0);
-            used = last.map_or(used, |last| start + last + 1);
             if len < READ_BYTES || rest.len() as u64 > limit::JOURNAL_BYTES_MAX {
-                rest.truncate(used);
+                rest.truncate(start + len);
                 return Ok(rest);
             }
         }
@@ -276,13 +272,13 @@ impl JournalFile {
     /// if there are none or the file cannot be read.
     #[must_use]
     pub fn highest_seq(&self) -> Option<u64> {
-        let rest = self.rest().ok()?;
+        let rest = self.to_end().ok()?;
         let starts = (0..rest.len()).step_by(8).filter_map(|at| rest.get(at..));
         let frames = starts.filter_map(|bytes| decode_frame(bytes, self.header.journal_id));
         frames.map(|frame| frame.head.seq).max()
     }
 
-    /// Highest watermark that a whole frame among `rest` states.
+    /// Highest watermark that a whole frame among `rest` states; `rest` has the zeros at its end.
     fn watermark_in(&self, rest: &[u8]) -> u64 {
         let starts = (0..rest.len()).step_by(8).filter_map(|at| rest.get(at..));
         starts
@@ -291,6 +287,13 @@ impl JournalFile {
             .max()
             .unwrap_or(0)
     }
+}
+
+/// The bytes without the zeros at their end. A frame may end with zeros, too.
+fn without_room(mut bytes: Vec<u8>) -> Vec<u8> {
+    let used = bytes.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
+    bytes.truncate(used);
+    bytes
 }
 
 /// Gives the frames of all journal files in their sequence.
@@ -306,6 +309,8 @@ pub struct JournalReader {
     next: Option<JournalFile>,
     next_seq: u64,
     watermark: u64,
+    /// Where the frame given last starts.
+    last_offset: u64,
 }
 
 /// Bytes after the last whole frame that were never acknowledged.
@@ -325,7 +330,8 @@ impl JournalReader {
     pub fn new(disk: Arc<dyn Disk>, root: &Path, store_id: u64, first: u64) -> Self {
         let root = root.to_owned();
         let (current, next) = (None, None);
-        Self { disk, root, store_id, first, current, next, next_seq: 0, watermark: 0 }
+        let (next_seq, watermark, last_offset) = (0, 0, 0);
+        Self { disk, root, store_id, first, current, next, next_seq, watermark, last_offset }
     }
 
     /// Sequence of the next frame; 0 before the first file was found.
@@ -356,7 +362,23 @@ impl JournalReader {
         self.next_seq = head.seq + 1;
         self.watermark = self.watermark.max(head.watermark);
         let Some(current) = &mut self.current else { return Ok(None) };
+        self.last_offset = current.offset;
         Ok(current.next_frame()?.map(|(_, frame)| frame))
+    }
+
+    /// Where the frame given last starts, in the file [`JournalReader::number`].
+    #[must_use]
+    pub fn offset(&self) -> u64 {
+        self.last_offset
+    }
+
+    /// The error, with file and offset of the frame given last.
+    #[must_use]
+    pub fn located(&self, error: Error) -> Error {
+        match &self.current {
+            Some(current) => error.at_path(&current.path).at_byte(self.last_offset),
+            None => error,
+        }
     }
 
     /// Head of the next frame, in whichever file it lies.
@@ -376,7 +398,7 @@ impl JournalReader {
                 return Ok(Some(head));
             }
             let Some(next) = self.next.take() else { return Ok(None) };
-            if next.header.first_seq != self.next_seq {
+            if next.header.first_seq > self.next_seq {
                 let (expected, found) = (self.next_seq, next.header.first_seq);
                 return Err(Error::corrupt(format!(
                     "journal lacks frames {expected} to {} that were acknowledged",
@@ -385,6 +407,8 @@ impl JournalReader {
                 .at_path(&current.path)
                 .at_byte(current.offset));
             }
+            // Below: frames that were not known to be durable, which the new file has again.
+            self.next_seq = next.header.first_seq;
             self.watermark = self.watermark.max(self.next_seq.saturating_sub(1));
             self.current = Some(next);
         }
@@ -392,12 +416,17 @@ impl JournalReader {
 
     /// Where there is no first file there is none.
     fn check_none(&self) -> Result<Option<FrameHead>> {
-        let numbers = numbers(&*self.disk, &self.root)?;
-        if numbers.iter().any(|&number| number > self.first) {
-            let text = "a journal file is missing that later ones follow";
-            return Err(Error::corrupt(text).at_path(&path(&self.root, self.first)));
-        }
+        self.check_not_missing(self.first)?;
         Ok(None)
+    }
+
+    /// File `number` is not there: no later one may be.
+    fn check_not_missing(&self, number: u64) -> Result<()> {
+        if numbers(&*self.disk, &self.root)?.pop() > Some(number) {
+            let text = "a journal file is missing that later ones follow";
+            return Err(Error::corrupt(text).at_path(&path(&self.root, number)).at_byte(0));
+        }
+        Ok(())
     }
 
     fn open(&self, number: u64) -> Result<Option<JournalFile>> {
@@ -419,15 +448,16 @@ impl JournalReader {
     /// acknowledged before: later frames say so, or later files.
     pub fn torn(&self) -> Result<Option<Torn>> {
         let Some(current) = &self.current else { return Ok(None) };
-        let rest = current.rest()?;
+        let rest = current.to_end()?;
         let watermark = current.watermark_in(&rest);
-        let later = numbers(&*self.disk, &self.root)?.pop() > Some(current.header.number);
-        if watermark >= self.next_seq || self.watermark >= self.next_seq || later {
+        self.check_not_missing(current.header.number + 1)?;
+        if watermark >= self.next_seq {
             let text =
                 format!("acknowledged rows of the journal are damaged: frame {}", self.next_seq);
             return Err(Error::corrupt(text).at_path(&current.path).at_byte(current.offset));
         }
-        let torn = Torn { path: current.path.clone(), offset: current.offset, bytes: rest };
+        let (path, offset, bytes) = (current.path.clone(), current.offset, without_room(rest));
+        let torn = Torn { path, offset, bytes };
         Ok((!torn.bytes.is_empty()).then_some(torn))
     }
 }

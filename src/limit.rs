@@ -76,7 +76,8 @@ pub const MANIFEST_BYTES_MAX: u64 = 64 << 20;
 /// Bytes of one frame of the journal: the text of the longest message fits.
 pub const JOURNAL_FRAME_BYTES_MAX: usize = BLOCK_TEXT_BYTES_MAX / 2 + (32 << 20);
 
-/// Bytes of one journal file.
+/// Bytes of a journal file that a writer may be asked for: what a crash tore off its end is read
+/// into memory.
 pub const JOURNAL_BYTES_MAX: u64 = 1 << 30;
 
 /// Bytes that a frame of rows aims at: a group commit writes about one.

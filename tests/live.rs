@@ -182,6 +182,59 @@ fn wrong_rows_change_nothing() {
 }
 
 #[test]
+fn a_journal_file_has_a_limit() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal_bytes = tickreel::limit::JOURNAL_BYTES_MAX + 1;
+    let writer = open(&folder).writer(LiveOptions { journal_bytes, ..options() });
+    assert_eq!(writer.map(drop).unwrap_err().kind(), ErrorKind::Limit);
+}
+
+/// A rows frame whose checksums are right and whose rows cannot be: all readers stop there, however
+/// often they look.
+#[test]
+fn a_reader_elsewhere_shows_nothing_after_damage_however_often_it_looks() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder);
+    let (a, b) = (key("test:A", Kind::Trades), key("test:B", Kind::Trades));
+    let rows = trade_stream(30, START, 1_000_000, 3);
+    let mut writer = store.writer(options()).unwrap();
+    writer.append(&a, &rows.slice_messages(0..10)).unwrap();
+    writer.append(&b, &rows.slice_messages(0..10)).unwrap();
+    writer.commit().unwrap();
+    writer.append(&a, &rows.slice_messages(10..20)).unwrap();
+    writer.append(&b, &rows.slice_messages(10..20)).unwrap();
+    writer.commit().unwrap();
+    drop(writer);
+    let journal = folder.path().join("journal/1.jnl");
+    let mut bytes = std::fs::read(&journal).unwrap();
+    let mut at = 64;
+    // Frames: name, rows, name, rows, mark, rows.
+    let len = |bytes: &[u8], at: usize| {
+        u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap()) as usize
+    };
+    for _ in 0..5 {
+        at += len(&bytes, at);
+    }
+    let end = at + len(&bytes, at);
+    // The scale of the receive times.
+    bytes[at + 40 + 16] = 1;
+    bytes[at + 4..at + 8].fill(0);
+    let crc = crc32fast::hash(&bytes[at..end]);
+    bytes[at + 4..at + 8].copy_from_slice(&crc.to_le_bytes());
+    std::fs::write(&journal, bytes).unwrap();
+
+    let elsewhere = open(&folder);
+    for _ in 0..3 {
+        let snapshot = elsewhere.snapshot().unwrap();
+        assert_eq!([&a, &b].map(|key| scan_all(&snapshot, key).rows()), [10, 10]);
+    }
+    let damage = elsewhere.verify(|_, _| ()).unwrap().damage;
+    assert!(damage[0].error.to_string().contains("scale or digits"), "{}", damage[0].error);
+    assert_eq!(damage[0].error.byte_offset(), Some(at as u64));
+    assert_eq!(damage[0].error.path(), Some(&*journal));
+}
+
+#[test]
 fn an_import_after_a_crash_seals_what_was_durable_first() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(&folder);
@@ -385,11 +438,17 @@ fn a_torn_end_is_kept_aside_and_damage_before_it_refuses_the_writer() {
     drop(writer);
     assert_eq!(hash(&scan_all(&open(&folder).snapshot().unwrap(), &trades)), hash(&rows));
 
+    // The last rows, and the mark after them says that they were durable.
+    let mut damaged = whole.clone();
+    damaged[used - 60] ^= 1;
+    std::fs::write(&journal, &damaged).unwrap();
+    std::fs::remove_file(folder.path().join("journal/2.jnl")).unwrap();
+    assert_eq!(open(&folder).writer(options()).map(drop).unwrap_err().kind(), ErrorKind::Corrupt);
+
     // In the middle: later frames say that these rows were durable.
     let mut damaged = whole.clone();
     damaged[used / 2] ^= 1;
     std::fs::write(&journal, &damaged).unwrap();
-    std::fs::remove_file(folder.path().join("journal/2.jnl")).unwrap();
     let store = open(&folder);
     let error = store.writer(options()).map(drop).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt);

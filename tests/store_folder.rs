@@ -43,11 +43,14 @@ fn strangers_are_reported_and_left_alone_and_unfinished_files_go_with_the_next_w
         "manifest-01",
         "manifest-+4",
         "segments/notes.txt",
+        "journal/01.jnl",
+        "journal/1.seg",
         &format!("{TRADES}/007.seg"),
         &format!("{TRADES}/+9.seg"),
         &format!("{TRADES}/9.seg.tmp.tmp"),
         &format!("{TRADES}/copy of 1.seg"),
     ];
+    fs::create_dir_all(root.join("journal")).unwrap();
     for name in folders {
         fs::create_dir_all(root.join(name)).unwrap();
         fs::write(root.join(name).join("9.seg"), b"not ours").unwrap();

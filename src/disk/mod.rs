@@ -71,12 +71,6 @@ pub trait Disk: Send + Sync {
     /// A folder cannot be made.
     fn create_folder(&self, path: &Path) -> io::Result<()>;
 
-    /// Makes a file durable that somebody wrote, also if that was another process.
-    ///
-    /// # Errors
-    /// The file cannot be opened, or the device refused.
-    fn sync_file(&self, path: &Path) -> io::Result<()>;
-
     /// Makes the names in a folder durable.
     ///
     /// # Errors

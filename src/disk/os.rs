@@ -51,10 +51,6 @@ impl Disk for OsDisk {
         fs::create_dir_all(path)
     }
 
-    fn sync_file(&self, path: &Path) -> io::Result<()> {
-        File::open(path)?.sync_data()
-    }
-
     fn sync_folder(&self, path: &Path) -> io::Result<()> {
         File::open(path)?.sync_all()
     }

@@ -9,7 +9,9 @@ use std::mem::offset_of;
 use bytemuck::{Pod, Zeroable};
 
 use super::{Fault, Result, own_checksum, read};
-use crate::event::{Batch, Buffer, Column, Kind, Schema, TextValues, Values};
+use crate::event::{
+    Batch, Buffer, Column, ColumnType, Kind, Schema, TextValues, Values, broken_rule,
+};
 use crate::limit;
 
 /// First bytes of a journal file.
@@ -18,6 +20,8 @@ pub const MAGIC: [u8; 8] = *b"TKJ\x1A\x0A\xA9\x0D\x0A";
 pub const VERSION_MAJOR: u16 = 1;
 /// A reader accepts a larger one.
 pub const VERSION_MINOR: u16 = 0;
+/// Largest number of a file and sequence of a first frame: counting on never overflows.
+const COUNT_MAX: u64 = 1 << 62;
 
 /// Journal header, 64 bytes at offset 0. Table 7.1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
@@ -84,6 +88,9 @@ impl Header {
         }
         if header.version_major == 0 || header.reserved != [0; 16] {
             return Err(Fault::new(8, "version or reserved bytes of the journal header"));
+        }
+        if [header.number, header.first_seq].iter().any(|count| !(1..=COUNT_MAX).contains(count)) {
+            return Err(Fault::new(32, "number or first frame of the journal is impossible"));
         }
         Ok(header)
     }
@@ -193,15 +200,16 @@ pub fn decode_frame(bytes: &[u8], journal_id: u64) -> Option<Frame<'_>> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct RowsHead {
-    /// Number of the first row in its stream, from 0, over the whole life of the stream.
+    /// Number of the first row among all rows of its stream that ever came through the journal,
+    /// from 0.
     pub first_row: u64, //  0
     /// Rows.
     pub rows: u32, //  8
     /// Messages.
     pub messages: u32, // 12
-    /// Decimal scale of each column.
+    /// Decimal scale of each column; 0 for those that are no decimals, and beyond the last.
     pub scales: [u8; 16], // 16
-    /// Digits of each column.
+    /// Digits of each column, likewise.
     pub digits: [u8; 16], // 32
 }
 const _: () = assert!(size_of::<RowsHead>() == 48);
@@ -243,7 +251,7 @@ fn pad(out: &mut Vec<u8>) {
 ///
 /// # Errors
 /// A [`Fault`], its offset counted from the start of the payload, if the payload does not hold
-/// exactly what its head says.
+/// exactly what its head says, or rows that break a rule of the model.
 pub fn decode_rows(payload: &[u8], kind: Kind) -> Result<(u64, Batch)> {
     let head: RowsHead =
         read(payload, 0).ok_or(Fault::new(0, "payload is shorter than the head of rows"))?;
@@ -261,6 +269,9 @@ pub fn decode_rows(payload: &[u8], kind: Kind) -> Result<(u64, Batch)> {
     let ordered = batch.ts_recv().is_sorted();
     if !fits || !ordered {
         return Err(Fault::new(0, "rows of a frame are none, or not in order of time"));
+    }
+    if let Some(broken) = broken_rule(&batch) {
+        return Err(Fault::new(0, broken));
     }
     Ok((head.first_row, batch))
 }
@@ -292,10 +303,12 @@ impl<'a> Input<'a> {
 
     fn columns(&mut self, head: &RowsHead, schema: &Schema) -> Result<Vec<Option<Column>>> {
         let mut columns = Vec::with_capacity(schema.columns.len());
-        let widths = head.scales.iter().zip(&head.digits);
-        for (spec, (&scale, &digits)) in schema.columns.iter().zip(widths) {
-            if scale.max(digits) > limit::SCALE_MAX {
-                return Err(Fault::new(16, "scale or digits of a column"));
+        let mut widths = head.scales.iter().zip(&head.digits);
+        let wrong = Fault::new(16, "scale or digits of a column");
+        for (spec, (&scale, &digits)) in schema.columns.iter().zip(&mut widths) {
+            let most = if spec.ty == ColumnType::Decimal { limit::SCALE_MAX } else { 0 };
+            if scale.max(digits) > most {
+                return Err(wrong);
             }
             let count = if spec.per_message { head.messages } else { head.rows } as usize;
             let values = match Values::empty(spec.ty) {
@@ -308,6 +321,9 @@ impl<'a> Input<'a> {
                 Values::Text(_) => self.texts(count)?,
             };
             columns.push(Some(Column { values, scale, digits }));
+        }
+        if widths.any(|widths| widths != (&0, &0)) {
+            return Err(wrong);
         }
         Ok(columns)
     }
@@ -402,7 +418,23 @@ mod tests {
             }
             let longer = [&payload[..], &[0; 8]].concat();
             assert!(decode_rows(&longer, batch.kind()).is_err());
+            // Columns 1 and 12: a time, and none.
+            for at in [16 + 1, 32 + 1, 16 + 12, 32 + 12] {
+                let mut scaled = payload.clone();
+                scaled[at] = 1;
+                let fault = decode_rows(&scaled, batch.kind()).unwrap_err();
+                assert_eq!(fault.what, "scale or digits of a column", "{at}");
+            }
         }
+    }
+
+    #[test]
+    fn rows_that_break_a_rule_of_the_model_are_refused() {
+        let mut payload = Vec::new();
+        encode_rows(&mut payload, &trades(), 0);
+        let side = size_of::<RowsHead>() + 2 * 3 * 8;
+        payload[side] = 9;
+        assert_eq!(decode_rows(&payload, Kind::Trades).unwrap_err().what, "a code has no name");
     }
 
     #[test]
@@ -417,6 +449,10 @@ mod tests {
         }
         for cut in 0..bytes.len() {
             assert!(Header::decode(&bytes[..cut]).is_err());
+        }
+        for (number, first_seq) in [(0, 1), (1, 0), (u64::MAX, 1), (1, u64::MAX)] {
+            let impossible = Header::new(1, 77, number, first_seq);
+            assert_eq!(Header::decode(bytemuck::bytes_of(&impossible)).unwrap_err().at, 32);
         }
         let newer = Header { version_major: 2, ..header };
         assert!(Header::decode(bytemuck::bytes_of(&newer)).unwrap_err().unsupported);

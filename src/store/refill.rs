@@ -8,11 +8,14 @@ use super::tail::Tail;
 use crate::book::Tracker;
 use crate::catalog::Manifest;
 use crate::error::{Error, ErrorKind, Result};
-use crate::event::Batch;
+use crate::event::{Batch, Kind};
 use crate::format::journal::{Frame, FrameKind, decode_rows};
 use crate::format::manifest::{StreamEntry, decode_stream};
 use crate::journal::JournalReader;
 use crate::limit;
+
+/// Where a stream's name says its kind, table 6.2.
+const STREAM_KIND: usize = 4;
 
 /// Gives the book after the last sealed row of a stream.
 pub(super) type Opening<'a> = &'a dyn Fn(u32) -> Result<Tracker>;
@@ -22,6 +25,8 @@ pub(super) type Opening<'a> = &'a dyn Fn(u32) -> Result<Tracker>;
 pub(super) struct Refill {
     pub(super) streams: HashMap<u32, Known>,
     pub(super) tail: Arc<Tail>,
+    /// Frames that are not known to be durable: sequence, stream, what they are, payload.
+    pub(super) unsure: VecDeque<(u64, u32, FrameKind, Vec<u8>)>,
 }
 
 /// A stream that the manifest or the journal names.
@@ -32,6 +37,8 @@ pub(super) struct Known {
     pub(super) next_row: u64,
     /// Number of the row after the last that any frame holds, if rows before it were not seen yet.
     seen_row: u64,
+    /// Receive time of the last row that is in a segment, ns.
+    sealed_last: i64,
     /// Number of the journal file that holds its first row that is in no segment.
     pub(super) first_journal: u64,
     /// Whether a manifest names it.
@@ -47,10 +54,19 @@ enum Item {
 
 impl Refill {
     pub(super) fn new(manifest: &Manifest) -> Self {
-        let mut refill = Self { streams: HashMap::new(), tail: Arc::default() };
+        let mut refill =
+            Self { streams: HashMap::new(), tail: Arc::default(), unsure: VecDeque::new() };
         let streams = &manifest.contents().streams;
         refill.streams.extend(streams.iter().map(|entry| (entry.id, Known::named(entry))));
+        refill.take_sealed_times(manifest);
         refill
+    }
+
+    fn take_sealed_times(&mut self, manifest: &Manifest) {
+        for (id, known) in &mut self.streams {
+            let last = manifest.stream_segments(*id).last();
+            known.sealed_last = last.map_or(i64::MIN, |entry| entry.ts_recv_last);
+        }
     }
 
     /// Goes on from a newer manifest: what it has in segments is no longer in the tail.
@@ -66,19 +82,28 @@ impl Refill {
             }
             Arc::make_mut(&mut self.tail).forget_before(entry.id, rows)?;
         }
+        self.take_sealed_times(manifest);
         Ok(())
     }
 
-    /// Reads a frame of journal file `journal`.
+    /// Reads what a frame holds.
     fn read(&self, frame: &Frame<'_>) -> Result<Item> {
         let impossible =
             |what: &str| Error::corrupt(format!("journal frame {}: {what}", frame.head.seq));
         match frame.kind {
             FrameKind::Mark => Ok(Item::Nothing),
             FrameKind::Stream => {
+                let kind = frame.payload.get(STREAM_KIND);
+                if kind.is_some_and(|&kind| Kind::from_code(kind).is_none()) {
+                    let text = "stream of an unknown kind, newer than this reader";
+                    return Err(Error::new(ErrorKind::Unsupported, text));
+                }
                 let (entry, _) = decode_stream(frame.payload)
                     .filter(|(entry, rest)| {
-                        entry.id == frame.head.stream_id && rest.iter().all(|&byte| byte == 0)
+                        entry.id == frame.head.stream_id
+                            && (entry.id as usize) < limit::STREAMS_MAX
+                            && entry.journal_rows == 0
+                            && rest.iter().all(|&byte| byte == 0)
                     })
                     .ok_or_else(|| impossible("the stream it names cannot be read"))?;
                 Ok(Item::Stream(entry))
@@ -105,7 +130,7 @@ impl Refill {
             Item::Rows { stream_id, first_row, batch } => (stream_id, first_row, batch),
         };
         let Some(known) = self.streams.get_mut(&stream_id) else { return Ok(()) };
-        let end_row = first_row + batch.rows() as u64;
+        let end_row = first_row.saturating_add(batch.rows() as u64);
         if end_row <= known.next_row {
             return Ok(());
         }
@@ -115,9 +140,18 @@ impl Refill {
             return Ok(());
         }
         let known_rows = (known.next_row - first_row) as usize;
-        let rest = (known_rows > 0)
-            .then(|| batch.slice_messages(batch.message_of(known_rows)..batch.messages()));
+        let first = batch.message_of(known_rows);
+        if batch.message_rows(first).start != known_rows {
+            let text = format!("{}: rows that are stored end inside a message", known.entry.key);
+            return Err(Error::corrupt(text));
+        }
+        let rest = (first > 0).then(|| batch.slice_messages(first..batch.messages()));
         let batch = rest.as_ref().unwrap_or(&batch);
+        let last = self.tail.stream(stream_id).map_or(known.sealed_last, |tail| tail.times().1);
+        if batch.ts_recv().first().is_some_and(|&first| first < last) {
+            let text = format!("{}: rows of the journal go back in receive time", known.entry.key);
+            return Err(Error::corrupt(text));
+        }
         let tail = Arc::make_mut(&mut self.tail);
         if tail.stream(stream_id).is_none() {
             known.first_journal = journal;
@@ -137,18 +171,25 @@ impl Refill {
     ) -> Result<u64> {
         let mut frames = 0;
         while let Some(frame) = reader.next_frame()? {
-            let item = self.read(&frame)?;
+            let read = self.read(&frame);
+            let unsure = (frame.head.seq, frame.head.stream_id, frame.kind, frame.payload.to_vec());
+            if frame.kind != FrameKind::Mark {
+                self.unsure.push_back(unsure);
+            }
             let journal = reader.number().unwrap_or(0);
-            self.take(item, journal, opening)?;
+            read.and_then(|item| self.take(item, journal, opening))
+                .map_err(|error| reader.located(error))?;
             frames += 1;
+            self.unsure.retain(|(seq, ..)| *seq > reader.watermark());
         }
+        self.unsure.retain(|(seq, ..)| *seq > reader.watermark());
         let lacks = |known: &&Known| known.seen_row > known.next_row;
         match self.streams.values().find(lacks) {
             None => Ok(frames),
-            Some(known) => Err(Error::corrupt(format!(
+            Some(known) => Err(reader.located(Error::corrupt(format!(
                 "{}: the journal lacks rows from number {} on, of {}",
                 known.entry.key, known.next_row, known.seen_row
-            ))),
+            )))),
         }
     }
 }
@@ -156,8 +197,9 @@ impl Refill {
 impl Known {
     pub(super) fn new(entry: &StreamEntry) -> Self {
         let next_row = entry.journal_rows;
-        let (seen_row, first_journal) = (0, u64::MAX);
-        Self { entry: entry.clone(), next_row, seen_row, first_journal, named: false }
+        let (seen_row, sealed_last, first_journal) = (0, i64::MIN, u64::MAX);
+        let (entry, named) = (entry.clone(), false);
+        Self { entry, next_row, seen_row, sealed_last, first_journal, named }
     }
 
     pub(super) fn named(entry: &StreamEntry) -> Self {
@@ -172,6 +214,8 @@ pub(super) struct Follower {
     refill: Refill,
     /// Frames that are not known to be durable yet: sequence, file, what they hold.
     waiting: VecDeque<(u64, u64, Item)>,
+    /// Whether damage was met: nothing after it is shown, whoever asks how often.
+    stopped: bool,
 }
 
 impl Follower {
@@ -182,7 +226,15 @@ impl Follower {
             reader,
             refill: Refill::new(manifest),
             waiting: VecDeque::new(),
+            stopped: false,
         }
+    }
+
+    /// Reads again from the first file on; rows that are there already are left out.
+    fn restart(&mut self, reader: JournalReader) {
+        self.reader = reader;
+        self.waiting.clear();
+        self.stopped = false;
     }
 
     /// The rows that are durable and not in the segments of `manifest`.
@@ -191,21 +243,27 @@ impl Follower {
     pub(super) fn tail(
         &mut self,
         manifest: &Manifest,
-        reader: impl FnOnce() -> JournalReader,
+        reader: impl Fn() -> JournalReader,
         opening: Opening<'_>,
     ) -> Result<Arc<Tail>> {
         let contents = manifest.contents();
         if contents.generation != self.generation {
             self.generation = contents.generation;
             self.refill.rebase(manifest)?;
-            if self.reader.number().is_none_or(|number| number < contents.first_journal) {
-                self.reader = reader();
-                self.waiting.clear();
+            let gone = self.reader.number().is_none_or(|number| number < contents.first_journal);
+            if gone || self.stopped {
+                self.restart(reader());
             }
         }
-        match self.read_durable(opening) {
-            Err(error) if error.kind() == ErrorKind::Corrupt => {}
-            other => other?,
+        if !self.stopped {
+            match self.read_durable(opening) {
+                Ok(()) => {}
+                Err(error) if error.kind() == ErrorKind::Corrupt => self.stopped = true,
+                Err(error) => {
+                    self.restart(reader());
+                    return Err(error);
+                }
+            }
         }
         Ok(self.refill.tail.clone())
     }
@@ -214,18 +272,24 @@ impl Follower {
         loop {
             let read = match self.reader.next_frame()? {
                 Some(frame) => {
-                    let item = self.refill.read(&frame)?;
+                    let item = self.refill.read(&frame);
+                    let seq = frame.head.seq;
+                    let item = item.map_err(|error| self.reader.located(error))?;
                     // A stream must be known before its rows can be read.
                     if let Item::Stream(entry) = &item {
                         let known = || Known::new(entry);
                         self.refill.streams.entry(entry.id).or_insert_with(known);
                     }
-                    Some((frame.head.seq, item))
+                    Some((seq, item))
                 }
                 None => None,
             };
             let journal = self.reader.number().unwrap_or(0);
             let at_end = read.is_none();
+            if let Some((seq, _)) = &read {
+                // What was not known to be durable may come again, after the writer was restarted.
+                self.waiting.retain(|(waiting, ..)| waiting < seq);
+            }
             self.waiting.extend(read.map(|(seq, item)| (seq, journal, item)));
             let durable = self.reader.watermark();
             while self.waiting.front().is_some_and(|(seq, ..)| *seq <= durable) {

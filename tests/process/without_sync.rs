@@ -65,10 +65,6 @@ impl Disk for WithoutSync {
         self.disk.create_folder(path)
     }
 
-    fn sync_file(&self, _: &Path) -> io::Result<()> {
-        Ok(())
-    }
-
     fn sync_folder(&self, path: &Path) -> io::Result<()> {
         self.disk.sync_folder(path)
     }

@@ -7,7 +7,7 @@
 
 mod seal;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -145,11 +145,16 @@ impl Store {
     /// Opens the store for appending, with the rows that the journal of an earlier writer holds.
     ///
     /// # Errors
+    /// [`ErrorKind::Limit`] or [`ErrorKind::Invalid`] for impossible options;
     /// [`ErrorKind::Locked`] if another writer has the store; [`ErrorKind::Corrupt`] if rows that
     /// were acknowledged are damaged in the journal; [`ErrorKind::Full`] or [`ErrorKind::Io`] if
     /// the journal cannot be begun.
     pub fn writer(&self, options: LiveOptions) -> Result<Writer> {
         options.segments.check()?;
+        if options.journal_bytes > limit::JOURNAL_BYTES_MAX {
+            let limit = limit::JOURNAL_BYTES_MAX;
+            return Err(Error::limit("bytes of a journal file:", options.journal_bytes, limit));
+        }
         let lock = self.lock()?;
         Writer::open(self.clone(), lock, options)
     }
@@ -179,12 +184,11 @@ impl Writer {
             keep_aside(&store, &torn)?;
         }
         let numbers = journal::numbers(&*disk, &root)?;
-        if let Some(&last) = numbers.last() {
-            journal::sync(&*disk, &root, last)?;
-        }
-        let number = numbers.last().map_or(0, |last| last + 1).max(contents.first_journal);
+        let number =
+            numbers.last().map_or(0, |last| last.saturating_add(1)).max(contents.first_journal);
         // What the manifest says may count frames that never reached the journal.
-        let next_seq = reader.number().map_or(contents.next_seq, |_| reader.next_seq());
+        let durable =
+            reader.number().map_or(contents.next_seq.saturating_sub(1), |_| reader.watermark());
         let snapshot = Snapshot::new(store.clone(), manifest.clone(), refill.tail.clone());
         let streams = refill.streams.into_values().map(|known| {
             let last = snapshot.parts(known.entry.id).last_ts().unwrap_or(i64::MIN);
@@ -193,9 +197,13 @@ impl Writer {
         });
         let streams: HashMap<_, _> = streams.collect();
         let given = streams.values().map(|stream| stream.known.entry.id + 1).max().unwrap_or(0);
-        let header =
-            Header::new(contents.store_id, journal_id(options.nonce, number), number, next_seq);
-        let journal = JournalWriter::create(&*disk, &root, header, options.journal_bytes)?;
+        let id = journal_id(options.nonce, number);
+        let header = Header::new(contents.store_id, id, number, durable + 1);
+        let (frames, next_seq) = again(&refill.unsure, id, durable);
+        let reserved = options.journal_bytes.max(frames.len() as u64 + JOURNAL_SLACK_BYTES);
+        let journal = JournalWriter::create(&*disk, &root, header, reserved, &frames)?;
+        let mut room = Room::new(header, reserved);
+        room.used += frames.len() as u64;
         let live = Arc::new(Live::new(manifest.clone(), refill.tail));
         store.show(&live);
         let mut writer = Self {
@@ -205,7 +213,7 @@ impl Writer {
             next_stream_id: contents.next_stream_id.max(given),
             next_segment_id: contents.next_segment_id,
             journal: Some(journal),
-            room: Room::new(header, options.journal_bytes),
+            room,
             first_journal: contents.first_journal,
             group: Vec::new(),
             next_seq,
@@ -376,15 +384,15 @@ impl Writer {
 
     /// Begins a new journal file with room for a frame of `bytes`.
     fn next_journal(&mut self, bytes: usize) -> Result<()> {
-        // The last mark too: the new file says that all frames before it were acknowledged.
-        let ended = self.journal.as_mut().map_or(Ok(()), JournalWriter::sync);
-        self.poison(ended)?;
+        // The last mark was never synced: the new file begins in its place.
+        self.next_seq = self.watermark + 1;
         let number = self.room.header.number + 1;
         let store_id = self.room.header.store_id;
         let header =
             Header::new(store_id, journal_id(self.options.nonce, number), number, self.next_seq);
         let reserve = self.options.journal_bytes.max(bytes as u64 + JOURNAL_SLACK_BYTES);
-        let created = JournalWriter::create(self.store.disk(), self.store.root(), header, reserve);
+        let (disk, root) = (self.store.disk(), self.store.root());
+        let created = JournalWriter::create(disk, root, header, reserve, &[]);
         self.journal = Some(self.poison_unless_full(created)?);
         self.room = Room::new(header, reserve);
         Ok(())
@@ -493,6 +501,30 @@ const FRAME_OVERHEAD: usize = 512;
 
 fn journal_id(nonce: u64, number: u64) -> u64 {
     nonce.rotate_left(17) ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
+/// The frames that an earlier writer left and that are not known to be durable, as the first ones
+/// of file `journal_id`, and the sequence after them. Whether they reached the disk cannot be found
+/// out: after a failed sync, the next one may succeed without them.
+fn again(
+    unsure: &VecDeque<(u64, u32, FrameKind, Vec<u8>)>,
+    journal_id: u64,
+    durable: u64,
+) -> (Vec<u8>, u64) {
+    let mut frames = Vec::new();
+    let mut seq = durable + 1;
+    for (_, stream_id, kind, payload) in unsure {
+        let head = head(journal_id, seq, durable, *stream_id, *kind);
+        encode_frame(&mut frames, head, |out| out.extend_from_slice(payload));
+        seq += 1;
+    }
+    if !frames.is_empty() {
+        // The file gets its name when all of it is durable.
+        let mark = head(journal_id, seq, seq - 1, 0, FrameKind::Mark);
+        encode_frame(&mut frames, mark, |_| {});
+        seq += 1;
+    }
+    (frames, seq)
 }
 
 /// Copies what a crash tore off the journal into `quarantine/`.

@@ -390,13 +390,6 @@ impl Disk for SimDisk {
         done(fault)
     }
 
-    fn sync_file(&self, path: &Path) -> io::Result<()> {
-        let (mut machine, fault) = self.begin(What::Sync, path)?;
-        let node = machine.state.find(path)?;
-        machine.sync(node, path, fault);
-        done(fault)
-    }
-
     fn sync_folder(&self, path: &Path) -> io::Result<()> {
         let (mut machine, fault) = self.begin(What::SyncFolder, path)?;
         let node = machine.state.find(path)?;
