@@ -11,9 +11,9 @@ use tickreel::quantity::NULL;
 use tickreel::segment::ColumnMask;
 use tickreel::{Error, ErrorKind};
 
-use crate::Vector;
 use crate::describe::{self, Toml};
 use crate::segments::{self, IDENTITY};
+use crate::{Vector, bad_journals};
 
 /// Bytes of a good vector, being changed.
 struct Damage {
@@ -54,9 +54,7 @@ impl Damage {
 
     /// Makes a structure's own checksum right.
     fn seal(&mut self, at: usize, len: usize, crc_at: usize) {
-        self.put(at + crc_at, &[0; 4]);
-        let crc = crc32fast::hash(&self.bytes[at..at + len]);
-        self.put(at + crc_at, &crc.to_le_bytes());
+        seal(&mut self.bytes, at, len, crc_at);
     }
 
     fn seal_header(&mut self) {
@@ -150,6 +148,14 @@ impl Damage {
     }
 }
 
+/// Makes the own checksum of a structure in `bytes` right.
+pub fn seal(bytes: &mut [u8], at: usize, len: usize, crc_at: usize) {
+    let structure = &mut bytes[at..at + len];
+    structure[crc_at..crc_at + 4].fill(0);
+    let crc = crc32fast::hash(structure);
+    structure[crc_at..crc_at + 4].copy_from_slice(&crc.to_le_bytes());
+}
+
 /// What reading the whole file reports.
 fn read(form: &str, bytes: &[u8]) -> tickreel::Result<()> {
     match form {
@@ -198,7 +204,7 @@ fn bad_page(
 }
 
 /// The bad vector whose reading gave `error`, described by `[like, change, fault]` and `more`.
-fn vector(
+pub fn vector(
     name: &str,
     form: &str,
     bytes: Vec<u8>,
@@ -236,6 +242,7 @@ pub fn vectors() -> Vec<Vector> {
     vectors.extend(summaries());
     vectors.extend(pages());
     vectors.extend(others());
+    vectors.extend(bad_journals::vectors());
     vectors
 }
 
@@ -743,7 +750,7 @@ fn manifest_entries() -> Vec<Vector> {
             "two streams of the manifest have the same name",
             |d| {
                 // Two entries of one instrument stand one after the other.
-                let second = 128 + 8 + "binance-futuresBTCUSDT".len();
+                let second = 128 + 16 + "binance-futuresBTCUSDT".len();
                 assert_eq!(d.bytes[second + 4], 2);
                 d.put(second + 4, &[1]);
                 d.seal_manifest();
@@ -791,7 +798,7 @@ fn others() -> Vec<Vector> {
             "manifest-normal",
             "a letter of a symbol",
             "checksum of the manifest's streams",
-            |d| d.flip(128 + 8 + 20),
+            |d| d.flip(128 + 16 + 20),
         ),
         bad(
             "manifest-segments-crc",

@@ -4,7 +4,7 @@ use std::mem::offset_of;
 use std::path::PathBuf;
 
 use tickreel::event::{ColumnType, Kind};
-use tickreel::format::{manifest, segment};
+use tickreel::format::{journal, manifest, segment};
 
 /// Offset, size and name of a field.
 type Field = (usize, usize, String);
@@ -86,11 +86,27 @@ fn tables_of_the_manifest_are_its_structures() {
     let text = chapter("06-manifest.md");
     same!(text, "6.1", manifest::Header: magic version_major version_minor header_crc store_id
         generation next_segment_id next_stream_id stream_count segment_count streams_crc
-        segments_crc streams_len segments_offset file_len reserved);
-    fills(&table(&text, "6.2"), "6.2", 8);
+        segments_crc streams_len segments_offset file_len first_journal next_seq reserved);
+    fills(&table(&text, "6.2"), "6.2", 16);
     same!(text, "6.3", manifest::SegmentEntry: segment_id stream_id day file_len rows messages
         ts_recv_first ts_recv_last ts_event_min ts_event_max content_hash file_crc flags
         replay_rows_max scales reserved);
+}
+
+#[test]
+fn tables_of_the_journal_are_its_structures() {
+    use journal::FrameKind::{Mark, Rows, Stream};
+    let text = chapter("07-journal.md");
+    same!(text, "7.1", journal::Header: magic version_major version_minor header_crc store_id
+        journal_id number first_seq reserved);
+    same!(text, "7.2", journal::FrameHead: len crc journal_id seq watermark stream_id kind
+        reserved);
+    let kinds = [(Stream, "stream"), (Rows, "rows"), (Mark, "mark")];
+    for (kind, name) in kinds {
+        let row = format!("| {} | {name} |", kind as u8);
+        assert!(text.lines().any(|line| line.starts_with(&row)), "table 7.3, {row}");
+    }
+    same!(text, "7.4", journal::RowsHead: first_row rows messages scales digits);
 }
 
 #[test]

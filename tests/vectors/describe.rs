@@ -182,6 +182,11 @@ pub fn book(toml: &mut Toml, book: &CheckpointBook) {
 
 fn rows(toml: &mut Toml, title: &str, batch: &Batch, range: std::ops::Range<usize>) {
     toml.table(title);
+    columns(toml, batch, range);
+}
+
+/// The number of each row's message, and all columns.
+pub fn columns(toml: &mut Toml, batch: &Batch, range: std::ops::Range<usize>) {
     let messages = |row: usize| batch.message_of(row);
     toml.texts("message", range.clone().map(|row| messages(row).to_string()));
     for (at, spec) in batch.schema().columns.iter().enumerate() {
@@ -209,8 +214,10 @@ pub fn manifest(about: &str, contents: &Contents, segments: &[SegmentEntry]) -> 
     toml.number("generation", contents.generation);
     toml.number("next_segment_id", contents.next_segment_id);
     toml.number("next_stream_id", contents.next_stream_id);
+    toml.number("first_journal", contents.first_journal);
+    toml.number("next_seq", contents.next_seq);
     let streams = contents.streams.iter();
-    toml.texts("streams", streams.map(|stream| format!("{} {}", stream.id, stream.key)));
+    toml.texts("streams", streams.map(|s| format!("{} {} {}", s.id, s.key, s.journal_rows)));
     for entry in segments {
         toml.table("[[segments]]");
         toml.number("segment_id", entry.segment_id);

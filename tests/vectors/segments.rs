@@ -72,20 +72,12 @@ const DEFAULT: WriterOptions = WriterOptions { block_rows: 65_536, checkpoint_ro
 const SMALL: WriterOptions = WriterOptions { block_rows: 16, checkpoint_rows: 6 };
 
 pub fn vectors() -> Vec<Vector> {
-    let one = |kind: Kind, batch: &Batch| {
+    let one = |batch: &Batch| {
+        let kind = batch.kind();
         let name = format!("segment-{kind}-one-row");
         vector(&name, &format!("one row of {kind}"), batch, DEFAULT, None)
     };
-    let mut vectors = vec![
-        one(Kind::Book, &one_book_row()),
-        one(Kind::Trades, &one_trade(Kind::Trades)),
-        one(Kind::Quotes, &one_quote()),
-        one(Kind::Ticker, &one_ticker()),
-        one(Kind::Liquidations, &one_trade(Kind::Liquidations)),
-        one(Kind::Orders, &orders(&[("add", "ask", "o-17", "0.5", "2")], &[1])),
-        one(Kind::Status, &one_status()),
-        one(Kind::Raw, &raw()),
-    ];
+    let mut vectors: Vec<Vector> = one_of_each().iter().map(one).collect();
     vectors.push(vector("segment-book-small", SMALL_ABOUT, &small_book(), SMALL, None));
     let mut opening = Tracker::new();
     opening.apply(&opening_book(), 0..1).unwrap();
@@ -123,7 +115,21 @@ pub fn vectors() -> Vec<Vector> {
     vectors
 }
 
-fn one_book_row() -> Batch {
+/// One row of every kind.
+pub fn one_of_each() -> Vec<Batch> {
+    vec![
+        one_book_row(),
+        one_trade(Kind::Trades),
+        one_quote(),
+        one_ticker(),
+        one_trade(Kind::Liquidations),
+        orders(&[("add", "ask", "o-17", "0.5", "2")], &[1]),
+        one_status(),
+        raw(),
+    ]
+}
+
+pub fn one_book_row() -> Batch {
     let mut builder = BatchBuilder::new(Kind::Book);
     builder.begin(MessageHead {
         ts_recv: ts(1_000),
