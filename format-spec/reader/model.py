@@ -1,6 +1,9 @@
-"""Chapters 0 and 1: the kinds and their columns, the book, faults, checksums, the content hash."""
+"""Chapters 0 and 1: the kinds and their columns, names, rules of rows, the book, faults, checksums,
+the content hash."""
 from __future__ import annotations
 
+import re
+import struct
 import zlib
 from collections.abc import Iterable
 from datetime import date, timedelta
@@ -13,11 +16,16 @@ DAY_NS = 86_400_000_000_000
 
 
 class Refused(Exception):
-    """What the text says a reader refuses: `fault` in its words, at byte `offset` of the file."""
+    """What the text says a reader refuses: `fault` in its words, at byte `offset` of the file.
 
-    def __init__(self, fault: str, offset: int, kind: str = "corrupt") -> None:
-        super().__init__(f"{kind}: {fault}, at byte {offset}")
-        self.fault, self.offset, self.kind = fault, offset, kind
+    `file` is the number of a journal file.
+    """
+
+    def __init__(self, fault: str, offset: int, kind: str = "corrupt",
+                 file: int | None = None) -> None:
+        where = "" if file is None else f" of journal file {file}"
+        super().__init__(f"{kind}: {fault}, at byte {offset}{where}")
+        self.fault, self.offset, self.kind, self.file = fault, offset, kind, file
 
 
 def refuse(fault: str, offset: int) -> NoReturn:
@@ -118,6 +126,56 @@ Level = tuple[int, int]
 Value = int | bytes
 Row = tuple[Any, ...]
 """One value per column: bytes of a text column, an int of every other."""
+
+
+class Stream(NamedTuple):
+    """Table 6.2."""
+    stream_id: int
+    kind: int
+    exchange: str
+    symbol: str
+    journal_rows: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.exchange}:{self.symbol} {KINDS[self.kind].name}"
+
+
+def decode_stream(data: bytes, at: int) -> tuple[Stream, int] | None:
+    """Table 6.2 and the names after it: the stream at `at`, and where it ends; None if none is."""
+    if at + 16 > len(data):
+        return None
+    number, kind, exchange_len, symbol_len, reserved, rows = struct.unpack_from("<IBBBBQ", data, at)
+    middle, after = at + 16 + exchange_len, at + 16 + exchange_len + symbol_len
+    try:
+        exchange, symbol = data[at + 16:middle].decode(), data[middle:after].decode()
+    except UnicodeDecodeError:
+        return None
+    good = (reserved == 0 and after <= len(data)
+            and re.fullmatch("[a-z0-9-]{1,32}", exchange) is not None and 1 <= symbol_len <= 128
+            and re.search(r"[\x00-\x1f\x7f-\x9f\s]", symbol) is None)
+    return (Stream(number, kind, exchange, symbol, rows), after) if good else None
+
+
+def require_rules(kind: Kind, rows: list[tuple[bool, Row]], at: int) -> None:
+    """3.7: the rules of rows as stored, each with whether it is the last of its message; but not
+    that codes have names, which reading a column requires."""
+    types = [column.type for column in kind.columns]
+    for c, column in enumerate(kind.columns):
+        values = [row[c] for _, row in rows]
+        require(column.type != FLAGS or set(values) <= {0, SNAPSHOT},
+                "a flag that is never stored", at)
+        require(column.null or column.type == TEXT or NULL not in values,
+                "null in a column that has none", at)
+    reset = {KINDS[BOOK]: RESET, KINDS[ORDERS]: 4}.get(kind)
+    first = True
+    for last, row in rows:
+        if first and reset is not None:
+            require(not row[types.index(FLAGS)] or row[2] == reset,
+                    "a snapshot does not begin with a reset", at)
+        first = last
+    for _, row in rows if kind is KINDS[BOOK] else ():
+        require(row[2] == SET or row[3] == row[5] == 0 and (row[2] == GAP or row[6] == 0),
+                "a reset or gap with values of a level", at)
 
 
 class Book:

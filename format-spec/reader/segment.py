@@ -9,8 +9,9 @@ from itertools import pairwise
 from operator import or_
 from typing import Any, NamedTuple
 
-from model import (BOOK, DAY_NS, DECIMAL, FLAGS, GAP, KINDS, LAST, NULL, ORDERS, RESET, SET, SNAPSHOT,
-                   TEXT, Book, Refused, Row, aligned, content_hash, own_checksum_holds, require, wrapped)
+from model import (BOOK, DAY_NS, DECIMAL, FLAGS, GAP, KINDS, LAST, NULL, RESET, SET, TEXT, Book,
+                   Refused, Row, aligned, content_hash, own_checksum_holds, require, require_rules,
+                   wrapped)
 from pages import decode_checkpoint, decode_integers, decode_texts
 
 
@@ -349,7 +350,7 @@ class Segment:
         rows = list(self.stored_rows())
         for block in self.blocks:
             part = rows[block.first_row:block.first_row + block.rows]
-            self._verify_rules(block, part)
+            require_rules(self.kind, part, block.offset)
             self._verify_block(block, [row for _, row in part])
         require(bool(self.footer.flags & 4) == (self.header.kind == BOOK and rows[0][1][2] == RESET),
                 "flag of a reset at the start differs from the first row", len(self.data) - 192 + 152)
@@ -373,27 +374,6 @@ class Segment:
         places = [entry.row for entry in self.checkpoints] + [footer.rows]
         require(footer.replay_rows_max == max((b - a for a, b in pairwise(places)), default=0),
                 "rows that a seek replays at most", at + 120)
-
-    def _verify_rules(self, block: BlockEntry, rows: list[tuple[bool, Row]]) -> None:
-        """3.7: the rules of rows, but that codes have names, which reading a block requires."""
-        columns, at = self.kind.columns, block.offset
-        types = [column.type for column in columns]
-        for c, column in enumerate(columns):
-            values = [row[c] for _, row in rows]
-            require(column.type != FLAGS or set(values) <= {0, SNAPSHOT},
-                    "a flag that is never stored", at)
-            require(column.null or column.type == TEXT or NULL not in values,
-                    "null in a column that has none", at)
-        reset = {BOOK: RESET, ORDERS: 4}.get(self.header.kind)
-        first = True
-        for last, row in rows:
-            if first and reset is not None:
-                require(not row[types.index(FLAGS)] or row[2] == reset,
-                        "a snapshot does not begin with a reset", at)
-            first = last
-        for _, row in rows if self.header.kind == BOOK else ():
-            require(row[2] == SET or row[3] == row[5] == 0 and (row[2] == GAP or row[6] == 0),
-                    "a reset or gap with values of a level", at)
 
     def _verify_block(self, block: BlockEntry, rows: list[Row]) -> None:
         """3.5: times, zones and flags of the block's entry are those of its rows."""

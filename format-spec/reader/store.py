@@ -1,16 +1,22 @@
-"""Chapters 2 and 6: a store folder, `CURRENT` and the manifest."""
+"""Chapters 2 and 6: a store folder, `CURRENT` and the manifest; the rows of every stream."""
 from __future__ import annotations
 
 import re
 import struct
 import zlib
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
-from model import (DAY_NS, DECIMAL, KINDS, MASK, Kind, Refused, aligned, day_text,
-                   own_checksum_holds, refuse, require)
+from journal import Journal, Part
+from model import (DAY_NS, DECIMAL, KINDS, MASK, Kind, Refused, Stream, aligned, day_text,
+                   decode_stream, own_checksum_holds, refuse, require)
 from segment import Segment
+
+
+REPAIRED, LOST = 1 << 30, 1 << 31
+"""6.3: flags of a segment that a footer does not have."""
 
 
 class ManifestHeader(NamedTuple):
@@ -30,18 +36,9 @@ class ManifestHeader(NamedTuple):
     streams_len: int
     segments_offset: int
     file_len: int
+    first_journal: int
+    next_seq: int
     reserved: bytes
-
-
-class Stream(NamedTuple):
-    """Table 6.2."""
-    stream_id: int
-    kind: int
-    exchange: str
-    symbol: str
-
-    def __str__(self) -> str:
-        return f"{self.exchange}:{self.symbol} {KINDS[self.kind].name}"
 
 
 class SegmentEntry(NamedTuple):
@@ -64,11 +61,16 @@ class SegmentEntry(NamedTuple):
     reserved: bytes
 
     @property
+    def is_lost(self) -> bool:
+        """Whether the file was damaged and is in quarantine."""
+        return bool(self.flags & LOST)
+
+    @property
     def path(self) -> str:
         return f"segments/{self.stream_id}/{day_text(self.day)}/{self.segment_id}.seg"
 
 
-_MANIFEST = struct.Struct("<8sHHIQQQIIIIIIQQ48s")
+_MANIFEST = struct.Struct("<8sHHIQQQIIIIIIQQQQ32s")
 _SEGMENT_ENTRY = struct.Struct("<QIiQQQqqqqQIIQ16s16s")
 
 
@@ -97,7 +99,7 @@ class Manifest:
             raise Refused("manifest version is newer than this reader", 8, "unsupported")
         require(own_checksum_holds(data[:128], 12), "checksum of the manifest header", 12)
         require(header.version_major == 1, "manifest version 0 does not exist", 8)
-        require(not any(header.reserved), "reserved bytes of the manifest header are not 0", 80)
+        require(not any(header.reserved), "reserved bytes of the manifest header are not 0", 96)
         require(header.file_len == len(data), "length of the manifest", 72)
         require(header.stream_count <= 1_048_576, "stream count of the manifest", 44)
         start, end = header.segments_offset, 128 + header.streams_len
@@ -116,26 +118,19 @@ class Manifest:
         end, previous = 128 + header.streams_len, -1
         wrong = "a stream of the manifest cannot be read"
         for _ in range(header.stream_count):
-            require(at + 8 <= end, wrong, at)
-            number, kind, exchange_len, symbol_len, reserved = struct.unpack_from(
-                "<IBBBB", self.data, at)
-            if kind not in KINDS:
+            require(at + 16 <= end, wrong, at)
+            if self.data[at + 4] not in KINDS:
                 raise Refused("stream of an unknown kind, newer than this reader", at + 4,
                               "unsupported")
-            middle, after = at + 8 + exchange_len, at + 8 + exchange_len + symbol_len
-            try:
-                exchange = self.data[at + 8:middle].decode()
-                symbol = self.data[middle:after].decode()
-            except UnicodeDecodeError:
+            decoded = decode_stream(self.data[:end], at)
+            if decoded is None:
                 refuse(wrong, at)
-            require(number > previous and reserved == 0 and after <= end
-                    and re.fullmatch("[a-z0-9-]{1,32}", exchange) is not None
-                    and 1 <= symbol_len <= 128
-                    and re.search(r"[\x00-\x1f\x7f-\x9f\s]", symbol) is None, wrong, at)
-            require(number < header.next_stream_id,
+            stream, after = decoded
+            require(stream.stream_id > previous, wrong, at)
+            require(stream.stream_id < header.next_stream_id,
                     "a stream of the manifest has a number that was never given", 40)
-            streams[number] = Stream(number, kind, exchange, symbol)
-            at, previous = after, number
+            streams[stream.stream_id] = stream
+            at, previous = after, stream.stream_id
         require(at == end, "bytes after the last stream of the manifest", 44)
         return streams
 
@@ -149,7 +144,7 @@ class Manifest:
                     and entry.file_len % 64 == 0 and entry.file_len <= 1 << 32
                     and entry.rows <= 67_108_864 and entry.ts_recv_first <= entry.ts_recv_last
                     and entry.ts_recv_first // DAY_NS == entry.ts_recv_last // DAY_NS == entry.day
-                    and entry.flags <= 7 and not any(entry.reserved)
+                    and entry.flags & ~(7 | REPAIRED | LOST) == 0 and not any(entry.reserved)
                     and scales_fit(entry.scales, KINDS[self.streams[entry.stream_id].kind]),
                     "a segment of the manifest is impossible", at + 128 * i)
         keys = [(e.stream_id, e.ts_recv_first, e.ts_recv_last, e.segment_id) for e in entries]
@@ -159,7 +154,7 @@ class Manifest:
                     "segments of a stream overlap in time", at + 128 * i)
         require(len({entry.segment_id for entry in entries}) == len(entries),
                 "two segments of the manifest have the same number", at)
-        require(len({stream[1:] for stream in self.streams.values()}) == len(self.streams),
+        require(len({stream[1:4] for stream in self.streams.values()}) == len(self.streams),
                 "two streams of the manifest have the same name", at)
         return entries
 
@@ -178,7 +173,16 @@ class Store:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        generation, crc = read_current((folder / "CURRENT").read_bytes())
+        for _ in range(8):
+            current = (folder / "CURRENT").read_bytes()
+            self._read(*read_current(current))
+            # 6.5: the writer deletes journal files after a commit; if there was none, none is gone.
+            if (folder / "CURRENT").read_bytes() == current:
+                return
+        raise OSError(f"{folder}: commits keep overtaking the reader")
+
+    def _read(self, generation: int, crc: int) -> None:
+        folder = self.folder
         try:
             data = (folder / f"manifest-{generation}").read_bytes()
         except FileNotFoundError:
@@ -186,19 +190,39 @@ class Store:
         other = "manifest is not the one CURRENT names"
         require(zlib.crc32(data) == crc, other, 0)
         self.manifest = Manifest(data)
-        require(self.manifest.header.generation == generation, other, 0)
+        header = self.manifest.header
+        require(header.generation == generation, other, 0)
+        files = {int(path.stem): path.read_bytes() for path in (folder / "journal").glob("*.jnl")
+                 if re.fullmatch("0|[1-9][0-9]*", path.stem)}
+        last_times = {entry.stream_id: entry.ts_recv_last for entry in self.manifest.segments}
+        self.journal = Journal(
+            {number: data for number, data in files.items() if number >= header.first_journal},
+            header.first_journal, header.store_id, self.manifest.streams, last_times)
+
+    @property
+    def streams(self) -> list[Stream]:
+        """The streams that manifest or journal name and that have rows."""
+        named = sorted(self.journal.streams.values())
+        return [stream for stream in named
+                if self.segments_of(stream) or self.journal.durable(stream.stream_id)]
+
+    def parts(self, stream: Stream) -> Iterator[Segment | Part]:
+        """All rows of a stream: its segments, then what the journal has."""
+        yield from (self.open(entry) for entry in self.segments_of(stream) if not entry.is_lost)
+        yield from self.journal.durable(stream.stream_id)
 
     def strangers(self) -> list[str]:
         """2.4, 2.6: names in the folder that no store gives."""
         number, strangers, folders = "(0|[1-9][0-9]*)", [], [self.folder]
-        files = rf"LOCK|(CURRENT|manifest-{number})(\.tmp)?|segments/.*/.*/{number}\.seg(\.tmp)?"
+        files = rf"LOCK|(CURRENT|manifest-{number})(\.tmp)?|segments/.*/.*/{number}\.seg(\.tmp)?|" \
+            rf"journal/{number}\.jnl(\.tmp)?"
         inner = rf"segments(/{number}(/[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}})?)?"
         while folders:
             for path in folders.pop().iterdir():
                 name, is_folder = path.relative_to(self.folder).as_posix(), path.is_dir()
-                if is_folder and re.fullmatch(inner, name):
+                if is_folder and re.fullmatch(f"journal|{inner}", name):
                     folders.append(path)
-                elif not re.fullmatch("journal|quarantine" if is_folder else files, name):
+                elif not re.fullmatch("quarantine" if is_folder else files, name):
                     strangers.append(name)
         return sorted(strangers)
 
@@ -224,6 +248,7 @@ class Store:
         footer = segment.footer
         segment.verify()
         require(zlib.crc32(segment.data) == entry.file_crc, "checksum of the whole file", 0)
-        require(entry[4:10] + entry[12:14] == footer[4:10] + (footer.flags, footer.replay_rows_max),
+        said = entry[4:10] + (entry.flags & 7, entry.replay_rows_max)
+        require(said == footer[4:10] + (footer.flags, footer.replay_rows_max),
                 "the manifest says other counts or times than the segment's footer",
                 len(segment.data) - 192)

@@ -1,15 +1,16 @@
 #!/usr/bin/env python3
 """A second reader of the tickreel store format, made from the text in `format-spec/` alone.
 
-It reads every file of version 1 (segment, manifest, CURRENT) and checks all that the text lets a
-verifier check. It is there to prove the text, so it is plain before it is fast: a module for each
-part of the text (`model`, `pages`, `segment`, `store`), a class or function for each table and
-section, named in its first line. Python 3.11, standard library only.
+It reads every file of version 1 (segment, manifest, CURRENT, journal) and checks all that the text
+lets a verifier check. It is there to prove the text, so it is plain before it is fast: a module for
+each part of the text (`model`, `pages`, `segment`, `journal`, `store`), a class or function for each
+table and section, named in its first line. Python 3.11, standard library only.
 
     tickreel_reader.py FILE                 the file in words, verified
     tickreel_reader.py FILE --rows          the rows of a segment as NDJSON
-    tickreel_reader.py --store DIR          streams and segments, all checksums verified
+    tickreel_reader.py --store DIR          streams, segments and journal, all checksums verified
     tickreel_reader.py --store DIR --rows [INSTRUMENT] [--kind KIND]
+                                            rows of segments, then those of the journal
 
 The exit code is 0, or 1 after a fault (2 for bad usage). Faults are `Refused`: the fault in the
 words of the text, the byte offset, and whether the file is corrupt or merely unsupported.
@@ -24,11 +25,12 @@ from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
+from journal import FRAME_KINDS, Part, frames_of, read_header
 from pages import ENCODING_NAMES
 from model import (CODE, DECIMAL, FLAG_NAMES, FLAGS, KINDS, NULL, STATES, TIME, Refused, Row,
-                   day_text)
+                   Stream, day_text)
 from segment import Segment
-from store import Manifest, Store, Stream, read_current
+from store import Manifest, Store, read_current
 
 
 def time_text(ns: int) -> str | None:
@@ -48,10 +50,10 @@ def decimal_text(mantissa: int, scale: int) -> str | None:
     return ("-" if mantissa < 0 else "") + whole + ("." + part if part else "")
 
 
-def members(segment: Segment, row: Row) -> dict[str, object]:
+def members(part: Segment | Part, row: Row) -> dict[str, object]:
     """The members of a row as `tickreel read --format ndjson` writes them."""
     line: dict[str, object] = {}
-    for column, scale, value in zip(segment.kind.columns, segment.scales, row):
+    for column, scale, value in zip(part.kind.columns, part.scales, row):
         name = column.name
         if isinstance(value, bytes):
             try:
@@ -72,11 +74,11 @@ def members(segment: Segment, row: Row) -> dict[str, object]:
     return line
 
 
-def ndjson(segment: Segment, stream: Stream | None = None) -> Iterator[str]:
+def ndjson(part: Segment | Part, stream: Stream | None = None) -> Iterator[str]:
     """One line of JSON per row; exchange and symbol come first where the stream is known."""
     first = {"exchange": stream.exchange, "symbol": stream.symbol} if stream else {}
-    for row in segment.rows():
-        yield json.dumps({**first, **members(segment, row)}, ensure_ascii=False,
+    for row in part.rows():
+        yield json.dumps({**first, **members(part, row)}, ensure_ascii=False,
                          separators=(",", ":"))
 
 
@@ -108,11 +110,27 @@ def describe_manifest(manifest: Manifest) -> Iterator[str]:
     yield (f"manifest, generation {header.generation} of store {header.store_id:#018x}: "
            f"{len(manifest.streams)} streams, {len(manifest.segments)} segments")
     for stream in manifest.streams.values():
-        yield f"stream {stream.stream_id}: {stream}"
+        yield (f"stream {stream.stream_id}: {stream}, {stream.journal_rows} rows came through the "
+               "journal")
         for entry in manifest.segments:
             if entry.stream_id == stream.stream_id:
                 yield (f"  {entry.path}: {entry.rows} rows, {entry.file_len} bytes, "
                        f"{time_text(entry.ts_recv_first)} to {time_text(entry.ts_recv_last)}")
+
+
+def describe_journal(data: bytes) -> Iterator[str]:
+    """One file alone: which frames count, and what the rest is, only all files can say."""
+    header = read_header(data)
+    yield (f"journal {header.number} of store {header.store_id:#018x}, id "
+           f"{header.journal_id:#018x}, frames from {header.first_seq}")
+    end, watermark = 64, header.first_seq - 1
+    for frame in frames_of(data, header):
+        head = frame.head
+        end, watermark = frame.offset + head.len, max(watermark, head.watermark)
+        yield (f"  frame {head.seq} at {frame.offset}: {FRAME_KINDS[head.kind]} of stream "
+               f"{head.stream_id}, {head.len} bytes, durable up to {head.watermark}")
+    rest = data[end:].rstrip(b"\0")
+    yield f"  durable up to frame {watermark}; {len(rest)} bytes after the frames are none"
 
 
 def read_file(path: Path, rows: bool) -> Iterator[str]:
@@ -123,6 +141,8 @@ def read_file(path: Path, rows: bool) -> Iterator[str]:
         yield f"CURRENT: generation {generation}, checksum of the manifest {crc:08x}"
     elif data.startswith(b"TKM"):
         yield from describe_manifest(Manifest(data))
+    elif data.startswith(b"TKJ"):
+        yield from describe_journal(data)
     else:
         segment = Segment(data)
         if rows:
@@ -133,21 +153,31 @@ def read_file(path: Path, rows: bool) -> Iterator[str]:
 
 
 def verify_store(store: Store, report: Callable[[str], None]) -> int:
-    """Reports every stream and segment; the number of segments with a fault."""
+    """Reports every stream and segment, and the journal; the number of faults."""
     faults = 0
-    for stream in store.manifest.streams.values():
+    for stream in store.streams:
         report(f"stream {stream.stream_id}: {stream}")
         for entry in store.segments_of(stream):
-            verdict = "good"
+            verdict = "lost, its file is in quarantine" if entry.is_lost else "good"
             try:
-                store.verify(entry)
+                if not entry.is_lost:
+                    store.verify(entry)
             except (Refused, OSError) as fault:
                 verdict, faults = f"FAULT: {fault}", faults + 1
             report(f"  {entry.path}: {entry.rows} rows, {entry.file_len} bytes, {verdict}")
+        rows = sum(len(part.stored) for part in store.journal.durable(stream.stream_id))
+        if rows:
+            report(f"  journal: {rows} rows")
+    verdict, journal = "good", store.journal
+    try:
+        journal.verify()
+    except Refused as fault:
+        verdict, faults = f"FAULT: {fault}", faults + 1
+    report(f"journal: {len(journal.frames)} frames, durable up to {journal.watermark}, {verdict}")
     for name in store.strangers():
         report(f"stranger: {name}")
     report(f"generation {store.manifest.header.generation}: {len(store.manifest.segments)} "
-           f"segments, {faults} with a fault")
+           f"segments, {faults} faults")
     return faults
 
 
@@ -169,11 +199,11 @@ def main() -> int:
         store = Store(options.store)
         if not options.rows:
             return min(verify_store(store, print), 1)
-        for stream in store.manifest.streams.values():
+        for stream in store.streams:
             if options.what in (None, f"{stream.exchange}:{stream.symbol}") \
                     and options.kind in (None, KINDS[stream.kind].name):
-                for entry in store.segments_of(stream):
-                    for line in ndjson(store.open(entry), stream):
+                for part in store.parts(stream):
+                    for line in ndjson(part, stream):
                         print(line)
         return 0
     except BrokenPipeError:
