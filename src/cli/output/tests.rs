@@ -193,7 +193,7 @@ fn a_batch_of_another_kind_or_without_needed_columns_is_refused() {
 }
 
 #[test]
-fn an_output_that_refuses_is_an_io_error() {
+fn an_output_that_refuses_is_an_error_that_names_the_file() {
     struct Full;
     impl io::Write for Full {
         fn write(&mut self, _: &[u8]) -> io::Result<usize> {
@@ -209,7 +209,7 @@ fn an_output_that_refuses_is_an_io_error() {
 
     let error = writer.finish().unwrap_err();
 
-    assert_eq!(error.kind(), ErrorKind::Io);
+    assert_eq!(error.kind(), ErrorKind::Full);
     assert!(error.to_string().contains("rows.csv"), "{error}");
 }
 
