@@ -161,10 +161,10 @@ fn ends() -> Vec<Vector> {
         bad(
             "damaged-before-file",
             TWO,
-            "one bit of the last mark before the file that follows",
+            "one bit of the last frame before the file that follows",
             "journal lacks frames",
             |j| {
-                let (_, start) = j.frame(LATER_TRADES + 1);
+                let (_, start) = j.frame(LATER_TRADES);
                 j.flip(start + 24);
             },
         ),
