@@ -13,6 +13,8 @@ use crate::limit;
 
 /// Bytes read at once.
 const READ_BYTES: usize = 1 << 20;
+/// Bytes read at once where a file may have grown.
+const GROWN_BYTES: usize = 4 << 10;
 
 /// The folder of a store's journal files.
 #[must_use]
@@ -62,8 +64,8 @@ pub struct JournalWriter {
 }
 
 impl JournalWriter {
-    /// Creates the file with room for `reserve_bytes`, and with its first frames; name, header and
-    /// frames are durable afterwards, all or none.
+    /// Creates the file with room for `reserve_bytes`, and with its first frames; they are durable
+    /// afterwards, but count from [`JournalWriter::publish`] on.
     ///
     /// # Errors
     /// [`ErrorKind::Full`] if there is no room, [`ErrorKind::Io`] otherwise.
@@ -96,9 +98,17 @@ impl JournalWriter {
             drop(disk.remove(&unnamed));
             return Err(error);
         }
-        disk.rename(&unnamed, &path).map_err(|e| wrong("rename", e))?;
-        disk.sync_folder(&folder).map_err(|e| Error::io(e, "sync folder", &folder))?;
         Ok(Self { file, path, header })
+    }
+
+    /// Gives the file its name: frames of earlier files from its first sequence on are void.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`] or [`ErrorKind::Full`]: whether they are is not known then.
+    pub fn publish(&self, disk: &dyn Disk, root: &Path) -> Result<()> {
+        let (unnamed, folder) = (temporary(&self.path), folder(root));
+        disk.rename(&unnamed, &self.path).map_err(|e| Error::io(e, "rename journal", &unnamed))?;
+        disk.sync_folder(&folder).map_err(|e| Error::io(e, "sync folder", &folder))
     }
 
     /// The file's header.
@@ -130,6 +140,8 @@ pub struct JournalFile {
     file: Box<dyn ReadFile>,
     path: PathBuf,
     header: Header,
+    /// Bytes that it had when it was opened; it never becomes shorter.
+    len: u64,
     /// Where the next frame starts.
     offset: u64,
     /// Bytes read before; the next frame starts at `consumed`.
@@ -144,16 +156,22 @@ impl JournalFile {
     /// [`ErrorKind::Io`] if it cannot be read; [`ErrorKind::Corrupt`] if its header
     /// is damaged.
     pub fn open(disk: &dyn Disk, path: &Path) -> Result<Option<Self>> {
+        let file_len = disk.len(path).map_err(|e| Error::io(e, "open file", path))?;
         let file = disk.open(path).map_err(|e| Error::io(e, "open file", path))?;
         let mut head = [0; size_of::<Header>()];
-        let len = file.read_at(0, &mut head).map_err(|e| Error::io(e, "read file", path))?;
+        let wrong = |e| Error::io(e, "read file", path);
+        let len = file.read_at(0, &mut head).map_err(wrong)?;
+        if len < head.len() && (len as u64) < file_len {
+            return Err(wrong(std::io::ErrorKind::UnexpectedEof.into()));
+        }
         let head = head.get(..len).unwrap_or_default();
         if !head.starts_with(&MAGIC) {
             return Ok(None);
         }
         let header = Header::decode(head).map_err(|fault| Error::from(fault).at_path(path))?;
         let (path, offset) = (path.to_owned(), size_of::<Header>() as u64);
-        Ok(Some(Self { file, path, header, offset, buffer: Vec::new(), consumed: 0 }))
+        let (buffer, consumed) = (Vec::new(), 0);
+        Ok(Some(Self { file, path, header, len: file_len, offset, buffer, consumed }))
     }
 
     /// Opens file `number` of a store; `None` if there is none.
@@ -196,13 +214,25 @@ impl JournalFile {
     /// Reads anew from the next frame on, as much as it claims to have.
     fn fill(&mut self) -> Result<()> {
         let claimed = frame_len(self.unread()).min(limit::JOURNAL_FRAME_BYTES_MAX);
-        self.buffer.resize(claimed.max(READ_BYTES), 0);
-        let len = self
-            .file
-            .read_at(self.offset, &mut self.buffer)
-            .map_err(|e| Error::io(e, "read journal", &self.path).at_byte(self.offset))?;
-        self.buffer.truncate(len);
-        self.consumed = 0;
+        let mut buffer = std::mem::take(&mut self.buffer);
+        self.read_at(self.offset, claimed.max(GROWN_BYTES), &mut buffer)?;
+        (self.buffer, self.consumed) = (buffer, 0);
+        Ok(())
+    }
+
+    /// Fills `out` with the bytes at `offset`, at least so many if the file has them.
+    fn read_at(&self, offset: u64, least: usize, out: &mut Vec<u8>) -> Result<()> {
+        let left = usize::try_from(self.len.saturating_sub(offset)).unwrap_or(usize::MAX);
+        // No frame is longer than the room that was reserved for it, whatever it claims.
+        let wanted = least.max(left.min(READ_BYTES)).min(left.max(GROWN_BYTES));
+        out.resize(wanted, 0);
+        let wrong = |e| Error::io(e, "read journal", &self.path).at_byte(offset);
+        let len = self.file.read_at(offset, out).map_err(wrong)?;
+        if len < left.min(wanted) {
+            // What is not given must not be taken for torn off.
+            return Err(wrong(std::io::ErrorKind::UnexpectedEof.into()));
+        }
+        out.truncate(len);
         Ok(())
     }
 
@@ -252,19 +282,13 @@ impl JournalFile {
 
     /// All bytes from the next frame on.
     fn to_end(&self) -> Result<Vec<u8>> {
-        let mut rest = Vec::new();
+        let (mut rest, mut part) = (Vec::new(), Vec::new());
         loop {
-            let start = rest.len();
-            rest.resize(start + READ_BYTES, 0);
-            let part = rest.get_mut(start..).unwrap_or_default();
-            let len = self
-                .file
-                .read_at(self.offset + start as u64, part)
-                .map_err(|e| Error::io(e, "read journal", &self.path))?;
-            if len < READ_BYTES || rest.len() as u64 > limit::JOURNAL_BYTES_MAX {
-                rest.truncate(start + len);
+            self.read_at(self.offset + rest.len() as u64, GROWN_BYTES, &mut part)?;
+            if part.is_empty() || rest.len() as u64 > limit::JOURNAL_BYTES_MAX {
                 return Ok(rest);
             }
+            rest.append(&mut part);
         }
     }
 

@@ -86,6 +86,14 @@ impl Refill {
         Ok(())
     }
 
+    /// Takes note of a stream; another one with its number was never durable.
+    fn know(&mut self, entry: &StreamEntry) {
+        let known = self.streams.entry(entry.id).or_insert_with(|| Known::new(entry));
+        if known.entry.key != entry.key {
+            *known = Known::new(entry);
+        }
+    }
+
     /// Reads what a frame holds.
     fn read(&self, frame: &Frame<'_>) -> Result<Item> {
         let impossible =
@@ -120,14 +128,14 @@ impl Refill {
     }
 
     /// Adds what a frame of journal file `journal` said; rows that are there already are left out.
-    fn take(&mut self, item: Item, journal: u64, opening: Opening<'_>) -> Result<()> {
+    fn take(&mut self, item: &Item, journal: u64, opening: Opening<'_>) -> Result<()> {
         let (stream_id, first_row, batch) = match item {
             Item::Nothing => return Ok(()),
             Item::Stream(entry) => {
-                self.streams.entry(entry.id).or_insert_with(|| Known::new(&entry));
+                self.know(entry);
                 return Ok(());
             }
-            Item::Rows { stream_id, first_row, batch } => (stream_id, first_row, batch),
+            Item::Rows { stream_id, first_row, batch } => (*stream_id, *first_row, batch),
         };
         let Some(known) = self.streams.get_mut(&stream_id) else { return Ok(()) };
         let end_row = first_row.saturating_add(batch.rows() as u64);
@@ -146,7 +154,7 @@ impl Refill {
             return Err(Error::corrupt(text));
         }
         let rest = (first > 0).then(|| batch.slice_messages(first..batch.messages()));
-        let batch = rest.as_ref().unwrap_or(&batch);
+        let batch = rest.as_ref().unwrap_or(batch);
         let last = self.tail.stream(stream_id).map_or(known.sealed_last, |tail| tail.times().1);
         if batch.ts_recv().first().is_some_and(|&first| first < last) {
             let text = format!("{}: rows of the journal go back in receive time", known.entry.key);
@@ -177,7 +185,7 @@ impl Refill {
                 self.unsure.push_back(unsure);
             }
             let journal = reader.number().unwrap_or(0);
-            read.and_then(|item| self.take(item, journal, opening))
+            read.and_then(|item| self.take(&item, journal, opening))
                 .map_err(|error| reader.located(error))?;
             frames += 1;
             self.unsure.retain(|(seq, ..)| *seq > reader.watermark());
@@ -205,6 +213,11 @@ impl Known {
     pub(super) fn named(entry: &StreamEntry) -> Self {
         Self { named: true, ..Self::new(entry) }
     }
+}
+
+/// Whether the error is of a segment that a book was to begin with, not of the journal.
+fn of_segment(error: &Error) -> bool {
+    error.path().and_then(|path| path.extension()).is_some_and(|end| end == "seg")
 }
 
 /// Follows the journal of a writer in another process, up to what is durable.
@@ -258,7 +271,9 @@ impl Follower {
         if !self.stopped {
             match self.read_durable(opening) {
                 Ok(()) => {}
-                Err(error) if error.kind() == ErrorKind::Corrupt => self.stopped = true,
+                Err(error) if error.kind() == ErrorKind::Corrupt && !of_segment(&error) => {
+                    self.stopped = true;
+                }
                 Err(error) => {
                     self.restart(reader());
                     return Err(error);
@@ -277,8 +292,7 @@ impl Follower {
                     let item = item.map_err(|error| self.reader.located(error))?;
                     // A stream must be known before its rows can be read.
                     if let Item::Stream(entry) = &item {
-                        let known = || Known::new(entry);
-                        self.refill.streams.entry(entry.id).or_insert_with(known);
+                        self.refill.know(entry);
                     }
                     Some((seq, item))
                 }
@@ -292,9 +306,13 @@ impl Follower {
             }
             self.waiting.extend(read.map(|(seq, item)| (seq, journal, item)));
             let durable = self.reader.watermark();
-            while self.waiting.front().is_some_and(|(seq, ..)| *seq <= durable) {
-                let Some((_, journal, item)) = self.waiting.pop_front() else { break };
-                self.refill.take(item, journal, opening)?;
+            while let Some((seq, journal, item)) = self.waiting.front() {
+                if *seq > durable {
+                    break;
+                }
+                // It waits on if a segment cannot be read now.
+                self.refill.take(item, *journal, opening)?;
+                self.waiting.pop_front();
             }
             if at_end {
                 return Ok(());

@@ -2,20 +2,24 @@
 
 use std::path::Path;
 
-use crate::model::ROOT;
-use crate::power::{Judged, Keep, every_crash};
-use crate::program::{World, canonical, recovery};
-use crate::sim::{Ignored, SimDisk};
+use crate::model::{ROOT, open};
+use crate::power::{Crashed, Judged, Keep, every_crash};
+use crate::program::{Step, canonical, live, live_recovery, recovery, small_live, stream_key};
+use crate::sim::{Ignored, SimDisk, What};
+use crate::world::World;
 
-fn canonical_run(ignored: Ignored) -> World {
+fn run(program: &[Step], ignored: Ignored) -> World {
     let mut world = World::empty(|disk| disk.record().ignore(ignored));
-    world.run(&canonical()).unwrap();
+    world.run(program).unwrap();
     world
 }
 
-#[test]
-fn a_crash_at_any_operation_leaves_what_was_committed() {
-    let world = canonical_run(|_, _| false);
+fn honest(program: &[Step]) -> World {
+    run(program, |_, _| false)
+}
+
+fn every_operation(program: &[Step]) {
+    let world = honest(program);
     let mut judged = Judged::default();
 
     every_crash(&world, &mut judged, Keep::variants).unwrap();
@@ -23,32 +27,93 @@ fn a_crash_at_any_operation_leaves_what_was_committed() {
     println!("{} operations, {judged}", world.disk.operations());
 }
 
+/// The live program is worth its crashes only if it meets what it is there for.
 #[test]
-fn a_crash_at_any_operation_of_the_recovery_leaves_what_was_committed() {
-    let world = canonical_run(|_, _| false);
-    let mut judged = Judged::default();
-    for crashed in every_crash(&world, &mut Judged::default(), Keep::singles).unwrap() {
-        let disk = SimDisk::new(crashed.state).record();
-        let recovered = World::new(disk, &crashed.allowed).and_then(|mut world| {
-            world.run(&recovery())?;
-            every_crash(&world, &mut judged, Keep::whole)
-        });
-        let point = crashed.point;
-        recovered.unwrap_or_else(|what| panic!("{point}; then {what}"));
-    }
+fn the_live_program_meets_every_border() {
+    let program = live();
+    let before_midnight = program.iter().position(|step| matches!(step, Step::Snapshot)).unwrap();
+    let mut world = World::empty(|disk| disk);
+    world.run(&program[..before_midnight]).unwrap();
+    let store = open(&world.disk).unwrap();
+    let snapshot = store.snapshot().unwrap();
+    let infos = snapshot.stream_infos();
+    let quiet = infos.iter().find(|info| info.key == stream_key(3)).unwrap();
+    assert_eq!(quiet.segments, 0, "the quiet stream is not sealed");
+    let first_journal = snapshot.manifest().contents().first_journal;
+    assert!(first_journal > 1, "its rows are not carried out of the first journal file");
+    assert!(infos.iter().any(|info| info.segments > 0), "no stream is sealed by its size");
 
+    world.run(&program[before_midnight..]).unwrap();
+    let asked = |what: What, end: &str| {
+        let operations = world.disk.asked().into_iter().enumerate();
+        let mut found = operations.filter(|(at, asked)| {
+            *asked == what && world.disk.describe(*at).ends_with(&format!("{end})"))
+        });
+        found.by_ref().count()
+    };
+    assert!(asked(What::Create, ".jnl.tmp") > 8, "too few journal files");
+    assert!(asked(What::Remove, ".jnl") > 4, "too few journal files go");
+    assert!(asked(What::Create, ".seg.tmp") > 8, "too few segments");
+}
+
+#[test]
+fn a_crash_at_any_operation_leaves_what_was_committed() {
+    every_operation(&canonical());
+}
+
+#[test]
+fn a_crash_at_any_operation_of_a_live_writer_leaves_what_was_acknowledged() {
+    every_operation(&live());
+}
+
+/// Power fails in a program, and in each of the recoveries after it; `depth` of these fail.
+fn every_recovery(program: &[Step], recovery: &[Step], depth: usize) {
+    let world = honest(program);
+    let mut crashes = every_crash(&world, &mut Judged::default(), Keep::singles).unwrap();
+    let mut judged = Judged::default();
+    for _ in 0..depth {
+        let mut next = Vec::new();
+        for crashed in crashes {
+            let disk = SimDisk::new(crashed.state).record();
+            let recovered = World::new(disk, &crashed.allowed).and_then(|mut world| {
+                world.run(recovery)?;
+                every_crash(&world, &mut judged, Keep::prefixes)
+            });
+            let point = crashed.point;
+            let recovered = recovered.unwrap_or_else(|what| panic!("{point}; then {what}"));
+            next.extend(recovered.into_iter().map(|crashed| Crashed {
+                point: format!("{point}; then {}", crashed.point),
+                ..crashed
+            }));
+        }
+        crashes = next;
+    }
     println!("{judged}");
 }
 
 #[test]
-fn a_crash_after_a_kill_leaves_what_was_committed() {
-    let world = canonical_run(|_, _| false);
+fn a_crash_at_any_operation_of_the_recovery_leaves_what_was_committed() {
+    every_recovery(&canonical(), &recovery(), 1);
+}
+
+#[test]
+fn a_crash_at_any_operation_of_the_recovery_of_a_live_writer_leaves_what_was_acknowledged() {
+    every_recovery(&live(), &live_recovery(), 1);
+}
+
+#[test]
+fn a_crash_in_the_recovery_after_a_crash_in_the_recovery_leaves_what_was_acknowledged() {
+    every_recovery(&small_live(1), &live_recovery()[..3], 2);
+}
+
+fn every_kill(program: &[Step], recovery: &[Step]) {
+    let world = honest(program);
     let mut judged = Judged::default();
     for (operation, state) in world.disk.history().iter().enumerate() {
         let disk = SimDisk::new(state.clone()).record();
         let restarted =
             World::new(disk, &world.mark_at(operation).allowed).and_then(|mut world| {
-                world.run(&recovery())?;
+                world.run(recovery)?;
                 every_crash(&world, &mut judged, Keep::singles)
             });
         let point = || format!("killed before {}", world.disk.describe(operation));
@@ -56,6 +121,16 @@ fn a_crash_after_a_kill_leaves_what_was_committed() {
     }
 
     println!("{judged}");
+}
+
+#[test]
+fn a_crash_after_a_kill_leaves_what_was_committed() {
+    every_kill(&canonical(), &recovery());
+}
+
+#[test]
+fn a_crash_after_a_kill_of_a_live_writer_leaves_what_was_acknowledged() {
+    every_kill(&live(), &live_recovery());
 }
 
 /// Without this control the tests above could pass because the disk loses nothing.
@@ -73,7 +148,7 @@ fn no_sync_can_be_left_out() {
         ("a day", |_, path| path.to_string_lossy().contains("-08-0") && path.extension().is_none()),
     ];
     for (what, ignored) in syncs {
-        let world = canonical_run(ignored);
+        let world = run(&canonical(), ignored);
 
         let found = every_crash(&world, &mut Judged::default(), Keep::variants);
 

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use crate::model::{Contents, never_another_answer, without_panic};
 use crate::power::Keep;
-use crate::program::{World, canonical, small};
+use crate::program::{Step, canonical, live, small};
 use crate::sim::{Fault, Ignored, NodeId, Plan, SECTOR, SimDisk, State, What};
+use crate::world::World;
 
 /// A small store of two streams, and its files that hold bytes.
 fn small_store(seed: u64) -> (State, Vec<Arc<Contents>>, Vec<(PathBuf, NodeId)>) {
@@ -15,8 +16,7 @@ fn small_store(seed: u64) -> (State, Vec<Arc<Contents>>, Vec<(PathBuf, NodeId)>)
     let state = world.disk.state();
     let mut files = state.files();
     files.retain(|&(_, file)| !state.bytes(file).unwrap().is_empty());
-    let allowed = world.allowed().to_vec();
-    (state, allowed, files)
+    (state, world.allowed().iter().map(|allowed| allowed.contents.clone()).collect(), files)
 }
 
 /// Expects that a store with other bytes in one file says so.
@@ -28,7 +28,7 @@ fn expect_noticed(
     what: impl Fn() -> String,
 ) {
     let disk = SimDisk::new(state.with_bytes(*file, bytes));
-    let noticed = without_panic(|| never_another_answer(&disk, known));
+    let noticed = without_panic(|| never_another_answer(&disk, known, true));
     assert_eq!(noticed, Ok(true), "{}, {}", path.display(), what());
 }
 
@@ -89,16 +89,15 @@ fn a_sector_that_cannot_be_read_is_an_error() {
     for (path, file) in files {
         for sector in 0..state.bytes(file).unwrap().len().div_ceil(SECTOR) {
             let disk = SimDisk::new(state.clone()).lose_sector(file, sector);
-            let noticed = without_panic(|| never_another_answer(&disk, &known));
+            let noticed = without_panic(|| never_another_answer(&disk, &known, true));
             assert_eq!(noticed, Ok(true), "{}, sector {sector}", path.display());
         }
     }
 }
 
-#[test]
-fn a_write_that_lands_in_another_file_never_gives_another_answer() {
+fn every_misdirected_write(program: &[Step], is_import: bool) {
     let mut clean = World::empty(|disk| disk);
-    clean.run(&canonical()).unwrap();
+    clean.run(program).unwrap();
     let asked = clean.disk.asked();
     let appends = (0..asked.len()).filter(|&at| Fault::Misdirected.strikes(asked[at]));
     let (mut count, mut noticed) = (0, 0);
@@ -106,8 +105,8 @@ fn a_write_that_lands_in_another_file_never_gives_another_answer() {
         let plan = Plan { at, fault: Fault::Misdirected, forever: false };
         let mut world = World::empty(|disk| disk.plan(plan));
         let answered = without_panic(|| {
-            world.run_damaged(&canonical())?;
-            never_another_answer(&SimDisk::new(world.disk.state()), &world.known())
+            world.run_damaged(program)?;
+            never_another_answer(&SimDisk::new(world.disk.state()), &world.known(), is_import)
         });
         count += 1;
         noticed += usize::from(answered.unwrap_or_else(|what| {
@@ -118,7 +117,16 @@ fn a_write_that_lands_in_another_file_never_gives_another_answer() {
 }
 
 #[test]
-fn after_flushes_that_were_lies_a_crash_never_gives_another_answer() {
+fn a_write_that_lands_in_another_file_never_gives_another_answer() {
+    every_misdirected_write(&canonical(), true);
+}
+
+#[test]
+fn a_write_of_a_live_writer_that_lands_in_another_file_never_gives_another_answer() {
+    every_misdirected_write(&live(), false);
+}
+
+fn every_lie(program: &[Step], is_import: bool) {
     let lies: [(&str, Ignored); 3] = [
         ("files", |what, _| what == What::Sync),
         ("folders", |what, _| what == What::SyncFolder),
@@ -126,14 +134,14 @@ fn after_flushes_that_were_lies_a_crash_never_gives_another_answer() {
     ];
     for (name, lies) in lies {
         let mut world = World::empty(|disk| disk.record().ignore(lies));
-        world.run(&canonical()).unwrap();
+        world.run(program).unwrap();
         let known = world.known();
         let mut noticed = 0;
         for (operation, state) in world.disk.history().iter().enumerate() {
             let random = (0..6).map(|seed| Keep::Random(operation as u64 * 6 + seed));
             for keep in [Keep::None, Keep::All].into_iter().chain(random) {
                 let disk = SimDisk::new(keep.apply(state));
-                let answered = without_panic(|| never_another_answer(&disk, &known));
+                let answered = without_panic(|| never_another_answer(&disk, &known, is_import));
                 noticed += usize::from(answered.unwrap_or_else(|what| {
                     panic!(
                         "syncs of {name} lie, {keep:?} at {}: {what}",
@@ -144,4 +152,14 @@ fn after_flushes_that_were_lies_a_crash_never_gives_another_answer() {
         }
         assert!(noticed > 0, "{name}: nothing is lost");
     }
+}
+
+#[test]
+fn after_flushes_that_were_lies_a_crash_never_gives_another_answer() {
+    every_lie(&canonical(), true);
+}
+
+#[test]
+fn after_flushes_that_were_lies_a_crash_of_a_live_writer_never_gives_another_answer() {
+    every_lie(&live(), false);
 }

@@ -4,31 +4,36 @@ use std::collections::HashSet;
 
 use crate::model::{open, without_panic};
 use crate::power::{Judged, Keep, every_crash};
-use crate::program::{World, canonical, recovery};
+use crate::program::{Step, canonical, live, live_recovery, recovery};
 use crate::sim::{Fault, Plan, SimDisk, State, What};
+use crate::world::World;
 
-/// What the canonical workload asks of the disk.
-fn asked() -> Vec<What> {
+/// What a program asks of the disk.
+fn asked(program: &[Step]) -> Vec<What> {
     let mut world = World::empty(|disk| disk);
-    world.run(&canonical()).unwrap();
+    world.run(program).unwrap();
     world.disk.asked()
 }
 
-/// Every operation of the canonical workload with every fault that can strike it.
-fn plans(forever: bool) -> Vec<Plan> {
+/// Every operation of a program with every fault that can strike it.
+fn plans(program: &[Step], forever: bool) -> Vec<Plan> {
     let mut plans = Vec::new();
-    for (at, what) in asked().into_iter().enumerate() {
+    for (at, what) in asked(program).into_iter().enumerate() {
         let faults = Fault::ALL.into_iter().filter(|fault| fault.strikes(what));
         plans.extend(faults.map(|fault| Plan { at, fault, forever }));
     }
     plans
 }
 
-/// Runs the canonical workload with something going wrong in it; gives its end.
-fn run(plan: Plan, prepare: impl FnOnce(SimDisk) -> SimDisk) -> Result<World, String> {
+/// Runs a program with something going wrong in it; gives its end.
+fn run(
+    program: &[Step],
+    plan: Plan,
+    prepare: impl FnOnce(SimDisk) -> SimDisk,
+) -> Result<World, String> {
     without_panic(|| {
         let mut world = World::empty(|disk| prepare(disk.plan(plan)));
-        let ran = world.run(&canonical());
+        let ran = world.run(program);
         let point = || format!("{:?} at {}", plan.fault, world.disk.describe(plan.at));
         ran.map_err(|what| format!("{}: {what}", point()))?;
         if world.disk.struck() == 0 {
@@ -39,11 +44,11 @@ fn run(plan: Plan, prepare: impl FnOnce(SimDisk) -> SimDisk) -> Result<World, St
 }
 
 /// The program goes on after the failure; then it is killed, or power fails, and another goes on.
-fn every_failure(forever: bool) {
-    let plans = plans(forever);
+fn every_failure(program: &[Step], recovery: &[Step], forever: bool) {
+    let plans = plans(program, forever);
     let mut recovered = HashSet::new();
     for &plan in &plans {
-        let world = run(plan, |disk| disk).unwrap();
+        let world = run(program, plan, |disk| disk).unwrap();
         let (state, mark) = (world.disk.state(), world.mark_at(usize::MAX));
         let killed = [(state.clone(), "a kill".to_owned())];
         let crash = |keep: Keep| (keep.apply(&state), format!("a crash that keeps {keep:?}"));
@@ -51,7 +56,7 @@ fn every_failure(forever: bool) {
         for (state, end) in killed.into_iter().chain(crashes) {
             if recovered.insert((state.digest(), state.pending(), mark.id)) {
                 World::new(SimDisk::new(state), &mark.allowed)
-                    .and_then(|mut world| world.run(&recovery()))
+                    .and_then(|mut world| world.run(recovery))
                     .unwrap_or_else(|what| {
                         let operation = world.disk.describe(plan.at);
                         panic!("{:?} at {operation}; then {end}: {what}", plan.fault)
@@ -64,25 +69,36 @@ fn every_failure(forever: bool) {
 
 #[test]
 fn an_operation_that_fails_once_leaves_the_store_before_or_after() {
-    every_failure(false);
+    every_failure(&canonical(), &recovery(), false);
 }
 
 #[test]
 fn operations_that_fail_from_one_on_leave_the_store_before_or_after() {
-    every_failure(true);
+    every_failure(&canonical(), &recovery(), true);
 }
 
 #[test]
-fn a_crash_at_any_time_after_a_failed_sync_or_rename_leaves_what_was_committed() {
+fn an_operation_of_a_live_writer_that_fails_once_loses_nothing_acknowledged() {
+    every_failure(&live(), &live_recovery(), false);
+}
+
+#[test]
+fn operations_of_a_live_writer_that_fail_from_one_on_lose_nothing_acknowledged() {
+    every_failure(&live(), &live_recovery(), true);
+}
+
+fn every_crash_after_a_failure(program: &[Step], variants: fn(usize) -> Vec<Keep>) {
     let mut judged = Judged::default();
     let makes_durable = [What::Sync, What::SyncFolder, What::Rename, What::Remove];
-    let asked = asked();
-    for plan in plans(false) {
-        if !makes_durable.contains(&asked[plan.at]) || plan.fault == Fault::Eintr {
+    let asked = asked(program);
+    for plan in plans(program, false) {
+        // These refuse as an input or output error does.
+        let as_eio = matches!(plan.fault, Fault::Eintr | Fault::Erofs);
+        if !makes_durable.contains(&asked[plan.at]) || as_eio {
             continue;
         }
-        let world = run(plan, SimDisk::record).unwrap();
-        let crashed = every_crash(&world, &mut judged, Keep::singles);
+        let world = run(program, plan, SimDisk::record).unwrap();
+        let crashed = every_crash(&world, &mut judged, variants);
         let point = || format!("{:?} at {}", plan.fault, world.disk.describe(plan.at));
         crashed.unwrap_or_else(|what| panic!("{}; then {what}", point()));
     }
@@ -90,8 +106,18 @@ fn a_crash_at_any_time_after_a_failed_sync_or_rename_leaves_what_was_committed()
 }
 
 #[test]
+fn a_crash_at_any_time_after_a_failed_sync_or_rename_leaves_what_was_committed() {
+    every_crash_after_a_failure(&canonical(), Keep::singles);
+}
+
+#[test]
+fn a_crash_at_any_time_after_a_failure_of_a_live_writer_leaves_what_was_acknowledged() {
+    every_crash_after_a_failure(&live(), Keep::whole);
+}
+
+#[test]
 fn a_store_is_created_below_folders_that_cannot_be_synced_but_not_in_one() {
-    let asked = asked();
+    let asked = asked(&canonical());
     let syncs = (0..asked.len()).filter(|&at| asked[at] == What::SyncFolder);
     let syncs: Vec<usize> = syncs.take(3).collect();
     for fault in [Fault::Eacces, Fault::Einval] {

@@ -2,12 +2,11 @@
 
 use std::collections::HashSet;
 use std::fmt;
-use std::sync::Arc;
 
-use crate::model::{Contents, judge};
+use crate::model::{Allowed, judge};
 use crate::oracle::Random;
-use crate::program::{Mark, World};
 use crate::sim::{SimDisk, State};
+use crate::world::{Mark, World};
 
 /// Pairs of units tried at one operation; where there are more, a sample.
 const PAIRS_MAX: usize = 200;
@@ -50,6 +49,12 @@ impl Keep {
     /// All and none.
     pub fn whole(_units: usize) -> Vec<Self> {
         vec![Self::All, Self::None]
+    }
+
+    /// All, none, and every beginning.
+    pub fn prefixes(units: usize) -> Vec<Self> {
+        let beginnings = (1..units).map(Self::First);
+        [Self::All, Self::None].into_iter().chain(beginnings).collect()
     }
 
     /// All, none, and all but one.
@@ -117,7 +122,7 @@ impl Judged {
 pub struct Crashed {
     pub state: State,
     /// What the store may hold in it.
-    pub allowed: Vec<Arc<Contents>>,
+    pub allowed: Vec<Allowed>,
     /// Where power failed, in one line.
     pub point: String,
 }

@@ -1,22 +1,16 @@
-//! Programs that use a store, run beside a model that knows what must come of them.
+//! Programs that use a store: what is done in which order, with which rows.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Range;
-use std::path::Path;
-use std::slice;
-use std::sync::Arc;
 
 use tickreel::event::{
     Batch, BatchBuilder, Kind, MessageHead, Side, StreamKey, TradeRow, TradeSide,
 };
 use tickreel::quantity::DAY_NS;
 use tickreel::segment::WriterOptions;
-use tickreel::store::{ImportOptions, Snapshot, Store};
-use tickreel::{Decimal, Error, ErrorKind, Result, TsNs};
+use tickreel::store::ImportOptions;
+use tickreel::{Decimal, TsNs};
 
-use crate::model::{Contents, ROOT, Row, judge, open, read, rows};
 use crate::oracle::{Random, START, key};
-use crate::sim::{SimDisk, State};
 
 /// Streams that programs write.
 const STREAMS: usize = 3;
@@ -25,9 +19,24 @@ const SLOTS: i64 = 4;
 /// Time of one slot. The first begins two minutes before a day border and reaches over it.
 const SLOT_NS: i64 = 30 * 60_000_000_000;
 /// Time between two messages; those of a slot fit it.
-const STEP_NS: i64 = 60_000_000_000;
+pub const STEP_NS: i64 = 60_000_000_000;
 /// Messages of a slot.
-const MESSAGES: usize = 8;
+pub const MESSAGES: usize = 8;
+
+/// The stream with this number.
+pub fn stream_key(stream: usize) -> StreamKey {
+    match stream {
+        0 => key("test:BOOK", Kind::Book),
+        1 => key("test:BOOK", Kind::Trades),
+        2 => key("other:T", Kind::Trades),
+        _ => key(&format!("quiet:{stream}"), Kind::Trades),
+    }
+}
+
+/// When the first slot begins, in ns.
+const SLOTS_START: i64 = START - START % DAY_NS + DAY_NS - 120_000_000_000;
+/// When the last slot is over, in ns.
+pub const SLOTS_END: i64 = SLOTS_START + SLOTS * SLOT_NS;
 
 /// Rows for one slot of one stream, by seed.
 #[derive(Clone, Copy, Debug)]
@@ -38,21 +47,17 @@ pub struct Slot {
 }
 
 impl Slot {
-    fn key(self) -> StreamKey {
-        match self.stream {
-            0 => key("test:BOOK", Kind::Book),
-            1 => key("test:BOOK", Kind::Trades),
-            _ => key("other:T", Kind::Trades),
-        }
+    pub fn key(self) -> StreamKey {
+        stream_key(self.stream)
     }
 
-    fn times(self) -> Range<i64> {
-        let start = START - START % DAY_NS + DAY_NS - 120_000_000_000 + self.slot * SLOT_NS;
+    pub fn times(self) -> Range<i64> {
+        let start = SLOTS_START + self.slot * SLOT_NS;
         start..start + SLOT_NS
     }
 
     /// Every seed has the same times, so that a slot replaces itself whole, and other values.
-    fn batch(self) -> Batch {
+    pub fn batch(self) -> Batch {
         let key = self.key();
         let mut random = Random((self.seed * 8 + self.stream as u64 + 1) << 20);
         let mut builder = BatchBuilder::new(key.kind);
@@ -93,6 +98,22 @@ pub enum Step {
     ReadSnapshots,
     /// Lets go of all snapshots.
     DropSnapshots,
+    /// Appends rows live, so many nanoseconds after the last of their stream.
+    Append { stream: usize, messages: usize, seed: u64, after_ns: i64 },
+    /// Appends rows that are older than the last of their stream: they are refused.
+    Late { stream: usize },
+    /// Makes live rows durable.
+    Commit,
+    /// Seals all live rows.
+    Seal,
+    /// Seals what is due, and lets journal files go.
+    Maintain,
+    /// Lets go of the writer with what it did not commit, and opens the store for writing anew.
+    Reopen,
+    /// Another process, which follows the store, looks at it.
+    Follow,
+    /// Asks for the book at some times, and for rows and messages from some time on.
+    Seek { seed: u64 },
 }
 
 /// Slots with a seed for all.
@@ -127,6 +148,93 @@ pub fn recovery() -> Vec<Step> {
     vec![Step::Open, replaced, Step::Import { slots: slots(9, &[(2, 3)]), replace: true }]
 }
 
+/// Every way in which a live writer changes a store, with readers beside it: new streams, groups,
+/// full journal files, more than four of them with quiet streams in the oldest, seals by size, age
+/// of the day, memory and by order, a writer that is killed, an import in between.
+pub fn live() -> Vec<Step> {
+    let append = |stream, messages, seed| Step::Append { stream, messages, seed, after_ns: 1 };
+    let mut program = vec![
+        Step::Open,
+        append(0, 2, 1),
+        append(3, 1, 2),
+        Step::Commit,
+        Step::Follow,
+        append(1, 3, 3),
+        append(0, 1, 4),
+        Step::Late { stream: 1 },
+        append(4, 1, 5),
+        Step::Commit,
+    ];
+    // Enough for several journal files; the quiet streams stay behind in the first.
+    for seed in 6..12 {
+        let messages = [9, 2][usize::try_from(seed % 2).unwrap()];
+        program.extend([append(2, messages, seed), append(1, 1, seed), Step::Maintain]);
+    }
+    program.extend([
+        Step::Follow,
+        Step::Snapshot,
+        append(0, 3, 20),
+        Step::Commit,
+        Step::Append { stream: 1, messages: 2, seed: 21, after_ns: DAY_NS },
+        Step::Maintain,
+        append(3, 1, 22),
+        Step::Seal,
+        Step::Seek { seed: 23 },
+        append(0, 2, 24),
+        append(4, 2, 25),
+        Step::Commit,
+        append(1, 2, 26),
+        Step::Reopen,
+        append(1, 2, 27),
+        Step::Commit,
+        Step::Follow,
+        Step::Follow,
+        Step::ReadSnapshots,
+        Step::Import { slots: slots(28, &[(0, 0), (2, 1)]), replace: true },
+        append(0, 2, 29),
+        append(5, 1, 30),
+        Step::Commit,
+        Step::Follow,
+        append(2, 9, 31),
+        append(2, 9, 32),
+        append(2, 1, 33),
+        Step::Commit,
+        Step::Follow,
+        Step::ReadSnapshots,
+    ]);
+    program
+}
+
+/// What a live writer does that is restarted.
+pub fn live_recovery() -> Vec<Step> {
+    vec![
+        Step::Reopen,
+        Step::Append { stream: 0, messages: 2, seed: 50, after_ns: 1 },
+        Step::Commit,
+        Step::Append { stream: 6, messages: 1, seed: 51, after_ns: 1 },
+        Step::Maintain,
+        Step::Follow,
+    ]
+}
+
+/// A program that leaves a small store with segments and a journal of acknowledged rows.
+pub fn small_live(seed: u64) -> Vec<Step> {
+    let append =
+        |stream, messages, seed| Step::Append { stream, messages, seed, after_ns: seed as i64 };
+    vec![
+        Step::Open,
+        append(1, 2, seed),
+        Step::Seal,
+        append(0, 1, seed + 1),
+        append(1, 1, seed + 2),
+        Step::Commit,
+        append(1, 6, seed + 3),
+        Step::Commit,
+        append(0, 1, seed + 4),
+        Step::Commit,
+    ]
+}
+
 /// A program that leaves a small store of two streams.
 pub fn small(seed: u64) -> Vec<Step> {
     vec![Step::Open, Step::Import { slots: slots(seed, &[(0, 1), (2, 1)]), replace: false }]
@@ -145,232 +253,34 @@ pub fn random(random: &mut Random, steps: u64) -> Vec<Step> {
         let mut slots: Vec<Slot> = slots.collect();
         slots.sort_by_key(|slot| (slot.stream, slot.slot));
         slots.dedup_by_key(|slot| slot.stream);
-        program.push(match random.below(12) {
+        let stream = usize::try_from(random.below(6)).unwrap();
+        let seed = random.below(1000);
+        program.push(match random.below(40) {
             0 => Step::Open,
             1 => Step::Drop { slots },
             2 | 3 => Step::Snapshot,
             4 => Step::ReadSnapshots,
             5 => Step::DropSnapshots,
             6 | 7 => Step::Import { slots, replace: false },
-            _ => Step::Import { slots, replace: true },
+            8..12 => Step::Import { slots, replace: true },
+            12 | 13 => Step::Reopen,
+            14..18 => Step::Follow,
+            18 => Step::Seek { seed },
+            19 => Step::Late { stream },
+            20 => Step::Seal,
+            21..24 => Step::Maintain,
+            24..29 => Step::Commit,
+            _ => {
+                let messages = usize::try_from(random.below(6)).unwrap() + 1;
+                let after_ns = [0, 1, STEP_NS, DAY_NS][usize::try_from(seed % 16 / 5).unwrap()];
+                Step::Append { stream, messages, seed, after_ns }
+            }
         });
     }
     program
 }
 
-/// What a crash may leave, from one operation on: one state per thing that was accepted and is not
-/// yet known to be durable, the last durable one included.
-#[derive(Clone)]
-pub struct Mark {
-    from: usize,
-    /// What the store may hold then.
-    pub allowed: Vec<Arc<Contents>>,
-    /// A number for `allowed`.
-    pub id: u64,
-}
-
-/// A disk, a program on it, and what the store must hold.
-pub struct World {
-    pub disk: SimDisk,
-    store: Option<Store>,
-    model: Arc<Contents>,
-    marks: Vec<Mark>,
-    held: Vec<(Snapshot, Arc<Contents>)>,
-}
-
-impl World {
-    /// A program on this disk, where the store may hold what is `allowed`.
-    pub fn new(disk: SimDisk, allowed: &[Arc<Contents>]) -> std::result::Result<Self, String> {
-        let model = allowed[judge(disk.state(), allowed)?].clone();
-        let mut world = Self { disk, store: None, model, marks: Vec::new(), held: Vec::new() };
-        world.mark(allowed.to_vec());
-        Ok(world)
-    }
-
-    /// A program on an empty disk.
-    pub fn empty(prepare: impl FnOnce(SimDisk) -> SimDisk) -> Self {
-        let disk = prepare(SimDisk::new(State::new()));
-        Self::new(disk, &[Arc::default()]).unwrap()
-    }
-
-    fn mark(&mut self, allowed: Vec<Arc<Contents>>) {
-        let mut hasher = DefaultHasher::new();
-        allowed.hash(&mut hasher);
-        self.marks.push(Mark { from: self.disk.operations(), allowed, id: hasher.finish() });
-    }
-
-    /// What a crash before this operation may leave.
-    pub fn mark_at(&self, operation: usize) -> &Mark {
-        let after = self.marks.partition_point(|mark| mark.from <= operation);
-        &self.marks[after - 1]
-    }
-
-    /// What the store may hold now.
-    pub fn allowed(&self) -> &[Arc<Contents>] {
-        &self.mark_at(usize::MAX).allowed
-    }
-
-    /// All that the store ever held.
-    pub fn known(&self) -> Vec<Arc<Contents>> {
-        self.marks.iter().flat_map(|mark| mark.allowed.iter().cloned()).collect()
-    }
-
-    /// Runs a program. A step may fail only if an operation went wrong in it, and then the store is
-    /// as it was before or after the step.
-    pub fn run(&mut self, steps: &[Step]) -> std::result::Result<(), String> {
-        for step in steps {
-            let struck = self.disk.struck();
-            let wrong = |what: String| format!("{step:?}: {what}");
-            match self.step(step) {
-                Err(Violation::Found(what)) => return Err(wrong(what)),
-                Err(Violation::Refused(error)) if self.disk.struck() == struck => {
-                    return Err(wrong(format!("refused: {error}")));
-                }
-                Err(Violation::Refused(error)) => {
-                    clear(&error).map_err(wrong)?;
-                    // A new process on the same disk, where nothing goes wrong, sees what is there.
-                    let seen = judge(self.disk.state(), self.allowed()).map_err(wrong)?;
-                    self.model = self.allowed()[seen].clone();
-                }
-                Ok(()) => {}
-            }
-        }
-        Ok(())
-    }
-
-    /// Runs a program on a disk that does harm unseen: steps may fail for whatever reason, and
-    /// only what is never right is found.
-    pub fn run_damaged(&mut self, steps: &[Step]) -> std::result::Result<(), String> {
-        for step in steps {
-            if let Err(Violation::Found(what)) = self.step(step) {
-                return Err(format!("{step:?}: {what}"));
-            }
-        }
-        Ok(())
-    }
-
-    fn step(&mut self, step: &Step) -> std::result::Result<(), Violation> {
-        match step {
-            Step::Open => {
-                self.store = None;
-                self.store()?;
-            }
-            Step::Import { slots, replace } => self.import(slots, *replace)?,
-            Step::Drop { slots } => {
-                let mut import = self.store()?.import(options(true))?;
-                for slot in slots {
-                    import.append(&slot.key(), &slot.batch())?;
-                }
-            }
-            Step::Snapshot => {
-                self.store()?;
-                let disk = Arc::new(self.disk.clone());
-                let snapshot = Store::open_on(disk, Path::new(ROOT))?.snapshot()?;
-                self.held.push((snapshot, self.model.clone()));
-            }
-            Step::ReadSnapshots => {
-                for (snapshot, contents) in &self.held {
-                    if read(snapshot)? != **contents {
-                        return Err(Violation::Found("a held snapshot has changed".to_owned()));
-                    }
-                }
-            }
-            Step::DropSnapshots => self.held.clear(),
-        }
-        Ok(())
-    }
-
-    fn store(&mut self) -> Result<Store> {
-        if self.store.is_none() {
-            self.store = Some(open(&self.disk)?);
-        }
-        Ok(self.store.clone().unwrap())
-    }
-
-    fn import(&mut self, slots: &[Slot], replace: bool) -> std::result::Result<(), Violation> {
-        let store = self.store()?;
-        let after = Arc::new(imported(&self.model, slots));
-        let stored =
-            |slot: &Slot| self.model.get(&slot.key()).is_some_and(|rows| covers(rows, *slot));
-        let refusal = !replace && slots.iter().any(stored);
-
-        let mut import = store.import(options(replace))?;
-        for slot in slots {
-            let batch = slot.batch();
-            for part in [0..MESSAGES / 2, MESSAGES / 2..MESSAGES] {
-                let appended = import.append(&slot.key(), &batch.slice_messages(part));
-                let Err(error) = appended else { continue };
-                if import.commit().is_ok() {
-                    let what = format!("a commit after a failed append ({error}) is accepted");
-                    return Err(Violation::Found(what));
-                }
-                let expected = refusal && error.kind() == ErrorKind::Exists;
-                return if expected { Ok(()) } else { Err(error.into()) };
-            }
-        }
-        let mut either = self.allowed().to_vec();
-        either.extend([self.model.clone(), after.clone()]);
-        either.dedup();
-        self.mark(either);
-        if let Err(error) = import.commit() {
-            let durable = judge(self.disk.state().crash(|_| false), slice::from_ref(&after));
-            if after != self.model && durable.is_ok() && !self.disk.reports_wrongly() {
-                let what = format!("a durable commit is reported as failed ({error})");
-                return Err(Violation::Found(what));
-            }
-            return Err(error.into());
-        }
-        if refusal {
-            return Err(Violation::Found("stored rows are stored twice".to_owned()));
-        }
-        self.model = after.clone();
-        self.mark(vec![after]);
-        Ok(())
-    }
-}
-
-/// Why a step did not do what it should.
-enum Violation {
-    /// The store refused; right if the disk did.
-    Refused(Error),
-    /// Never right.
-    Found(String),
-}
-
-impl From<Error> for Violation {
-    fn from(error: Error) -> Self {
-        Self::Refused(error)
-    }
-}
-
-/// An error that a disk has caused says so, in one line.
-fn clear(error: &Error) -> std::result::Result<(), String> {
-    let text = error.to_string();
-    let kinds = ["io", "full", "poisoned", "corrupt"];
-    if text.is_empty() || text.contains('\n') || !kinds.contains(&error.kind().name()) {
-        return Err(format!("an unclear error: {error:?}"));
-    }
-    Ok(())
-}
-
 /// Small blocks and many checkpoints, so that little rows make all parts of a file.
-fn options(replace: bool) -> ImportOptions {
+pub fn options(replace: bool) -> ImportOptions {
     ImportOptions { replace, writer: WriterOptions { block_rows: 32, checkpoint_rows: 16 } }
-}
-
-/// Whether rows of this slot are among `rows`.
-fn covers(rows: &[Row], slot: Slot) -> bool {
-    rows.iter().any(|row| slot.times().contains(&row[0]))
-}
-
-/// `before` with the rows of these slots in the place of what was there.
-fn imported(before: &Contents, slots: &[Slot]) -> Contents {
-    let mut contents = before.clone();
-    for slot in slots {
-        let stored = contents.entry(slot.key()).or_default();
-        stored.retain(|row| !slot.times().contains(&row[0]));
-        let at = stored.partition_point(|row| row[0] < slot.times().start);
-        stored.splice(at..at, rows(&slot.batch()));
-    }
-    contents
 }

@@ -1,10 +1,14 @@
 //! Random programs on a disk that fails at random and loses power at random, each by its seed.
 
-use crate::model::without_panic;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+use crate::model::{Allowed, without_panic};
 use crate::oracle::Random;
 use crate::power::Keep;
-use crate::program::{World, random};
+use crate::program::random;
 use crate::sim::{Fault, Plan, SimDisk, State};
+use crate::world::World;
 
 /// Programs in a run that is not told another number by `TICKREEL_SEEDS`.
 const SEEDS: u64 = 400;
@@ -14,9 +18,9 @@ const STEPS_MAX: u64 = 12;
 const CRASHES: usize = 4;
 
 /// One life of a store: programs with a failure here and there, each ended by a crash.
-fn live(seed: u64) -> Result<(), String> {
+fn life(seed: u64) -> Result<(), String> {
     let mut chance = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
-    let (mut state, mut allowed) = (State::new(), vec![std::sync::Arc::default()]);
+    let (mut state, mut allowed) = (State::new(), vec![Allowed::default()]);
     for life in 0..CRASHES {
         let mut disk = SimDisk::new(state).record();
         if chance.below(2) == 0 {
@@ -49,8 +53,21 @@ fn a_store_survives_random_programs_failures_and_crashes() {
         Some(seed) => seed..seed + 1,
         None => 0..number("TICKREEL_SEEDS").unwrap_or(SEEDS),
     };
-    for seed in seeds {
-        let lived = without_panic(|| live(seed));
-        lived.unwrap_or_else(|what| panic!("TICKREEL_SEED={seed}: {what}"));
-    }
+    let next = AtomicU64::new(seeds.start);
+    let failed = thread::scope(|scope| {
+        let run = || loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= seeds.end {
+                return None;
+            }
+            if let Err(what) = without_panic(|| life(seed)) {
+                return Some(format!("TICKREEL_SEED={seed}: {what}"));
+            }
+        };
+        let threads = thread::available_parallelism().map_or(1, usize::from);
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(run)).collect();
+        threads.into_iter().filter_map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
+    });
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+    println!("{} seeds", seeds.end - seeds.start);
 }

@@ -62,8 +62,8 @@ impl Default for LiveOptions {
     }
 }
 
-/// Room in a journal file besides the frames it is begun for.
-const JOURNAL_SLACK_BYTES: u64 = 64 << 10;
+/// Bytes of a journal file besides those of frames of rows: its header and two marks.
+const JOURNAL_HEADS_BYTES: u64 = (size_of::<Header>() + 2 * size_of::<FrameHead>()) as u64;
 /// Bytes that wait for a commit before an append commits on its own.
 const GROUP_BYTES_MAX: usize = 8 << 20;
 
@@ -184,6 +184,12 @@ impl Writer {
             keep_aside(&store, &torn)?;
         }
         let numbers = journal::numbers(&*disk, &root)?;
+        if !numbers.is_empty() {
+            // The name of the newest may not be durable yet, if its writer was killed: no later one
+            // may be without it.
+            let folder = journal::folder(&root);
+            disk.sync_folder(&folder).map_err(|e| Error::io(e, "sync folder", &folder))?;
+        }
         let number =
             numbers.last().map_or(0, |last| last.saturating_add(1)).max(contents.first_journal);
         // What the manifest says may count frames that never reached the journal.
@@ -200,8 +206,9 @@ impl Writer {
         let id = journal_id(options.nonce, number);
         let header = Header::new(contents.store_id, id, number, durable + 1);
         let (frames, next_seq) = again(&refill.unsure, id, durable);
-        let reserved = options.journal_bytes.max(frames.len() as u64 + JOURNAL_SLACK_BYTES);
+        let reserved = options.journal_bytes.max(frames.len() as u64 + JOURNAL_HEADS_BYTES);
         let journal = JournalWriter::create(&*disk, &root, header, reserved, &frames)?;
+        journal.publish(&*disk, &root)?;
         let mut room = Room::new(header, reserved);
         room.used += frames.len() as u64;
         let live = Arc::new(Live::new(manifest.clone(), refill.tail));
@@ -224,8 +231,9 @@ impl Writer {
         };
         // A store that is opened again and again before anything is sealed keeps few files too.
         match writer.maintain_journal() {
-            Err(error) if error.kind() != ErrorKind::Full => Err(error),
-            _ => Ok(writer),
+            // A full disk may have room again, and reading needs none.
+            Err(error) if error.kind() == ErrorKind::Full && writer.check().is_ok() => Ok(writer),
+            other => other.map(|()| writer),
         }
     }
 
@@ -384,17 +392,21 @@ impl Writer {
 
     /// Begins a new journal file with room for a frame of `bytes`.
     fn next_journal(&mut self, bytes: usize) -> Result<()> {
-        // The last mark was never synced: the new file begins in its place.
-        self.next_seq = self.watermark + 1;
         let number = self.room.header.number + 1;
         let store_id = self.room.header.store_id;
+        // The last mark was never synced: the new file begins in its place.
+        let first_seq = self.watermark + 1;
         let header =
-            Header::new(store_id, journal_id(self.options.nonce, number), number, self.next_seq);
-        let reserve = self.options.journal_bytes.max(bytes as u64 + JOURNAL_SLACK_BYTES);
-        let (disk, root) = (self.store.disk(), self.store.root());
-        let created = JournalWriter::create(disk, root, header, reserve, &[]);
-        self.journal = Some(self.poison_unless_full(created)?);
+            Header::new(store_id, journal_id(self.options.nonce, number), number, first_seq);
+        let reserve = self.options.journal_bytes.max(bytes as u64 + JOURNAL_HEADS_BYTES);
+        let (disk, root) = (self.store.disk_arc(), self.store.root().to_owned());
+        let created = JournalWriter::create(&*disk, &root, header, reserve, &[]);
+        let journal = self.poison_unless_full(created)?;
+        // Once it may have its name, what is written into the old file may be void.
+        self.poison(journal.publish(&*disk, &root))?;
+        self.journal = Some(journal);
         self.room = Room::new(header, reserve);
+        self.next_seq = first_seq;
         Ok(())
     }
 

@@ -8,7 +8,7 @@
 mod tests;
 mod tree;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -142,6 +142,19 @@ pub struct Plan {
 /// Which syncs, of files and folders, say that they are done and do nothing.
 pub type Ignored = fn(What, &Path) -> bool;
 
+/// A rule that the disk breaks in the engine's place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sabotage {
+    /// Segments are synced only when a manifest that names them has become the current one.
+    LateSegments,
+    /// Journal files but the newest go as soon as segments have their names.
+    EarlyRemoval,
+    /// A sync that failed is tried again, which tells nothing, and taken for done.
+    TrustedRetry,
+    /// Nobody is told that files are in use.
+    NoPins,
+}
+
 /// A lock of one file by handles of this machine.
 enum Held {
     Shared(usize),
@@ -155,7 +168,16 @@ struct Machine {
     plan: Option<Plan>,
     /// Operations that went wrong so far.
     struck: usize,
+    /// Whether one of them was to change the disk.
+    struck_a_change: bool,
+    /// Files whose sync failed.
+    failed_syncs: BTreeSet<NodeId>,
+    /// Whether one of them was synced again.
+    retried: bool,
     ignored: Ignored,
+    sabotage: Option<Sabotage>,
+    /// Files whose sync comes late, and whether a manifest has become the current one since.
+    late: (Vec<NodeId>, bool),
     unreadable: Option<(NodeId, usize)>,
     locks: BTreeMap<NodeId, Held>,
 }
@@ -173,7 +195,12 @@ impl SimDisk {
             history: None,
             plan: None,
             struck: 0,
+            struck_a_change: false,
+            failed_syncs: BTreeSet::new(),
+            retried: false,
             ignored: |_, _| false,
+            sabotage: None,
+            late: (Vec::new(), false),
             unreadable: None,
             locks: BTreeMap::new(),
         })))
@@ -194,6 +221,12 @@ impl SimDisk {
     /// Lets some syncs say that they are done and do nothing.
     pub fn ignore(self, ignored: Ignored) -> Self {
         self.machine().ignored = ignored;
+        self
+    }
+
+    /// Breaks a rule.
+    pub fn sabotage(self, sabotage: Sabotage) -> Self {
+        self.machine().sabotage = Some(sabotage);
         self
     }
 
@@ -229,6 +262,21 @@ impl SimDisk {
     /// Operations that went wrong so far.
     pub fn struck(&self) -> usize {
         self.machine().struck
+    }
+
+    /// Whether any of them was to change the disk.
+    pub fn struck_a_change(&self) -> bool {
+        self.machine().struck_a_change
+    }
+
+    /// Whether a file was synced again whose sync had failed.
+    pub fn retried(&self) -> bool {
+        self.machine().retried
+    }
+
+    /// Whether something is read in part, so that it looks damaged.
+    pub fn reads_short(&self) -> bool {
+        self.machine().plan.is_some_and(|plan| plan.fault == Fault::ShortRead)
     }
 
     /// Whether an operation may say that it failed and be done.
@@ -267,6 +315,7 @@ impl SimDisk {
         let fault = machine.plan.filter(due).map(|plan| plan.fault);
         let fault = fault.filter(|fault| fault.strikes(what));
         machine.struck += usize::from(fault.is_some());
+        machine.struck_a_change |= fault.is_some() && what.changes();
         match fault {
             Some(fault) if fault.refuses() => Err(fault.error()),
             _ => Ok((machine, fault)),
@@ -301,14 +350,25 @@ impl Machine {
         Ok(if short { &bytes[..bytes.len() / 2] } else { bytes })
     }
 
-    /// Makes the bytes of a file durable, or what a fault or a lying disk makes of that.
-    fn sync(&mut self, node: NodeId, path: &Path, fault: Option<Fault>) {
-        match fault {
-            Some(Fault::SyncKeepsNew) => self.state.lose(node, true),
-            Some(Fault::SyncGivesOld) => self.state.lose(node, false),
-            _ if (self.ignored)(What::Sync, path) => {}
-            _ => self.state.sync(node),
+    /// Does what a broken rule does too late or too early.
+    fn after_rename(&mut self, to: &Path) -> io::Result<()> {
+        self.late.1 |= to.ends_with("CURRENT");
+        if self.sabotage == Some(Sabotage::EarlyRemoval) && ends_with(to, ".seg") {
+            let mut journals = self.state.files();
+            journals.retain(|(path, _)| ends_with(path, ".jnl"));
+            journals.sort_by_key(|(_, node)| *node);
+            journals.pop();
+            for (path, _) in journals {
+                self.state.unlink(&path)?;
+            }
         }
+        Ok(())
+    }
+
+    /// Takes note of a sync: one that failed must not be tried again.
+    fn synced(&mut self, file: NodeId, failed: bool) {
+        self.retried |= self.failed_syncs.contains(&file);
+        self.failed_syncs.extend(failed.then_some(file));
     }
 
     /// A file, other than `spared`, for bytes that lost their way.
@@ -375,6 +435,7 @@ impl Disk for SimDisk {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let (mut machine, fault) = self.begin(What::Rename, from)?;
         machine.state.rename(from, to)?;
+        machine.after_rename(to)?;
         done(fault)
     }
 
@@ -396,6 +457,11 @@ impl Disk for SimDisk {
         machine.state.names(node)?;
         if !(machine.ignored)(What::SyncFolder, path) {
             machine.state.sync(node);
+        }
+        if std::mem::take(&mut machine.late.1) {
+            for file in std::mem::take(&mut machine.late.0) {
+                machine.state.sync(file);
+            }
         }
         done(fault)
     }
@@ -438,9 +504,16 @@ impl Disk for SimDisk {
     fn unpinned(&self, path: &Path) -> io::Result<Option<Box<dyn Send + Sync>>> {
         let (machine, _) = self.begin(What::Unpinned, path)?;
         let node = machine.state.find(path)?;
+        if machine.sabotage == Some(Sabotage::NoPins) {
+            return Ok(Some(Box::new(())));
+        }
         drop(machine);
         Ok(self.try_lock(node, true))
     }
+}
+
+fn ends_with(path: &Path, end: &str) -> bool {
+    path.to_str().is_some_and(|path| path.ends_with(end))
 }
 
 /// An open file.
@@ -477,8 +550,36 @@ impl WriteFile for SimFile {
     }
 
     fn sync(&mut self) -> io::Result<()> {
-        let (mut machine, fault) = self.disk.begin(What::Sync, &self.path)?;
-        machine.sync(self.node, &self.path, fault);
+        let begun = self.disk.begin(What::Sync, &self.path);
+        let failed = match &begun {
+            Ok((_, fault)) => fault.is_some(),
+            Err(error) => error.kind() != io::ErrorKind::Interrupted,
+        };
+        let (mut machine, fault) = match begun {
+            Ok(begun) => begun,
+            Err(error) => {
+                self.disk.machine().synced(self.node, failed);
+                return Err(error);
+            }
+        };
+        machine.synced(self.node, failed);
+        let path = machine.state.path(self.node).unwrap_or_else(|| self.path.clone());
+        match fault {
+            Some(Fault::SyncKeepsNew) => {
+                machine.state.lose(self.node, true);
+                if machine.sabotage == Some(Sabotage::TrustedRetry) {
+                    return Ok(());
+                }
+            }
+            Some(Fault::SyncGivesOld) => machine.state.lose(self.node, false),
+            _ if (machine.ignored)(What::Sync, &path) => {}
+            _ if machine.sabotage == Some(Sabotage::LateSegments)
+                && ends_with(&path, ".seg.tmp") =>
+            {
+                machine.late.0.push(self.node);
+            }
+            _ => machine.state.sync(self.node),
+        }
         done(fault)
     }
 }

@@ -347,6 +347,11 @@ impl State {
         files
     }
 
+    /// The path of a file that has a name.
+    pub fn path(&self, file: NodeId) -> Option<std::path::PathBuf> {
+        self.files().into_iter().find(|(_, node)| *node == file).map(|(path, _)| path)
+    }
+
     /// The disk with other bytes in one file: damage at rest.
     pub fn with_bytes(&self, file: NodeId, bytes: Vec<u8>) -> Self {
         let mut damaged = self.crash(|_| true);

@@ -1,0 +1,163 @@
+//! Damage at rest in journal files: reported by verify and to whoever wants to write, readable up
+//! to it; what was torn off the end is no damage, and kept.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tickreel::ErrorKind;
+use tickreel::store::Store;
+
+use crate::live::live_options;
+use crate::model::{Contents, ROOT, read, without_panic};
+use crate::program::small_live;
+use crate::sim::{NodeId, SECTOR, SimDisk, State};
+use crate::world::World;
+
+/// A store all rows of which are acknowledged, and its journal files, oldest first.
+fn small_store(seed: u64) -> (State, Arc<Contents>, Vec<(PathBuf, NodeId)>) {
+    let mut world = World::empty(|disk| disk);
+    world.run(&small_live(seed)).unwrap();
+    let state = world.disk.state();
+    let mut files = state.files();
+    files.retain(|(path, _)| path.extension().is_some_and(|end| end == "jnl"));
+    assert!(files.len() > 1, "the newest journal file is not like the others");
+    let [allowed] = world.allowed() else { panic!("not all rows are acknowledged") };
+    assert!(allowed.shorter.is_empty());
+    (state, allowed.contents.clone(), files)
+}
+
+/// Bytes of a journal up to the zeros of its reserved room.
+fn used(bytes: &[u8]) -> usize {
+    bytes.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1)
+}
+
+/// What became of a damaged journal.
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    /// Reported, and refused for writing; readers see what comes before it.
+    Reported,
+    /// Taken for the end that a crash tore off: nothing is lost, and the bytes are kept.
+    Torn,
+    /// What is missing held no rows.
+    Whole,
+    /// As if what came from there on had never been written.
+    Shorter,
+}
+
+fn verdict(state: State, all: &Contents) -> Result<Verdict, String> {
+    let disk = SimDisk::new(state);
+    let shared = Arc::new(disk.clone());
+    let wrong = |error: tickreel::Error| error.to_string();
+    let store = match Store::open_on(shared, Path::new(ROOT)) {
+        Err(error) if error.kind() == ErrorKind::Unsupported => return Ok(Verdict::Reported),
+        store => store.map_err(wrong)?,
+    };
+    let found = read(&store.snapshot().map_err(wrong)?).map_err(wrong)?;
+    is_beginning(&found, all)?;
+    let damage = store.verify(|_, _| ()).map_err(wrong)?.damage;
+    let writer = match (store.writer(live_options()), damage.is_empty()) {
+        (Err(error), false) if error.kind() == ErrorKind::Corrupt => return Ok(Verdict::Reported),
+        (Ok(writer), true) => writer,
+        (writer, _) => return Err(format!("verify {damage:?}, writer {:?}", writer.err())),
+    };
+    let found = read(&store.snapshot().map_err(wrong)?).map_err(wrong)?;
+    drop(writer);
+    is_beginning(&found, all)?;
+    let kept = disk.state().find(&Path::new(ROOT).join("quarantine"));
+    Ok(match (found == *all, kept) {
+        (true, Ok(_)) => Verdict::Torn,
+        (true, Err(_)) => Verdict::Whole,
+        (false, _) => Verdict::Shorter,
+    })
+}
+
+fn is_beginning(found: &Contents, all: &Contents) -> Result<(), String> {
+    let wrong =
+        found.iter().find(|(key, rows)| !all.get(*key).is_some_and(|all| all.starts_with(rows)));
+    wrong.map_or(Ok(()), |(key, rows)| Err(format!("{key}: another answer, {} rows", rows.len())))
+}
+
+fn verdict_on(state: &State, all: &Contents, file: NodeId, bytes: Vec<u8>) -> Verdict {
+    let len = bytes.len();
+    let verdict = without_panic(|| verdict(state.with_bytes(file, bytes), all));
+    verdict.unwrap_or_else(|what| panic!("{len} bytes of file {file}: {what}"))
+}
+
+#[test]
+fn every_flipped_bit_of_a_journal_is_reported_unless_it_is_the_torn_end() {
+    let (state, all, files) = small_store(1);
+    let mut torn = Vec::new();
+    for (place, (path, file)) in files.iter().enumerate() {
+        let bytes = state.bytes(*file).unwrap();
+        let end = used(bytes);
+        for bit in 0..(end + 16) * 8 {
+            let mut damaged = bytes.to_vec();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            // In an older file the bytes after the last frame are void.
+            let verdict = match verdict_on(&state, &all, *file, damaged) {
+                verdict if bit / 8 < end => verdict,
+                _ => continue,
+            };
+            let is_last = place + 1 == files.len();
+            match verdict {
+                Verdict::Reported => {}
+                Verdict::Torn if is_last => torn.push(bit / 8),
+                // The mark at the end of an older file is void.
+                Verdict::Whole if !is_last && bit / 8 + size_of_mark() >= end => {}
+                other => panic!("{}, bit {bit}: {other:?}", path.display()),
+            }
+        }
+        println!("{}: {end} bytes", path.display());
+    }
+    // Only the mark after the last group may go unseen: it holds no rows.
+    let end = used(state.bytes(files[files.len() - 1].1).unwrap()).next_multiple_of(8);
+    assert!(torn.iter().all(|&byte| byte + size_of_mark() >= end), "{torn:?} of {end}");
+    assert!(!torn.is_empty());
+}
+
+/// Bytes of a frame that holds nothing.
+fn size_of_mark() -> usize {
+    size_of::<tickreel::format::journal::FrameHead>()
+}
+
+#[test]
+fn a_journal_of_another_length_is_reported_or_ends_earlier() {
+    let (state, all, files) = small_store(1);
+    for (place, (path, file)) in files.iter().enumerate() {
+        let bytes = state.bytes(*file).unwrap();
+        for len in 0..used(bytes) {
+            let verdict = verdict_on(&state, &all, *file, bytes[..len].to_vec());
+            // Nothing after the end of the newest file says that there was more.
+            let may_end = place + 1 == files.len() && len >= 64;
+            let harmless = matches!(verdict, Verdict::Reported | Verdict::Whole | Verdict::Torn);
+            let right = harmless || may_end;
+            assert!(right, "{}, length {len}: {verdict:?}", path.display());
+        }
+    }
+}
+
+#[test]
+fn every_lost_or_foreign_part_of_a_journal_is_reported() {
+    let (state, all, files) = small_store(1);
+    let (other, _, others) = small_store(9);
+    for (place, (path, file)) in files.iter().enumerate() {
+        let bytes = state.bytes(*file).unwrap();
+        for sector in 0..used(bytes).div_ceil(SECTOR) {
+            let mut damaged = bytes.to_vec();
+            damaged[sector * SECTOR..].iter_mut().take(SECTOR).for_each(|byte| *byte = 0);
+            let is_end = place + 1 == files.len() && (sector + 1) * SECTOR >= used(bytes);
+            let verdict = verdict_on(&state, &all, *file, damaged);
+            assert!(verdict == Verdict::Reported || is_end, "{}, {sector}", path.display());
+        }
+        let ours = files.iter().map(|(path, node)| (&state, path, node));
+        for (from, name, node) in ours.chain(others.iter().map(|(path, node)| (&other, path, node)))
+        {
+            let foreign = from.bytes(*node).unwrap();
+            // A journal that was never of this store says so by its number, or by its frames.
+            if foreign != bytes && name != path {
+                let verdict = verdict_on(&state, &all, *file, foreign.to_vec());
+                assert_eq!(verdict, Verdict::Reported, "{} in {}", name.display(), path.display());
+            }
+        }
+    }
+}
