@@ -47,6 +47,11 @@ pub fn interleaved<T: AsRef<str>>(
     hasher.finalize()
 }
 
+/// How the sum that the venue sent differs from the one found, in words.
+pub fn difference<T: PartialEq + std::fmt::Display>(expected: T, found: T) -> Option<String> {
+    (found != expected).then(|| format!("checksum: expected {expected}, found {found}"))
+}
+
 /// Kraken's checksum: the CRC-32 of the best [`KRAKEN_LEVELS`] asks, then bids, price and quantity
 /// one after another, each without its point and leading zeros.
 ///

@@ -19,15 +19,15 @@ use std::collections::HashMap;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::connection::{ConnectionRows, Connections};
-use super::feed_book::{About, FeedBooks};
-use super::json::{self, Number};
-use super::rows::Rows;
+use super::connection::ConnectionRows;
+use super::handler::{Context, Handler, HandlerDialect};
+use super::json;
+use super::sequence::ConnectionSequences;
+use super::trade_ids::{Seen, TradeIds};
 use super::venue::{Clue, Venue};
-use super::{Dialect, Frame};
 use crate::error::{Error, Result};
 use crate::event::{Kind, TradeRow, TradeSide};
-use crate::quantity::{Decimal, Instrument, TsNs};
+use crate::quantity::{Instrument, TsNs};
 
 mod advanced;
 mod exchange;
@@ -35,8 +35,11 @@ mod exchange;
 const EXCHANGE: &str = "coinbase";
 
 /// Coinbase in the table of venues.
-pub(super) const VENUE: Venue =
-    Venue { exchanges: &[EXCHANGE], recognise, dialect: |_, _| Box::new(Coinbase::new()) };
+pub(super) const VENUE: Venue = Venue {
+    exchanges: &[EXCHANGE],
+    recognise,
+    dialect: |_, _| HandlerDialect::boxed(Coinbase::default()),
+};
 
 fn recognise(clue: &Clue<'_>) -> Option<&'static str> {
     let known = match clue {
@@ -67,16 +70,12 @@ fn recognise(clue: &Clue<'_>) -> Option<&'static str> {
 
 /// The dialect; see the module documentation.
 #[derive(Debug, Default)]
-pub struct Coinbase {
-    connections: Connections,
-    books: FeedBooks,
-    /// Last `sequence_num` by connection, Advanced Trade.
-    sequences: HashMap<u32, u64>,
-    /// Last trade id by product.
-    trade_ids: HashMap<String, i64>,
+struct Coinbase {
+    /// `sequence_num` of Advanced Trade.
+    sequences: ConnectionSequences,
+    trade_ids: TradeIds,
     /// Last time of a book message by product, Exchange.
     times: HashMap<String, TsNs>,
-    about: About,
 }
 
 /// What tells the two feeds and their messages apart.
@@ -99,74 +98,33 @@ struct Print<'a> {
 }
 
 impl Coinbase {
-    /// A feed that has seen nothing yet.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    fn message(
-        &mut self,
-        ts_recv: TsNs,
-        connection: u32,
-        message: &[u8],
-        rows: &mut ConnectionRows<'_>,
-    ) -> Result<()> {
-        let envelope: Envelope<'_> = json::parse(message)?;
-        match (&envelope.channel, &envelope.ty) {
-            (Some(channel), _) => self.advanced(ts_recv, connection, channel, &envelope, rows),
-            (None, Some(ty)) => self.exchange(ts_recv, connection, ty, message, rows),
-            (None, None) => Err(Error::invalid("message: expected channel or type")),
-        }
-    }
-
     /// Stores prints, oldest first. Those `again` sent at subscription only if they are new.
     fn prints(&mut self, mut prints: Vec<Print<'_>>, again: bool, rows: &mut ConnectionRows<'_>) {
         prints.sort_by_key(|print| print.id);
         for Print { instrument, id, row } in &prints {
-            let last = self.trade_ids.get(instrument.symbol()).copied();
-            if again && last.is_some_and(|last| *id <= last) {
+            if again && self.trade_ids.seen(instrument, *id) == Seen::Old {
                 continue;
             }
             let (builder, ts_recv) = rows.stream(instrument, Kind::Trades, row.ts_recv);
             builder.trade(&TradeRow { ts_recv, ..*row });
-            let newest = last.map_or(*id, |last| last.max(*id));
-            self.trade_ids.insert(instrument.symbol().to_owned(), newest);
+            self.trade_ids.note(instrument, *id);
         }
     }
 }
 
-impl Dialect for Coinbase {
-    fn frame(
-        &mut self,
-        ts_recv: TsNs,
-        connection: u32,
-        frame: &Frame<'_>,
-        rows: &mut Rows,
-    ) -> Result<()> {
-        match frame {
-            Frame::Message(message) => {
-                self.about = About::Unknown;
-                let mut connections = std::mem::take(&mut self.connections);
-                let mut rows = connections.rows(connection, rows);
-                let read = self.message(ts_recv, connection, message, &mut rows);
-                self.connections = connections;
-                if read.is_err() {
-                    self.books.tear(connection, &self.about);
-                }
-                read
-            }
-            Frame::Connected { .. } | Frame::Disconnected => {
-                self.connections.lost(connection, ts_recv, rows);
-                self.books.lost(connection, rows, ts_recv);
-                if let Frame::Connected { url } = frame {
-                    self.connections.connected(connection, url);
-                }
-                self.sequences.remove(&connection);
-                Ok(())
-            }
-            Frame::Sent(_) | Frame::Reply { .. } => Ok(()),
+impl Handler for Coinbase {
+    fn message(&mut self, context: &mut Context<'_>, message: &[u8]) -> Result<()> {
+        let envelope: Envelope<'_> = json::parse(message)?;
+        match (&envelope.channel, &envelope.ty) {
+            (Some(channel), _) => self.advanced(context, channel, &envelope),
+            (None, Some(ty)) => self.exchange(context, ty, message),
+            (None, None) => Err(Error::invalid("message: expected channel or type")),
         }
+    }
+
+    fn lost(&mut self, context: &mut Context<'_>) -> Result<()> {
+        self.sequences.lost(context.connection);
+        Ok(())
     }
 }
 
@@ -186,10 +144,6 @@ fn time(text: &str) -> Result<Option<TsNs>> {
         return Ok(None);
     }
     Ok(Some(TsNs::parse(text)?).filter(|time| time.0 > 0))
-}
-
-fn decimal_or_none(number: Option<Number<'_>>) -> Result<Option<Decimal>> {
-    number.map_or(Ok(None), Number::decimal_or_none)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! What a feed remembers of a book: whether it can be trusted, and its levels as text.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::connection::ConnectionRows;
 use super::json::Level;
@@ -120,6 +120,28 @@ impl TextBook {
         }
     }
 
+    /// What differs from the whole book `levels`: its levels that are new or have another text, and
+    /// what is no longer there.
+    fn difference<'a>(&self, levels: &MessageLevels<'a>) -> (MessageLevels<'a>, Vec<DroppedLevel>) {
+        let is_new = |level: &&TextLevel<'_>| {
+            let side = if level.side == Side::Bid { &self.bids } else { &self.asks };
+            side.get(&level.price).is_none_or(|text| *text.qty != *level.qty_text)
+        };
+        let changed = levels.iter().filter(is_new).copied().collect();
+        let still = |side: Side| {
+            let prices = levels.iter().filter(move |level| level.side == side);
+            prices.map(|level| level.price).collect::<BTreeSet<_>>()
+        };
+        let gone = |side: Side, book: &BTreeMap<Decimal, Text>| {
+            let still = still(side);
+            let gone = book.keys().filter(|price| !still.contains(price));
+            gone.map(|price| (side, *price)).collect::<Vec<_>>()
+        };
+        let mut dropped = gone(Side::Bid, &self.bids);
+        dropped.extend(gone(Side::Ask, &self.asks));
+        (MessageLevels(changed), dropped)
+    }
+
     /// Drops the worst levels of each side until `depth` are left.
     pub fn cut(&mut self, depth: usize) -> Vec<DroppedLevel> {
         let mut dropped = Vec::new();
@@ -199,6 +221,11 @@ impl FeedBook {
         self.state != BookState::Empty
     }
 
+    /// Whether a message of it could not be read since the last one stored.
+    pub fn is_torn(&self) -> bool {
+        self.torn
+    }
+
     /// Whether a message of `channel` on `connection` belongs to this book. The channel that gave
     /// the book first keeps it; a snapshot of the same channel on a new connection moves it, and
     /// so does a snapshot of a better channel (`better`).
@@ -227,6 +254,23 @@ impl FeedBook {
         }
     }
 
+    /// Checks that a message which names the one before it, `found`, follows on the last one;
+    /// `name` is what the venue calls that number. A break is a gap.
+    pub fn follow(
+        &mut self,
+        rows: &mut Rows,
+        times: (TsNs, Option<TsNs>),
+        snapshot: bool,
+        name: &str,
+        found: Option<i64>,
+    ) {
+        if let (false, Some(expected), Some(found)) = (snapshot, self.seq, found)
+            && expected != found
+        {
+            self.gap(rows, times, 0, &format!("{name}: expected {expected}, found {found}"));
+        }
+    }
+
     /// A feed that begins in the middle: an empty book that is stale from its first row.
     fn begin_unknown(&mut self, rows: &mut Rows, head: MessageHead) {
         let detail = "no snapshot: the book is unknown where it was not changed";
@@ -237,6 +281,44 @@ impl FeedBook {
         builder.gap(0);
         builder.end();
         self.state = BookState::Stale;
+    }
+
+    /// As [`FeedBook::store`] for a venue with checksums: `wrong` says how the book after the
+    /// message differs from the venue's. A wrong update comes under a gap, a wrong snapshot is
+    /// followed by one.
+    pub fn store_checked(
+        &mut self,
+        rows: &mut ConnectionRows<'_>,
+        head: MessageHead,
+        levels: &MessageLevels<'_>,
+        dropped: &[DroppedLevel],
+        wrong: Option<&str>,
+    ) {
+        let times = (head.ts_recv, head.ts_event);
+        if let (false, Some(detail)) = (head.snapshot, wrong) {
+            self.gap(rows.inner(), times, 0, detail);
+        }
+        self.store(rows, head, levels, dropped);
+        if let (true, Some(detail)) = (head.snapshot, wrong) {
+            self.gap(rows.inner(), times, 0, detail);
+        }
+    }
+
+    /// Stores a message that shows the whole book, as deep as the venue shows it: what changed
+    /// where the book before is known, else as a venue snapshot.
+    pub fn store_whole(
+        &mut self,
+        rows: &mut ConnectionRows<'_>,
+        head: MessageHead,
+        levels: &MessageLevels<'_>,
+    ) {
+        if self.is_live() && !self.torn {
+            let (changed, dropped) = self.text.difference(levels);
+            self.store(rows, MessageHead { snapshot: false, ..head }, &changed, &dropped);
+        } else {
+            self.store(rows, MessageHead { snapshot: true, ..head }, levels, &[]);
+        }
+        self.text.apply(true, levels);
     }
 
     /// Stores a message with the levels that the venue's rule drops after it.
@@ -284,34 +366,46 @@ pub(super) enum About {
     /// Any book of its connection.
     #[default]
     Unknown,
-    /// The book of this symbol.
-    Book(String),
+    /// The book of this exchange and symbol.
+    Book(&'static str, String),
     /// No book at all.
     NoBook,
 }
 
-/// The books of one dialect by symbol.
+/// The books of one dialect by exchange and symbol.
 #[derive(Debug, Default)]
-pub(super) struct FeedBooks(HashMap<String, FeedBook>);
+pub(super) struct FeedBooks(HashMap<&'static str, HashMap<String, FeedBook>>);
 
 impl FeedBooks {
     /// The book of `symbol`, new and empty on `connection` if there is none.
     ///
     /// # Errors
     /// As [`Instrument::new`].
-    pub fn book(&mut self, exchange: &str, symbol: &str, connection: u32) -> Result<&mut FeedBook> {
-        if !self.0.contains_key(symbol) {
+    pub fn book(
+        &mut self,
+        exchange: &'static str,
+        symbol: &str,
+        connection: u32,
+    ) -> Result<&mut FeedBook> {
+        let books = self.0.entry(exchange).or_default();
+        if !books.contains_key(symbol) {
             let book = FeedBook::new(Instrument::new(exchange, symbol)?, connection);
-            self.0.insert(symbol.to_owned(), book);
+            books.insert(symbol.to_owned(), book);
         }
-        self.0.get_mut(symbol).ok_or_else(|| Error::not_found(format!("book of {symbol}")))
+        books.get_mut(symbol).ok_or_else(|| Error::not_found(format!("book of {symbol}")))
     }
 
-    /// The books whose messages come on `connection`, in order of their symbols.
-    pub fn of_connection(&mut self, connection: u32) -> Vec<&mut FeedBook> {
-        let mut books: Vec<_> =
-            self.0.values_mut().filter(|book| book.connection == connection).collect();
+    /// All books in order of their names.
+    pub fn all(&mut self) -> Vec<&mut FeedBook> {
+        let mut books: Vec<_> = self.0.values_mut().flat_map(HashMap::values_mut).collect();
         books.sort_by(|a, b| a.instrument.cmp(&b.instrument));
+        books
+    }
+
+    /// The books whose messages come on `connection`, in order of their names.
+    pub fn of_connection(&mut self, connection: u32) -> Vec<&mut FeedBook> {
+        let mut books = self.all();
+        books.retain(|book| book.connection == connection);
         books
     }
 
@@ -322,8 +416,9 @@ impl FeedBooks {
             About::Unknown => {
                 self.of_connection(connection).into_iter().for_each(|book| book.torn = true);
             }
-            About::Book(symbol) => {
-                if let Some(book) = self.0.get_mut(symbol) {
+            About::Book(exchange, symbol) => {
+                let books = self.0.get_mut(exchange);
+                if let Some(book) = books.and_then(|books| books.get_mut(symbol)) {
                     book.torn = true;
                 }
             }
@@ -432,7 +527,7 @@ mod tests {
         book.store(&mut connections.rows(7, &mut rows), head(1, true), &level, &[]);
         books.tear(7, &About::Unknown);
         books.tear(8, &About::Unknown);
-        books.tear(7, &About::Book("Y".into()));
+        books.tear(7, &About::Book("kraken", "Y".into()));
         books.tear(7, &About::NoBook);
         let book = books.book("kraken", "X", 7).unwrap();
         book.store(&mut connections.rows(7, &mut rows), head(2, false), &level, &[]);

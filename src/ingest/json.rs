@@ -1,13 +1,15 @@
-//! Pieces of JSON messages that many venues share: exact numbers, levels, times.
+//! Pieces of JSON messages that many venues share: exact numbers, levels, sides, times.
 //!
 //! A number stays the text the venue sent, quoted or bare, until it becomes a [`Decimal`]; nothing
 //! goes through a float. Values borrow from the message.
 
-use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, SeqAccess, Visitor};
+use std::borrow::Cow;
+
+use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::error::{Error, Result};
-use crate::event::{BatchBuilder, Side};
+use crate::event::{BatchBuilder, Side, TradeSide};
 use crate::quantity::{Decimal, TsNs};
 
 /// Reads a whole message as `T`, which borrows from it.
@@ -24,6 +26,27 @@ pub fn parse<'a, T: Deserialize<'a>>(message: &'a [u8]) -> Result<T> {
 /// [`crate::ErrorKind::Invalid`] with what the JSON lacks and where.
 pub fn parse_text<'a, T: Deserialize<'a>>(message: &'a str) -> Result<T> {
     serde_json::from_str(message).map_err(|error| Error::invalid(format!("message: {error}")))
+}
+
+/// As [`parse_text`], of an array or of one value without its array.
+///
+/// # Errors
+/// [`crate::ErrorKind::Invalid`] with what the JSON lacks and where.
+pub fn parse_one_or_many<'a, T: Deserialize<'a>>(message: &'a str) -> Result<Vec<T>> {
+    match message.trim_start().starts_with('[') {
+        true => parse_text(message),
+        false => Ok(vec![parse_text(message)?]),
+    }
+}
+
+/// The value of `name` in the query part of an address.
+///
+/// # Errors
+/// [`crate::ErrorKind::Invalid`] if there is none.
+pub fn query_value<'a>(query: &'a str, name: &str) -> Result<&'a str> {
+    let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    let found = pairs.find(|(key, _)| *key == name).map(|(_, value)| value);
+    found.ok_or_else(|| Error::invalid(format!("request {query:?}: expected {name}")))
 }
 
 /// The message as text.
@@ -106,7 +129,8 @@ fn short(raw: &str) -> &str {
     raw.char_indices().nth(40).and_then(|(end, _)| raw.get(..end)).unwrap_or(raw)
 }
 
-/// One level `["price", "qty", ...]`; what follows the quantity is ignored.
+/// One level `["price", "qty", ...]`, what follows the quantity is ignored; or an object with
+/// `price` and `qty`, shortened to `p` and `s` or `px` and `sz`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Level<'a> {
     /// Price of the level.
@@ -117,13 +141,13 @@ pub struct Level<'a> {
 
 impl<'de: 'a, 'a> Deserialize<'de> for Level<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Array<'a>(std::marker::PhantomData<&'a ()>);
+        struct Parts<'a>(std::marker::PhantomData<&'a ()>);
 
-        impl<'de: 'a, 'a> Visitor<'de> for Array<'a> {
+        impl<'de: 'a, 'a> Visitor<'de> for Parts<'a> {
             type Value = Level<'a>;
 
             fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("a level [price, qty]")
+                f.write_str("a level of price and qty")
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Level<'a>, A::Error> {
@@ -134,10 +158,69 @@ impl<'de: 'a, 'a> Deserialize<'de> for Level<'a> {
                 while array.next_element::<IgnoredAny>()?.is_some() {}
                 Ok(Level { price, qty })
             }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Level<'a>, A::Error> {
+                let (mut price, mut qty) = (None, None);
+                while let Some(key) = object.next_key::<Cow<'_, str>>()? {
+                    match &*key {
+                        "price" | "p" | "px" => price = Some(object.next_value()?),
+                        "qty" | "s" | "sz" => qty = Some(object.next_value()?),
+                        _ => {
+                            object.next_value::<IgnoredAny>()?;
+                        }
+                    }
+                }
+                let missing = A::Error::missing_field;
+                Ok(Level {
+                    price: price.ok_or_else(|| missing("price"))?,
+                    qty: qty.ok_or_else(|| missing("qty"))?,
+                })
+            }
         }
 
-        deserializer.deserialize_seq(Array(std::marker::PhantomData))
+        deserializer.deserialize_any(Parts(std::marker::PhantomData))
     }
+}
+
+/// The exact value of a field that may be missing or empty.
+///
+/// # Errors
+/// As [`Decimal::parse`].
+pub fn decimal_or_none(number: Option<Number<'_>>) -> Result<Option<Decimal>> {
+    number.map_or(Ok(None), Number::decimal_or_none)
+}
+
+/// Price and quantity of the first level, if there is one.
+///
+/// # Errors
+/// As [`Decimal::parse`].
+pub fn first_level(levels: &[Level<'_>]) -> Result<Option<(Decimal, Decimal)>> {
+    match levels.first() {
+        Some(level) => Ok(Some((level.price.decimal()?, level.qty.decimal()?))),
+        None => Ok(None),
+    }
+}
+
+/// The side in `text`, `buy` or `sell` in any case.
+///
+/// # Errors
+/// [`crate::ErrorKind::Invalid`] if it is neither.
+pub fn trade_side(text: &str) -> Result<TradeSide> {
+    if text.eq_ignore_ascii_case("buy") {
+        Ok(TradeSide::Buy)
+    } else if text.eq_ignore_ascii_case("sell") {
+        Ok(TradeSide::Sell)
+    } else {
+        Err(Error::invalid(format!("side {text:?}: expected buy or sell")))
+    }
+}
+
+/// Side of the order that closes a position whose side is in `text`.
+///
+/// # Errors
+/// As [`trade_side`].
+pub fn closing_side(text: &str) -> Result<TradeSide> {
+    Ok(if trade_side(text)? == TradeSide::Buy { TradeSide::Sell } else { TradeSide::Buy })
 }
 
 /// Adds levels of one side to the open message of `builder`, with the digits the venue wrote.
@@ -173,17 +256,30 @@ fn ts_scaled(value: i64, unit_ns: i64, unit: &str) -> Result<TsNs> {
     })
 }
 
+/// The moment `text` milliseconds after 1970, exact to the nanosecond: `1619093543708.2642`.
+///
+/// # Errors
+/// [`crate::ErrorKind::Invalid`] if it is not a decimal number of milliseconds with at most six
+/// decimals.
+pub fn ts_exact_ms(text: &str) -> Result<TsNs> {
+    ts_decimal(text, 6, "milliseconds")
+}
+
 /// The moment `text` seconds after 1970, exact to the nanosecond: `1646003666.6408682`.
 ///
 /// # Errors
 /// [`crate::ErrorKind::Invalid`] if it is not a decimal number of seconds with at most nine
 /// decimals.
 pub fn ts_seconds(text: &str) -> Result<TsNs> {
+    ts_decimal(text, 9, "seconds")
+}
+
+fn ts_decimal(text: &str, decimals: u8, unit: &str) -> Result<TsNs> {
     Decimal::parse(text)
         .ok()
-        .and_then(|seconds| seconds.mantissa_at(9))
+        .and_then(|count| count.mantissa_at(decimals))
         .map(TsNs)
-        .ok_or_else(|| Error::invalid(format!("time {text:?}: expected seconds since 1970")))
+        .ok_or_else(|| Error::invalid(format!("time {text:?}: expected {unit} since 1970")))
 }
 
 #[cfg(test)]
@@ -216,6 +312,28 @@ mod tests {
     }
 
     #[test]
+    fn a_side_is_buy_or_sell_in_any_case() {
+        assert_eq!(trade_side("Buy").unwrap(), TradeSide::Buy);
+        assert_eq!(trade_side("SELL").unwrap(), TradeSide::Sell);
+        assert_eq!(closing_side("Buy").unwrap(), TradeSide::Sell);
+        assert_eq!(closing_side("sell").unwrap(), TradeSide::Buy);
+        assert!(trade_side("b").unwrap_err().to_string().contains("\"b\""));
+    }
+
+    #[test]
+    fn one_value_is_an_array_of_one() {
+        assert_eq!(parse_one_or_many::<u8>(" [1,2]").unwrap(), [1, 2]);
+        assert_eq!(parse_one_or_many::<u8>("3").unwrap(), [3]);
+        assert!(parse_one_or_many::<u8>("x").is_err());
+    }
+
+    #[test]
+    fn a_value_of_a_query_is_found_by_its_whole_name() {
+        assert_eq!(query_value("xsymbol=1&symbol=A_B&z", "symbol").unwrap(), "A_B");
+        assert!(query_value("symbols=1", "symbol").unwrap_err().to_string().contains("symbol"));
+    }
+
+    #[test]
     fn levels_ignore_what_follows_the_quantity() {
         let levels: Vec<Level<'_>> =
             parse(br#"[["61.50","2"],[61.4,"0",0,"4"],["1","2","time","r"]]"#).unwrap();
@@ -229,6 +347,11 @@ mod tests {
         assert_eq!(batch.i64s(book::PRICE), [615, 614, 10]);
         assert_eq!(batch.i64s(book::QTY), [2, 0, 2]);
         assert_eq!(batch.column(book::PRICE).unwrap().digits, 2);
+        let objects: Vec<Level<'_>> =
+            parse(br#"[{"s":803,"p":"0.29"},{"px":"1","sz":"2","n":5},{"price":1,"qty":2.0}]"#)
+                .unwrap();
+        let texts = objects.iter().map(|level| (level.price.text(), level.qty.text()));
+        assert_eq!(texts.collect::<Vec<_>>(), [("0.29", "803"), ("1", "2"), ("1", "2.0")]);
         assert!(parse::<Vec<Level<'_>>>(br#"[["1"]]"#).is_err());
         assert!(parse::<Vec<Level<'_>>>(br#"[{"p":"1"}]"#).is_err());
     }
@@ -239,6 +362,8 @@ mod tests {
         assert_eq!(ts_seconds("1633998511").unwrap(), TsNs(1_633_998_511_000_000_000));
         assert!(ts_seconds("1.0000000001").is_err());
         assert!(ts_seconds("99999999999").is_err());
+        assert_eq!(ts_exact_ms("1619093543708.2642").unwrap(), TsNs(1_619_093_543_708_264_200));
+        assert!(ts_exact_ms("1.0000001").is_err());
         assert_eq!(ts_ms(1_723_161_256_299).unwrap(), TsNs(1_723_161_256_299_000_000));
         assert!(ts_ms(i64::MAX / 1_000_000).is_ok());
         assert!(ts_ms(i64::MAX / 1_000_000 + 1).is_err());

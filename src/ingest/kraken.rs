@@ -18,12 +18,13 @@ use std::collections::HashMap;
 
 use serde_json::value::RawValue;
 
-use super::connection::{ConnectionRows, Connections};
-use super::feed_book::{About, FeedBook, FeedBooks};
+use super::checksum;
+use super::connection::ConnectionRows;
+use super::feed_book::{About, FeedBook};
+use super::handler::{Context, Handler, HandlerDialect};
 use super::json::{self, Number};
-use super::rows::Rows;
+use super::trade_ids::{Seen, TradeIds};
 use super::venue::{Clue, Venue};
-use super::{Dialect, Frame, checksum};
 use crate::error::{Error, Result};
 use crate::event::{Kind, MessageHead, QuoteRow, TradeRow, TradeSide};
 use crate::limit;
@@ -42,8 +43,11 @@ const EXCHANGE: &str = "kraken";
 const DEPTHS: [usize; 5] = [10, 25, 100, 500, 1000];
 
 /// Kraken in the table of venues.
-pub(super) const VENUE: Venue =
-    Venue { exchanges: &[EXCHANGE], recognise, dialect: |_, _| Box::new(Kraken::new()) };
+pub(super) const VENUE: Venue = Venue {
+    exchanges: &[EXCHANGE],
+    recognise,
+    dialect: |_, _| HandlerDialect::boxed(Kraken::default()),
+};
 
 fn recognise(clue: &Clue<'_>) -> Option<&'static str> {
     let known = match clue {
@@ -67,71 +71,16 @@ fn is_book(message: &[u8]) -> bool {
 
 /// The dialect; see the module documentation.
 #[derive(Debug, Default)]
-pub struct Kraken {
-    connections: Connections,
-    books: FeedBooks,
+struct Kraken {
     /// Subscribed depth by symbol, version 2.
     depths: HashMap<String, usize>,
-    /// Last trade id by symbol, version 2.
-    trade_ids: HashMap<String, i64>,
-    about: About,
+    /// Trades of version 2.
+    trade_ids: TradeIds,
 }
 
 impl Kraken {
-    /// A feed that has seen nothing yet.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    fn message(
-        &mut self,
-        ts_recv: TsNs,
-        connection: u32,
-        message: &[u8],
-        rows: &mut ConnectionRows<'_>,
-    ) -> Result<()> {
-        if message.trim_ascii_start().first() == Some(&b'[') {
-            return self.message_v1(ts_recv, connection, message, rows);
-        }
-        let envelope: Envelope<'_> = json::parse(message)?;
-        if let (Some(channel), Some(data)) = (&envelope.channel, envelope.data) {
-            let snapshot = envelope.ty.as_deref() == Some("snapshot");
-            if channel != "book" {
-                self.about = About::NoBook;
-            }
-            return match &**channel {
-                "book" => self.book_v2(ts_recv, connection, snapshot, data.get(), rows),
-                "trade" => self.trades_v2(ts_recv, snapshot, data.get(), rows),
-                "ticker" => ticker_v2(ts_recv, data.get(), rows),
-                // Status, instruments, candles.
-                _ => Ok(()),
-            };
-        }
-        if let Some(answer) = envelope.result
-            && answer.channel.as_deref() == Some("book")
-            && let (Some(symbol), Some(depth)) = (answer.symbol, answer.depth)
-        {
-            self.depths.insert(symbol.into_owned(), depth);
-        }
-        if envelope.channel.is_some() || envelope.method.is_some() {
-            return Ok(());
-        }
-        let event: Event<'_> = json::parse(message)?;
-        match event.event.is_empty() {
-            true => Err(Error::invalid("event: expected a name")),
-            false => Ok(()),
-        }
-    }
-
     /// `[channel id, payload, ..., channel name, pair]`
-    fn message_v1(
-        &mut self,
-        ts_recv: TsNs,
-        connection: u32,
-        message: &[u8],
-        rows: &mut ConnectionRows<'_>,
-    ) -> Result<()> {
+    fn message_v1(&mut self, context: &mut Context<'_>, message: &[u8]) -> Result<()> {
         let parts: Vec<&RawValue> = json::parse(message)?;
         let [_, payloads @ .., channel, symbol] = &parts[..] else {
             return Err(Error::invalid("message: expected [id, payload, channel, pair]"));
@@ -143,7 +92,7 @@ impl Kraken {
             payloads.first().map(|payload| payload.get()).ok_or_else(missing)
         };
         if let Some(depth) = channel.strip_prefix("book") {
-            self.about = About::Book(symbol.clone().into_owned());
+            *context.about = About::Book(EXCHANGE, symbol.clone().into_owned());
             let depth = match depth.strip_prefix('-').map(str::parse::<usize>) {
                 Some(Ok(depth)) if DEPTHS.contains(&depth) => depth,
                 _ => {
@@ -158,9 +107,10 @@ impl Kraken {
                 .map(|payload| json::parse_text::<BookPart<'_>>(payload.get()))
                 .collect::<Result<Vec<_>>>()?;
             let message = BookMessage::read_v1(&parts)?;
-            return self.book(ts_recv, connection, (&symbol, &channel), depth, &message, rows);
+            return book(context, (&symbol, &channel), depth, &message);
         }
-        self.about = About::NoBook;
+        *context.about = About::NoBook;
+        let (ts_recv, rows) = (context.ts_recv, &mut context.rows);
         match &*channel {
             "trade" => trades_v1(ts_recv, &symbol, first()?, rows),
             "ticker" => ticker_v1(ts_recv, &symbol, first()?, rows),
@@ -170,17 +120,10 @@ impl Kraken {
         }
     }
 
-    fn book_v2(
-        &mut self,
-        ts_recv: TsNs,
-        connection: u32,
-        snapshot: bool,
-        data: &str,
-        rows: &mut ConnectionRows<'_>,
-    ) -> Result<()> {
+    fn book_v2(&mut self, context: &mut Context<'_>, snapshot: bool, data: &str) -> Result<()> {
         let data: Vec<BookData<'_>> = json::parse_text(data)?;
         if let [one] = &data[..] {
-            self.about = About::Book(one.symbol.clone().into_owned());
+            *context.about = About::Book(EXCHANGE, one.symbol.clone().into_owned());
         }
         let messages = data
             .iter()
@@ -195,23 +138,7 @@ impl Kraken {
             let depth =
                 self.depths.get(&*entry.symbol).copied().unwrap_or(limit::LEVELS_PER_SIDE_MAX);
             let place = (&*entry.symbol, "book");
-            self.book(ts_recv, connection, place, depth, message, rows)?;
-        }
-        Ok(())
-    }
-
-    fn book(
-        &mut self,
-        ts_recv: TsNs,
-        connection: u32,
-        (symbol, channel): (&str, &str),
-        depth: usize,
-        message: &BookMessage<'_>,
-        rows: &mut ConnectionRows<'_>,
-    ) -> Result<()> {
-        let book = self.books.book(EXCHANGE, symbol, connection)?;
-        if book.takes(channel, connection, message.snapshot, false) {
-            store(book, ts_recv, depth, message, rows);
+            book(context, place, depth, message)?;
         }
         Ok(())
     }
@@ -239,16 +166,51 @@ impl Kraken {
         }
         trades.sort_by_key(|&(_, id, _)| id);
         for (instrument, id, row) in &trades {
-            let last = self.trade_ids.get(instrument.symbol()).copied();
-            if snapshot && last.is_none_or(|last| *id <= last) {
+            if snapshot && self.trade_ids.seen(instrument, *id) != Seen::New {
                 continue;
             }
             let (builder, ts_recv) = rows.stream(instrument, Kind::Trades, ts_recv);
             builder.trade(&TradeRow { ts_recv, ..*row });
-            let newest = last.map_or(*id, |last| last.max(*id));
-            self.trade_ids.insert(instrument.symbol().to_owned(), newest);
+            self.trade_ids.note(instrument, *id);
         }
         Ok(())
+    }
+}
+
+impl Handler for Kraken {
+    fn message(&mut self, context: &mut Context<'_>, message: &[u8]) -> Result<()> {
+        if message.trim_ascii_start().first() == Some(&b'[') {
+            return self.message_v1(context, message);
+        }
+        let envelope: Envelope<'_> = json::parse(message)?;
+        if let (Some(channel), Some(data)) = (&envelope.channel, envelope.data) {
+            let snapshot = envelope.ty.as_deref() == Some("snapshot");
+            if channel != "book" {
+                *context.about = About::NoBook;
+            }
+            let (ts_recv, rows) = (context.ts_recv, &mut context.rows);
+            return match &**channel {
+                "book" => self.book_v2(context, snapshot, data.get()),
+                "trade" => self.trades_v2(ts_recv, snapshot, data.get(), rows),
+                "ticker" => ticker_v2(ts_recv, data.get(), rows),
+                // Status, instruments, candles.
+                _ => Ok(()),
+            };
+        }
+        if let Some(answer) = envelope.result
+            && answer.channel.as_deref() == Some("book")
+            && let (Some(symbol), Some(depth)) = (answer.symbol, answer.depth)
+        {
+            self.depths.insert(symbol.into_owned(), depth);
+        }
+        if envelope.channel.is_some() || envelope.method.is_some() {
+            return Ok(());
+        }
+        let event: Event<'_> = json::parse(message)?;
+        match event.event.is_empty() {
+            true => Err(Error::invalid("event: expected a name")),
+            false => Ok(()),
+        }
     }
 
     /// Learns the depth of a version 2 book from its subscription.
@@ -261,41 +223,17 @@ impl Kraken {
     }
 }
 
-impl Dialect for Kraken {
-    fn frame(
-        &mut self,
-        ts_recv: TsNs,
-        connection: u32,
-        frame: &Frame<'_>,
-        rows: &mut Rows,
-    ) -> Result<()> {
-        match frame {
-            Frame::Message(message) => {
-                self.about = About::Unknown;
-                let mut connections = std::mem::take(&mut self.connections);
-                let mut rows = connections.rows(connection, rows);
-                let read = self.message(ts_recv, connection, message, &mut rows);
-                self.connections = connections;
-                if read.is_err() {
-                    self.books.tear(connection, &self.about);
-                }
-                read
-            }
-            Frame::Sent(message) => {
-                self.sent(message);
-                Ok(())
-            }
-            Frame::Connected { .. } | Frame::Disconnected => {
-                self.connections.lost(connection, ts_recv, rows);
-                self.books.lost(connection, rows, ts_recv);
-                if let Frame::Connected { url } = frame {
-                    self.connections.connected(connection, url);
-                }
-                Ok(())
-            }
-            Frame::Reply { .. } => Ok(()),
-        }
+fn book(
+    context: &mut Context<'_>,
+    (symbol, channel): (&str, &str),
+    depth: usize,
+    message: &BookMessage<'_>,
+) -> Result<()> {
+    let book = context.books.book(EXCHANGE, symbol, context.connection)?;
+    if book.takes(channel, context.connection, message.snapshot, false) {
+        store(book, context.ts_recv, depth, message, &mut context.rows);
     }
+    Ok(())
 }
 
 fn store(
@@ -310,20 +248,12 @@ fn store(
     let dropped = book.text.cut(depth);
     let wrong = match message.checksum {
         Some(expected) if *snapshot || book.is_live() => {
-            let found = checksum::kraken(book.text.bids(), book.text.asks());
-            (found != expected).then(|| format!("checksum: expected {expected}, found {found}"))
+            checksum::difference(expected, checksum::kraken(book.text.bids(), book.text.asks()))
         }
         _ => None,
     };
-    let times = (ts_recv, *ts_event);
-    if let (false, Some(detail)) = (*snapshot, &wrong) {
-        book.gap(rows.inner(), times, 0, detail);
-    }
     let head = MessageHead { ts_recv, ts_event: *ts_event, venue_seq: None, snapshot: *snapshot };
-    book.store(rows, head, levels, &dropped);
-    if let (true, Some(detail)) = (*snapshot, &wrong) {
-        book.gap(rows.inner(), times, 0, detail);
-    }
+    book.store_checked(rows, head, levels, &dropped, wrong.as_deref());
 }
 
 fn trades_v1(
@@ -415,9 +345,9 @@ fn push_quote((instrument, row): &(Instrument, QuoteRow), rows: &mut ConnectionR
 
 fn trade_side(side: &str) -> Result<TradeSide> {
     match side {
-        "b" | "buy" => Ok(TradeSide::Buy),
-        "s" | "sell" => Ok(TradeSide::Sell),
-        _ => Err(Error::invalid(format!("side {side:?}: expected buy or sell"))),
+        "b" => Ok(TradeSide::Buy),
+        "s" => Ok(TradeSide::Sell),
+        _ => json::trade_side(side),
     }
 }
 

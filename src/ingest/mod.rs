@@ -18,6 +18,7 @@ mod coinbase;
 mod connection;
 mod detect;
 mod feed_book;
+mod handler;
 mod input;
 pub mod json;
 mod kraken;
@@ -26,10 +27,13 @@ mod okx;
 mod open;
 mod rows;
 pub mod sample;
+mod sequence;
+mod splice;
 pub mod tardis_csv;
 #[cfg(test)]
 mod testing;
 mod ticker;
+mod trade_ids;
 mod venue;
 pub mod venues;
 

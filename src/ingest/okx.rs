@@ -14,15 +14,15 @@
 
 use std::collections::HashMap;
 
-use super::connection::{ConnectionRows, Connections};
-use super::feed_book::{About, FeedBook, FeedBooks};
-use super::json::{self, Level};
-use super::rows::Rows;
+use super::checksum;
+use super::connection::ConnectionRows;
+use super::feed_book::{About, FeedBook};
+use super::handler::{Context, Handler, HandlerDialect};
+use super::json;
 use super::ticker::TickerState;
 use super::venue::{Clue, Venue};
-use super::{Dialect, Frame, checksum};
 use crate::error::{Error, Result};
-use crate::event::{Kind, MessageHead, QuoteRow, TradeRow, TradeSide};
+use crate::event::{Kind, MessageHead, QuoteRow, TradeRow};
 use crate::limit;
 use crate::quantity::{Decimal, Instrument, TsNs};
 
@@ -42,7 +42,7 @@ const WAITING_BYTES_MAX: usize = 4 << 20;
 pub(super) const VENUE: Venue = Venue {
     exchanges: &[SPOT, SWAP, FUTURES, OPTIONS],
     recognise,
-    dialect: |_, _| Box::new(Okx::new()),
+    dialect: |_, _| HandlerDialect::boxed(Okx::default()),
 };
 
 fn recognise(clue: &Clue<'_>) -> Option<&'static str> {
@@ -60,15 +60,12 @@ fn recognise(clue: &Clue<'_>) -> Option<&'static str> {
 
 /// The dialect; see the module documentation.
 #[derive(Debug, Default)]
-pub struct Okx {
-    connections: Connections,
-    books: FeedBooks,
+struct Okx {
     /// What books without a snapshot need to take one by REST, by symbol.
     waiting: HashMap<String, Waiting>,
     derivatives: HashMap<String, Derivative>,
     /// Index price by underlying, e.g. `BTC-USD`.
     indexes: HashMap<String, Decimal>,
-    about: About,
 }
 
 /// Updates that came while a book had no snapshot: the `data` of each message.
@@ -90,86 +87,22 @@ struct Derivative {
 struct BookSource<'a> {
     symbol: &'a str,
     channel: &'a str,
-    connection: u32,
     snapshot: bool,
 }
 
 impl Okx {
-    /// A feed that has seen nothing yet.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    fn message(
-        &mut self,
-        ts_recv: TsNs,
-        connection: u32,
-        message: &[u8],
-        rows: &mut ConnectionRows<'_>,
-    ) -> Result<()> {
-        if message == b"pong" {
-            return Ok(());
-        }
-        let envelope: Envelope<'_> = json::parse(message)?;
-        let (Some(arg), Some(data)) = (&envelope.arg, envelope.data) else {
-            // Answers to subscriptions and notices carry an event, failures a code.
-            return match envelope.event.is_some() || envelope.code.is_some() {
-                true => Ok(()),
-                false => {
-                    Err(Error::invalid("message: expected event, or arg and data of API version 5"))
-                }
-            };
-        };
-        let data = data.get();
-        if !arg.channel.starts_with("books") {
-            self.about = About::NoBook;
-        }
-        let symbol = || {
-            let missing = || Error::invalid(format!("channel {}: expected instId", arg.channel));
-            arg.symbol.as_deref().ok_or_else(missing)
-        };
-        match &*arg.channel {
-            "books" | "books-l2-tbt" | "books50-l2-tbt" | "books-elp" | "books5" => {
-                let symbol = symbol()?;
-                self.about = About::Book(symbol.to_owned());
-                let snapshot = is_snapshot(&arg.channel, envelope.action.as_deref())?;
-                let source = BookSource { symbol, channel: &arg.channel, connection, snapshot };
-                self.books(ts_recv, source, data, rows)
-            }
-            "bbo-tbt" => best(ts_recv, symbol()?, data, rows),
-            "trades" | "trades-all" => trades(ts_recv, data, rows),
-            "tickers" | "mark-price" | "index-tickers" | "funding-rate" | "open-interest" => {
-                self.states(ts_recv, &arg.channel, data, rows)
-            }
-            "liquidation-orders" => {
-                let orders: Vec<Liquidations<'_>> = json::parse_text(data)?;
-                let orders: Vec<_> =
-                    orders.iter().map(|order| (&*order.symbol, &order.details[..])).collect();
-                liquidations(ts_recv, &orders, rows)
-            }
-            "liquidations" => {
-                let details: Vec<Liquidation<'_>> = json::parse_text(data)?;
-                liquidations(ts_recv, &[(symbol()?, &details)], rows)
-            }
-            // Candles, price limits, option greeks: nothing that a kind of ours holds.
-            _ => Ok(()),
-        }
-    }
-
     fn books(
         &mut self,
-        ts_recv: TsNs,
+        context: &mut Context<'_>,
         source: BookSource<'_>,
         text: &str,
-        rows: &mut ConnectionRows<'_>,
     ) -> Result<()> {
         let data: Vec<BookData<'_>> = json::parse_text(text)?;
         let messages = data.iter().map(BookMessage::read).collect::<Result<Vec<_>>>()?;
         let exchange = exchange_of(source.symbol);
-        let book = self.books.book(exchange, source.symbol, source.connection)?;
+        let book = context.books.book(exchange, source.symbol, context.connection)?;
         let replaced = book.channel == "books5" && source.channel != "books5";
-        if !book.takes(source.channel, source.connection, source.snapshot, replaced) {
+        if !book.takes(source.channel, context.connection, source.snapshot, replaced) {
             return Ok(());
         }
         let in_sequence = messages.iter().all(|message| message.seq.is_some());
@@ -178,55 +111,10 @@ impl Okx {
             waiting.push(text);
         }
         for message in &messages {
-            book_message(book, ts_recv, source.snapshot, message, rows);
+            book_message(book, context.ts_recv, source.snapshot, message, &mut context.rows);
         }
         if book.is_live() {
             self.waiting.remove(source.symbol);
-        }
-        Ok(())
-    }
-
-    /// A `market/books` reply is the snapshot of a book that has none.
-    fn reply(
-        &mut self,
-        ts_recv: TsNs,
-        url: &str,
-        body: &[u8],
-        rows: &mut ConnectionRows<'_>,
-    ) -> Result<()> {
-        let Some((_, query)) =
-            url.split_once('?').filter(|(path, _)| path.ends_with("/api/v5/market/books"))
-        else {
-            return Ok(());
-        };
-        let parameter = query.split('&').find_map(|pair| pair.strip_prefix("instId="));
-        let symbol =
-            parameter.ok_or_else(|| Error::invalid(format!("reply of {url}: expected instId")))?;
-        let reply: Reply<'_> = json::parse(body)?;
-        let [data] = &reply.data[..] else {
-            return Err(Error::invalid(format!("reply of {url}: expected one book")));
-        };
-        let snapshot = BookMessage::read(data)?;
-        let waiting = self.waiting.remove(symbol).unwrap_or_default();
-        let updates = waiting
-            .updates
-            .iter()
-            .map(|text| json::parse_text::<Vec<BookData<'_>>>(text))
-            .collect::<Result<Vec<_>>>()?;
-        let updates =
-            updates.iter().flatten().map(BookMessage::read).collect::<Result<Vec<_>>>()?;
-        let book = self.books.book(exchange_of(symbol), symbol, 0)?;
-        if book.is_live() {
-            return Ok(());
-        }
-        book_message(book, ts_recv, true, &snapshot, rows);
-        let newer = |update: &&BookMessage<'_>| update.seq > snapshot.seq;
-        for (index, update) in updates.iter().filter(newer).enumerate() {
-            // The first one may have begun before the snapshot.
-            if index == 0 && update.previous <= snapshot.seq {
-                book.seq = update.previous;
-            }
-            book_message(book, ts_recv, false, update, rows);
         }
         Ok(())
     }
@@ -302,43 +190,94 @@ impl Waiting {
     }
 }
 
-impl Dialect for Okx {
-    fn frame(
-        &mut self,
-        ts_recv: TsNs,
-        connection: u32,
-        frame: &Frame<'_>,
-        rows: &mut Rows,
-    ) -> Result<()> {
-        match frame {
-            Frame::Message(message) => {
-                self.about = About::Unknown;
-                let mut connections = std::mem::take(&mut self.connections);
-                let mut rows = connections.rows(connection, rows);
-                let read = self.message(ts_recv, connection, message, &mut rows);
-                self.connections = connections;
-                if read.is_err() {
-                    self.books.tear(connection, &self.about);
-                }
-                read
-            }
-            Frame::Reply { url, body } => {
-                let mut connections = std::mem::take(&mut self.connections);
-                let mut rows = connections.rows(connection, rows);
-                let read = self.reply(ts_recv, url, body, &mut rows);
-                self.connections = connections;
-                read
-            }
-            Frame::Connected { .. } | Frame::Disconnected => {
-                self.connections.lost(connection, ts_recv, rows);
-                self.books.lost(connection, rows, ts_recv);
-                if let Frame::Connected { url } = frame {
-                    self.connections.connected(connection, url);
-                }
-                Ok(())
-            }
-            Frame::Sent(_) => Ok(()),
+impl Handler for Okx {
+    fn message(&mut self, context: &mut Context<'_>, message: &[u8]) -> Result<()> {
+        if message == b"pong" {
+            return Ok(());
         }
+        let envelope: Envelope<'_> = json::parse(message)?;
+        let (Some(arg), Some(data)) = (&envelope.arg, envelope.data) else {
+            // Answers to subscriptions and notices carry an event, failures a code.
+            return match envelope.event.is_some() || envelope.code.is_some() {
+                true => Ok(()),
+                false => {
+                    Err(Error::invalid("message: expected event, or arg and data of API version 5"))
+                }
+            };
+        };
+        let data = data.get();
+        let (ts_recv, rows) = (context.ts_recv, &mut context.rows);
+        if !arg.channel.starts_with("books") {
+            *context.about = About::NoBook;
+        }
+        let symbol = || {
+            let missing = || Error::invalid(format!("channel {}: expected instId", arg.channel));
+            arg.symbol.as_deref().ok_or_else(missing)
+        };
+        match &*arg.channel {
+            "books" | "books-l2-tbt" | "books50-l2-tbt" | "books-elp" | "books5" => {
+                let symbol = symbol()?;
+                *context.about = About::Book(exchange_of(symbol), symbol.to_owned());
+                let snapshot = is_snapshot(&arg.channel, envelope.action.as_deref())?;
+                let source = BookSource { symbol, channel: &arg.channel, snapshot };
+                self.books(context, source, data)
+            }
+            "bbo-tbt" => best(ts_recv, symbol()?, data, rows),
+            "trades" | "trades-all" => trades(ts_recv, data, rows),
+            "tickers" | "mark-price" | "index-tickers" | "funding-rate" | "open-interest" => {
+                self.states(ts_recv, &arg.channel, data, rows)
+            }
+            "liquidation-orders" => {
+                let orders: Vec<Liquidations<'_>> = json::parse_text(data)?;
+                let orders: Vec<_> =
+                    orders.iter().map(|order| (&*order.symbol, &order.details[..])).collect();
+                liquidations(ts_recv, &orders, rows)
+            }
+            "liquidations" => {
+                let details: Vec<Liquidation<'_>> = json::parse_text(data)?;
+                liquidations(ts_recv, &[(symbol()?, &details)], rows)
+            }
+            // Candles, price limits, option greeks: nothing that a kind of ours holds.
+            _ => Ok(()),
+        }
+    }
+
+    /// A `market/books` reply is the snapshot of a book that has none.
+    fn reply(&mut self, context: &mut Context<'_>, url: &str, body: &[u8]) -> Result<()> {
+        let Some((_, query)) =
+            url.split_once('?').filter(|(path, _)| path.ends_with("/api/v5/market/books"))
+        else {
+            return Ok(());
+        };
+        let symbol = json::query_value(query, "instId")?;
+        let reply: Reply<'_> = json::parse(body)?;
+        let [data] = &reply.data[..] else {
+            return Err(Error::invalid(format!("reply of {url}: expected one book")));
+        };
+        let snapshot = BookMessage::read(data)?;
+        let waiting = self.waiting.remove(symbol).unwrap_or_default();
+        let updates = waiting
+            .updates
+            .iter()
+            .map(|text| json::parse_text::<Vec<BookData<'_>>>(text))
+            .collect::<Result<Vec<_>>>()?;
+        let updates =
+            updates.iter().flatten().map(BookMessage::read).collect::<Result<Vec<_>>>()?;
+        let (ts_recv, rows) = (context.ts_recv, &mut context.rows);
+        let book = context.books.book(exchange_of(symbol), symbol, context.connection)?;
+        if book.is_live() {
+            return Ok(());
+        }
+        book_message(book, ts_recv, true, &snapshot, rows);
+        let newer = |update: &&BookMessage<'_>| update.seq > snapshot.seq;
+        for (index, update) in updates.iter().filter(newer).enumerate() {
+            // The first one may have begun before the snapshot.
+            if index == 0 && update.previous <= snapshot.seq {
+                book.seq = update.previous;
+            }
+            book_message(book, ts_recv, false, update, rows);
+        }
+        Ok(())
     }
 }
 
@@ -362,49 +301,33 @@ fn book_message(
     rows: &mut ConnectionRows<'_>,
 ) {
     let times = (ts_recv, Some(message.ts_event));
-    if let (false, Some(expected), Some(found)) = (snapshot, book.seq, message.previous)
-        && expected != found
-    {
-        book.gap(rows.inner(), times, 0, &format!("prevSeqId: expected {expected}, found {found}"));
-    }
+    book.follow(rows.inner(), times, snapshot, "prevSeqId", message.previous);
     book.seq = message.seq;
     book.text.apply(snapshot, &message.levels);
     // Levels this deep are never part of a checksum.
     book.text.cut(limit::LEVELS_PER_SIDE_MAX);
     let wrong = match message.checksum {
         Some(expected) if snapshot || book.is_live() => {
-            let found = i64::from(checksum::okx(book.text.bids(), book.text.asks()));
-            (found != expected).then(|| format!("checksum: expected {expected}, found {found}"))
+            let found = checksum::okx(book.text.bids(), book.text.asks());
+            checksum::difference(expected, i64::from(found))
         }
         _ => None,
     };
-    if let (false, Some(detail)) = (snapshot, &wrong) {
-        book.gap(rows.inner(), times, 0, detail);
-    }
     let head =
         MessageHead { ts_recv, ts_event: Some(message.ts_event), venue_seq: message.seq, snapshot };
-    book.store(rows, head, &message.levels, &[]);
-    if let (true, Some(detail)) = (snapshot, &wrong) {
-        book.gap(rows.inner(), times, 0, detail);
-    }
+    book.store_checked(rows, head, &message.levels, &[], wrong.as_deref());
 }
 
 fn best(ts_recv: TsNs, symbol: &str, data: &str, rows: &mut ConnectionRows<'_>) -> Result<()> {
     let data: Vec<BookData<'_>> = json::parse_text(data)?;
     let instrument = instrument(symbol)?;
-    let first = |levels: &[Level<'_>]| -> Result<Option<(Decimal, Decimal)>> {
-        match levels.first() {
-            Some(level) => Ok(Some((level.price.decimal()?, level.qty.decimal()?))),
-            None => Ok(None),
-        }
-    };
     let mut quotes = Vec::with_capacity(data.len());
     for entry in &data {
         quotes.push(QuoteRow {
             ts_recv,
             ts_event: Some(entry.ts.ts_ms()?),
-            bid: first(&entry.bids)?,
-            ask: first(&entry.asks)?,
+            bid: json::first_level(&entry.bids)?,
+            ask: json::first_level(&entry.asks)?,
             venue_seq: entry.seq,
         });
     }
@@ -422,7 +345,7 @@ fn trades(ts_recv: TsNs, data: &str, rows: &mut ConnectionRows<'_>) -> Result<()
         let row = TradeRow {
             ts_recv,
             ts_event: Some(entry.ts.ts_ms()?),
-            side: trade_side(&entry.side)?,
+            side: json::trade_side(&entry.side)?,
             price: entry.px.decimal()?,
             qty: entry.sz.decimal()?,
             trade_id: &entry.id,
@@ -448,7 +371,7 @@ fn liquidations(
             let row = TradeRow {
                 ts_recv,
                 ts_event: Some(detail.ts.ts_ms()?),
-                side: trade_side(&detail.side)?,
+                side: json::trade_side(&detail.side)?,
                 price: detail.price.decimal()?,
                 qty: detail.sz.decimal()?,
                 trade_id: "",
@@ -461,14 +384,6 @@ fn liquidations(
         builder.trade(&TradeRow { ts_recv, ..*row });
     }
     Ok(())
-}
-
-fn trade_side(side: &str) -> Result<TradeSide> {
-    match side {
-        "buy" => Ok(TradeSide::Buy),
-        "sell" => Ok(TradeSide::Sell),
-        _ => Err(Error::invalid(format!("side {side:?}: expected buy or sell"))),
-    }
 }
 
 #[cfg(test)]

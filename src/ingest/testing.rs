@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use super::capture::line::{self, Record};
+use super::venue::Venue;
 use super::{Dialect, Form, Frame, Input, Rows, StreamKey};
 use crate::error::Result;
 use crate::event::{Batch, Kind, Value};
@@ -11,6 +12,11 @@ use crate::quantity::TsNs;
 
 /// Connection of all messages of [`feed`].
 pub(super) const CONNECTION: u32 = 1;
+
+/// A dialect of `venue` that has seen nothing yet.
+pub(super) fn new_dialect(venue: &Venue) -> Box<dyn Dialect> {
+    (venue.dialect)(venue.exchanges[0], None)
+}
 
 /// Feeds messages received at 1 ns, 2 ns, ... and gives back the first error.
 pub(super) fn try_feed(

@@ -26,6 +26,11 @@ impl TickerState {
         merge(&mut self.row.index, value, &mut self.changed);
     }
 
+    /// The venue gave an index price that cannot be stored.
+    pub fn index_is_unknown(&mut self) {
+        self.changed |= self.row.index.take().is_some();
+    }
+
     /// Funding rate of the current period.
     pub fn funding_rate(&mut self, value: Option<Decimal>) {
         merge(&mut self.row.funding_rate, value, &mut self.changed);
@@ -60,6 +65,25 @@ impl TickerState {
     }
 }
 
+/// Best prices that come with tickers: bid price and quantity, ask price and quantity.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct BestPrices {
+    last: Option<[Option<Decimal>; 4]>,
+    elsewhere: bool,
+}
+
+impl BestPrices {
+    /// Another channel of the venue has the best prices.
+    pub fn come_elsewhere(&mut self) {
+        self.elsewhere = true;
+    }
+
+    /// Whether `values` are new and come from nowhere else. All nothing is a market without orders.
+    pub fn is_news(&mut self, values: [Option<Decimal>; 4]) -> bool {
+        self.last.replace(values) != Some(values) && !self.elsewhere
+    }
+}
+
 /// A message that lacks a field says nothing about it.
 fn merge<T: PartialEq + Copy>(field: &mut Option<T>, value: Option<T>, changed: &mut bool) {
     if value.is_some() && *field != value {
@@ -71,6 +95,18 @@ fn merge<T: PartialEq + Copy>(field: &mut Option<T>, value: Option<T>, changed: 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn best_prices_are_news_when_they_change_and_come_from_nowhere_else() {
+        let one = [Decimal::from_int(1), None, None, None];
+        let mut best = BestPrices::default();
+        assert!(best.is_news(one));
+        assert!(!best.is_news(one));
+        assert!(best.is_news([None; 4]));
+        assert!(!best.is_news([None; 4]));
+        best.come_elsewhere();
+        assert!(!best.is_news(one));
+    }
 
     #[test]
     fn a_row_has_the_whole_state_and_comes_only_with_a_change() {
@@ -86,6 +122,13 @@ mod tests {
         state.last(one);
         state.ts_event(Some(TsNs(8)));
         state.mark(None);
+        assert!(state.take(TsNs(3)).is_none());
+
+        state.index(one);
+        assert_eq!(state.take(TsNs(3)).unwrap().index, one);
+        state.index_is_unknown();
+        assert_eq!(state.take(TsNs(3)).unwrap().index, None);
+        state.index_is_unknown();
         assert!(state.take(TsNs(3)).is_none());
 
         state.open_interest(one);

@@ -9,20 +9,13 @@
 //! After a gap, messages are stored and also remembered: the snapshot that heals the book is taken
 //! after some of them.
 
-use std::collections::VecDeque;
-
 use super::message::{Depth, Snapshot};
 use crate::error::Result;
 use crate::event::{Kind, MessageHead, Side, StatusWhat};
 use crate::ingest::Rows;
 use crate::ingest::json;
+use crate::ingest::splice::Waiting;
 use crate::quantity::{Instrument, TsNs};
-
-/// Messages that wait for a snapshot: minutes of the busiest market. A snapshot takes seconds.
-const WAITING_MAX: usize = 4096;
-
-/// Bytes of messages that wait for a snapshot.
-const WAITING_BYTES_MAX: usize = 16 << 20;
 
 /// See the module documentation.
 #[derive(Debug, Default)]
@@ -44,30 +37,6 @@ enum State {
     Live,
     /// Something is missing since the last snapshot, or there was none.
     Stale,
-}
-
-/// Messages as they came, oldest first.
-#[derive(Debug, Default)]
-struct Waiting {
-    messages: VecDeque<(TsNs, Box<str>)>,
-    bytes: usize,
-}
-
-impl Waiting {
-    fn push(&mut self, ts_recv: TsNs, data: &str) {
-        self.bytes += data.len();
-        self.messages.push_back((ts_recv, data.into()));
-    }
-
-    fn is_full(&self) -> bool {
-        self.messages.len() >= WAITING_MAX || self.bytes >= WAITING_BYTES_MAX
-    }
-
-    fn pop(&mut self) -> Option<(TsNs, Box<str>)> {
-        let (ts_recv, data) = self.messages.pop_front()?;
-        self.bytes -= data.len();
-        Some((ts_recv, data))
-    }
 }
 
 impl DepthBook {
@@ -139,8 +108,8 @@ impl DepthBook {
         self.state = State::Live;
         self.last = Some(snapshot.last);
         self.last_event = None;
-        let waiting = std::mem::take(&mut self.waiting);
-        for (_, data) in waiting.messages {
+        let mut waiting = std::mem::take(&mut self.waiting);
+        while let Some((_, data)) = waiting.pop() {
             // The book is known from the snapshot on, so that is when these become known too.
             let depth: Depth<'_> = json::parse_text(&data)?;
             self.apply(instrument, ts_recv, &depth, rows)?;
@@ -165,20 +134,20 @@ impl DepthBook {
     /// # Errors
     /// A waiting message cannot be read.
     pub fn give_up(&mut self, instrument: &Instrument, rows: &mut Rows) -> Result<()> {
-        let Some((first, _)) = self.waiting.messages.front() else { return Ok(()) };
+        let Some(first) = self.waiting.first() else { return Ok(()) };
         if self.state != State::Waiting {
             return Ok(());
         }
         let detail = "no snapshot: the book is unknown where it was not changed";
-        rows.status(instrument, *first, None, StatusWhat::Gap, detail);
-        let (builder, ts_recv) = rows.stream(instrument, Kind::Book, *first);
+        rows.status(instrument, first, None, StatusWhat::Gap, detail);
+        let (builder, ts_recv) = rows.stream(instrument, Kind::Book, first);
         builder.begin(MessageHead { ts_recv, ..MessageHead::default() });
         builder.reset();
         builder.gap(0);
         builder.end();
         self.state = State::Stale;
-        let waiting = std::mem::take(&mut self.waiting);
-        for (ts_recv, data) in waiting.messages {
+        let mut waiting = std::mem::take(&mut self.waiting);
+        while let Some((ts_recv, data)) = waiting.pop() {
             let depth: Depth<'_> = json::parse_text(&data)?;
             self.apply(instrument, ts_recv, &depth, rows)?;
             self.waiting.push(ts_recv, &data);

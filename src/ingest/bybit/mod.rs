@@ -26,7 +26,7 @@ use super::ticker::TickerState;
 use super::venue::{Clue, Venue};
 use super::{Dialect, Frame};
 use crate::error::{Error, Result};
-use crate::event::{Kind, MessageHead, QuoteRow, Side, StatusWhat, TickerRow, TradeRow, TradeSide};
+use crate::event::{Kind, MessageHead, QuoteRow, Side, StatusWhat, TickerRow, TradeRow};
 use crate::quantity::{Decimal, Instrument, TsNs};
 
 const CONTRACTS: &str = "bybit";
@@ -364,8 +364,8 @@ impl Bybit {
         let mut read = Vec::with_capacity(prints.len());
         for print in prints {
             let side = match kind {
-                Kind::Liquidations => closing_side(&print.side)?,
-                _ => side(&print.side)?,
+                Kind::Liquidations => json::closing_side(&print.side)?,
+                _ => json::trade_side(&print.side)?,
             };
             let ts_event = Some(json::ts_ms(print.time_ms)?);
             let (price, qty) = (print.price.decimal()?, print.qty.decimal()?);
@@ -382,13 +382,10 @@ impl Bybit {
 
     /// One order, or an array of them in captures by Tardis.
     fn liquidation(&mut self, context: &mut Context<'_>, data: &str) -> Result<()> {
-        let orders: Vec<Liquidation<'_>> = match data.starts_with('[') {
-            true => json::parse_text(data)?,
-            false => vec![json::parse_text(data)?],
-        };
+        let orders: Vec<Liquidation<'_>> = json::parse_one_or_many(data)?;
         let mut read = Vec::with_capacity(orders.len());
         for order in &orders {
-            let side = closing_side(&order.side)?;
+            let side = json::closing_side(&order.side)?;
             let (price, qty) = (order.price.decimal()?, order.size.decimal()?);
             let ts_event = Some(json::ts_ms(order.time_ms)?);
             let (ts_recv, trade_id) = (context.ts_recv, order.id.unwrap_or_default().text());
@@ -581,17 +578,4 @@ fn merged(
     let price = price.or(old.map(|(price, _)| price))?;
     let qty = qty.or(old.map(|(_, qty)| qty))?;
     Some((price, qty))
-}
-
-fn side(text: &str) -> Result<TradeSide> {
-    match text {
-        "Buy" => Ok(TradeSide::Buy),
-        "Sell" => Ok(TradeSide::Sell),
-        _ => Err(Error::invalid(format!("side {text:?}: expected Buy or Sell"))),
-    }
-}
-
-/// Side of the order that closes a position of side `text`.
-fn closing_side(text: &str) -> Result<TradeSide> {
-    Ok(if side(text)? == TradeSide::Buy { TradeSide::Sell } else { TradeSide::Buy })
 }

@@ -148,7 +148,7 @@ fn a_message_that_cannot_be_read_adds_no_row() {
         r#"{"topic":"orderbook.50.X","type":"delta","ts":1,"data":{"s":"X","b":[["1","x"]],
             "a":[],"u":9}}"#,
         r#"{"topic":"publicTrade.X","ts":1,"data":[{"T":1,"s":"X","S":"Buy","v":"1","p":"1"},
-            {"T":1,"s":"X","S":"buy","v":"1","p":"1"}]}"#,
+            {"T":1,"s":"X","S":"none","v":"1","p":"1"}]}"#,
         r#"{"topic":"tickers.X","ts":1,"data":{"symbol":"X","lastPrice":"1x"}}"#,
     ] {
         let frame = Frame::Message(bad.as_bytes());

@@ -8,11 +8,11 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 
-use super::{Coinbase, EXCHANGE, Envelope, Print, aggressor, decimal_or_none, time};
+use super::{Coinbase, EXCHANGE, Envelope, Print, aggressor, time};
 use crate::error::{Error, Result};
 use crate::event::{Kind, MessageHead, Side, TradeRow};
-use crate::ingest::connection::ConnectionRows;
 use crate::ingest::feed_book::{About, MessageLevels};
+use crate::ingest::handler::Context;
 use crate::ingest::json::{self, Number};
 use crate::quantity::{Decimal, Instrument, TsNs};
 
@@ -101,12 +101,11 @@ struct BookMessage<'a> {
 impl Coinbase {
     pub(super) fn advanced(
         &mut self,
-        ts_recv: TsNs,
-        connection: u32,
+        context: &mut Context<'_>,
         channel: &str,
         envelope: &Envelope<'_>,
-        rows: &mut ConnectionRows<'_>,
     ) -> Result<()> {
+        let (ts_recv, connection) = (context.ts_recv, context.connection);
         let missing = |field: &str| Error::invalid(format!("channel {channel}: expected {field}"));
         let seq = envelope.sequence_num.ok_or_else(|| missing("sequence_num"))?;
         let events = envelope.events.ok_or_else(|| missing("events"))?.get();
@@ -114,14 +113,11 @@ impl Coinbase {
         let read = time(sent).and_then(|sent| Ok((sent, Events::read(channel, events, ts_recv)?)));
         if read.is_err() && channel != "l2_data" {
             // It held no book: one unread print or quote must not make the books stale.
-            self.about = About::NoBook;
-            let last = self.sequences.get(&connection);
-            if last.is_some_and(|last| last.checked_add(1) == Some(seq)) {
-                self.sequences.insert(connection, seq);
-            }
+            *context.about = About::NoBook;
+            self.sequences.next_if_expected(connection, seq);
         }
         let (sent, events) = read?;
-        self.sequence((ts_recv, sent), connection, seq, rows);
+        self.sequences.next(context, "sequence_num", seq, sent);
         let venue_seq = i64::try_from(seq).ok();
         match events {
             Events::Book(messages) => {
@@ -132,47 +128,26 @@ impl Coinbase {
                         venue_seq,
                         snapshot: message.snapshot,
                     };
-                    let book = self.books.book(EXCHANGE, &message.product, connection)?;
+                    let book = context.books.book(EXCHANGE, &message.product, connection)?;
                     if book.takes(channel, connection, message.snapshot, false) {
-                        book.store(rows, head, &message.levels, &[]);
+                        book.store(&mut context.rows, head, &message.levels, &[]);
                     }
                 }
             }
             Events::Trades(events) => {
                 for (again, prints) in events {
-                    self.prints(prints, again, rows);
+                    self.prints(prints, again, &mut context.rows);
                 }
             }
             Events::Quotes(quotes) => {
                 for (instrument, values) in &quotes {
-                    let (builder, ts_recv) = rows.stream(instrument, Kind::Quotes, ts_recv);
+                    let (builder, ts_recv) = context.rows.stream(instrument, Kind::Quotes, ts_recv);
                     builder.quote_values(ts_recv, sent, *values, venue_seq);
                 }
             }
             Events::Other => {}
         }
         Ok(())
-    }
-
-    /// Every message of a connection counts one, whatever its channel.
-    fn sequence(
-        &mut self,
-        times: (TsNs, Option<TsNs>),
-        connection: u32,
-        seq: u64,
-        rows: &mut ConnectionRows<'_>,
-    ) {
-        let Some(last) = self.sequences.insert(connection, seq) else { return };
-        let expected = last.saturating_add(1);
-        if seq == expected {
-            return;
-        }
-        // A number that went back says nothing about how many are missing.
-        let missing = seq.saturating_sub(expected);
-        let detail = format!("sequence_num of the connection: expected {expected}, found {seq}");
-        for book in self.books.of_connection(connection) {
-            book.gap(rows.inner(), times, missing, &detail);
-        }
     }
 }
 
@@ -255,10 +230,10 @@ fn print<'a>(trade: &Trade<'a>, ts_recv: TsNs) -> Result<Print<'a>> {
 
 fn quote(ticker: &Ticker<'_>) -> Result<(Instrument, [Option<Decimal>; 4])> {
     let values = [
-        decimal_or_none(ticker.best_bid)?,
-        decimal_or_none(ticker.best_bid_quantity)?,
-        decimal_or_none(ticker.best_ask)?,
-        decimal_or_none(ticker.best_ask_quantity)?,
+        json::decimal_or_none(ticker.best_bid)?,
+        json::decimal_or_none(ticker.best_bid_quantity)?,
+        json::decimal_or_none(ticker.best_ask)?,
+        json::decimal_or_none(ticker.best_ask_quantity)?,
     ];
     Ok((Instrument::new(EXCHANGE, &ticker.product_id)?, values))
 }

@@ -9,11 +9,12 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 
-use super::{Coinbase, EXCHANGE, Print, aggressor, decimal_or_none, time};
+use super::{Coinbase, EXCHANGE, Print, aggressor, time};
 use crate::error::{Error, Result};
 use crate::event::{Kind, MessageHead, Side, StatusWhat, TradeRow};
 use crate::ingest::connection::ConnectionRows;
 use crate::ingest::feed_book::{About, MessageLevels};
+use crate::ingest::handler::Context;
 use crate::ingest::json::{self, Level, Number};
 use crate::quantity::{Decimal, Instrument, TsNs};
 
@@ -84,38 +85,30 @@ struct Ticker<'a> {
 impl Coinbase {
     pub(super) fn exchange(
         &mut self,
-        ts_recv: TsNs,
-        connection: u32,
+        context: &mut Context<'_>,
         ty: &str,
         message: &[u8],
-        rows: &mut ConnectionRows<'_>,
     ) -> Result<()> {
         match ty {
-            "snapshot" => self.snapshot(ts_recv, connection, &json::parse(message)?, rows),
-            "l2update" => self.update(ts_recv, connection, &json::parse(message)?, rows),
+            "snapshot" => self.snapshot(context, &json::parse(message)?),
+            "l2update" => self.update(context, &json::parse(message)?),
             "match" | "last_match" => {
-                self.about = About::NoBook;
-                let print = read_match(&json::parse(message)?, ts_recv)?;
-                self.prints(vec![print], ty == "last_match", rows);
+                *context.about = About::NoBook;
+                let print = read_match(&json::parse(message)?, context.ts_recv)?;
+                self.prints(vec![print], ty == "last_match", &mut context.rows);
                 Ok(())
             }
             "ticker" => {
-                self.about = About::NoBook;
-                ticker(ts_recv, &json::parse(message)?, rows)
+                *context.about = About::NoBook;
+                ticker(context.ts_recv, &json::parse(message)?, &mut context.rows)
             }
             // Subscriptions, heartbeats, errors, and the order events of the full channel.
             _ => Ok(()),
         }
     }
 
-    fn snapshot(
-        &mut self,
-        ts_recv: TsNs,
-        connection: u32,
-        snapshot: &Snapshot<'_>,
-        rows: &mut ConnectionRows<'_>,
-    ) -> Result<()> {
-        self.about = About::Book(snapshot.product_id.to_string());
+    fn snapshot(&mut self, context: &mut Context<'_>, snapshot: &Snapshot<'_>) -> Result<()> {
+        *context.about = About::Book(EXCHANGE, snapshot.product_id.to_string());
         let ts_event = snapshot.time.as_deref().map_or(Ok(None), time)?;
         let mut levels = MessageLevels::default();
         let mut left_out = Vec::new();
@@ -130,29 +123,25 @@ impl Coinbase {
             }
         }
         levels.check()?;
+        let (ts_recv, connection) = (context.ts_recv, context.connection);
         let head = MessageHead { ts_recv, ts_event, venue_seq: None, snapshot: true };
-        let book = self.books.book(EXCHANGE, &snapshot.product_id, connection)?;
+        let book = context.books.book(EXCHANGE, &snapshot.product_id, connection)?;
         if !book.takes(CHANNEL, connection, true, false) {
             return Ok(());
         }
-        book.store(rows, head, &levels, &[]);
+        book.store(&mut context.rows, head, &levels, &[]);
         for level in left_out {
             let (price, qty) = (level.price.text(), level.qty.text());
             let detail = format!("snapshot: level {price} left out, quantity {qty:?}");
-            rows.inner().status(&book.instrument, ts_recv, ts_event, StatusWhat::Gap, &detail);
+            let rows = context.rows.inner();
+            rows.status(&book.instrument, ts_recv, ts_event, StatusWhat::Gap, &detail);
         }
         self.times.extend(ts_event.map(|time| (snapshot.product_id.to_string(), time)));
         Ok(())
     }
 
-    fn update(
-        &mut self,
-        ts_recv: TsNs,
-        connection: u32,
-        update: &Update<'_>,
-        rows: &mut ConnectionRows<'_>,
-    ) -> Result<()> {
-        self.about = About::Book(update.product_id.to_string());
+    fn update(&mut self, context: &mut Context<'_>, update: &Update<'_>) -> Result<()> {
+        *context.about = About::Book(EXCHANGE, update.product_id.to_string());
         let mut levels = MessageLevels::default();
         for Change(side, price, qty) in &update.changes {
             let side = match &**side {
@@ -167,10 +156,11 @@ impl Coinbase {
         levels.check()?;
         let sent = time(&update.time)?;
         let ts_event = sent.or_else(|| self.times.get(&*update.product_id).copied());
+        let (ts_recv, connection) = (context.ts_recv, context.connection);
         let head = MessageHead { ts_recv, ts_event, venue_seq: None, snapshot: false };
-        let book = self.books.book(EXCHANGE, &update.product_id, connection)?;
+        let book = context.books.book(EXCHANGE, &update.product_id, connection)?;
         if book.takes(CHANNEL, connection, false, false) {
-            book.store(rows, head, &levels, &[]);
+            book.store(&mut context.rows, head, &levels, &[]);
         }
         match (self.times.get_mut(&*update.product_id), ts_event) {
             (Some(last), Some(ts_event)) => *last = ts_event,
@@ -202,10 +192,10 @@ fn ticker(ts_recv: TsNs, ticker: &Ticker<'_>, rows: &mut ConnectionRows<'_>) -> 
     let instrument = Instrument::new(EXCHANGE, &ticker.product_id)?;
     let ts_event = ticker.time.as_deref().map_or(Ok(None), time)?;
     let values = [
-        decimal_or_none(ticker.best_bid)?,
-        decimal_or_none(ticker.best_bid_size)?,
-        decimal_or_none(ticker.best_ask)?,
-        decimal_or_none(ticker.best_ask_size)?,
+        json::decimal_or_none(ticker.best_bid)?,
+        json::decimal_or_none(ticker.best_bid_size)?,
+        json::decimal_or_none(ticker.best_ask)?,
+        json::decimal_or_none(ticker.best_ask_size)?,
     ];
     if values.iter().any(Option::is_some) {
         let (builder, ts_recv) = rows.stream(&instrument, Kind::Quotes, ts_recv);

@@ -1,10 +1,12 @@
 //! Messages of both Coinbase feeds written by hand, and one capture of each.
 
 use super::super::testing::{
-    self, CONNECTION, StoredBooks, capture, feed, rows_of, texts, try_feed,
+    self, CONNECTION, StoredBooks, capture, feed, new_dialect, rows_of, texts, try_feed,
 };
 use super::*;
 use crate::ingest::Form;
+use crate::ingest::Frame;
+use crate::ingest::rows::Rows;
 
 fn advanced(channel: &str, seq: u64, events: &str) -> String {
     format!(
@@ -37,7 +39,7 @@ fn advanced_books_have_the_newest_time_of_their_levels() {
         [l2("update", "BTC-USD", &[level("bid", "2", "0")]), l2("update", "ETH-USD", &[])];
 
     let found = feed(
-        &mut Coinbase::new(),
+        &mut *new_dialect(&VENUE),
         &[&advanced("l2_data", 0, &snapshot), &advanced("l2_data", 1, &updates.join(","))],
     );
 
@@ -54,7 +56,7 @@ fn advanced_books_have_the_newest_time_of_their_levels() {
 
 #[test]
 fn a_hole_in_the_connections_sequence_is_a_gap_in_every_book_of_it() {
-    let mut dialect = Coinbase::new();
+    let mut dialect = new_dialect(&VENUE);
     let mut rows = Rows::new();
     let snapshot = |product: &str| l2("snapshot", product, &[level("bid", "2", "3")]);
     let messages = [
@@ -63,7 +65,7 @@ fn a_hole_in_the_connections_sequence_is_a_gap_in_every_book_of_it() {
         advanced("heartbeats", 6, r#"{"heartbeat_counter":41691}"#),
     ];
     let messages: Vec<_> = messages.iter().map(|message| &**message).collect();
-    try_feed(&mut dialect, &messages, &mut rows).unwrap();
+    try_feed(&mut *dialect, &messages, &mut rows).unwrap();
     let other = advanced("l2_data", 90, &snapshot("SOL-USD"));
     dialect.frame(TsNs(4), 9, &Frame::Message(other.as_bytes()), &mut rows).unwrap();
     assert!(texts(&mut rows).iter().all(|row| !row.contains("gap")));
@@ -86,7 +88,7 @@ fn a_hole_in_the_connections_sequence_is_a_gap_in_every_book_of_it() {
 
 #[test]
 fn a_new_connection_counts_from_its_own_start() {
-    let mut dialect = Coinbase::new();
+    let mut dialect = new_dialect(&VENUE);
     let mut rows = Rows::new();
     let snapshot = advanced("l2_data", 4, &l2("snapshot", "BTC-USD", &[level("bid", "2", "3")]));
     let connected = Frame::Connected { url: "wss://advanced-trade-ws.coinbase.com" };
@@ -136,7 +138,7 @@ fn advanced_prints_name_the_maker_and_come_newest_first() {
     let again = trades("snapshot", &[print(14, "SELL"), print(13, "SELL"), print(12, "SELL")]);
 
     let found = feed(
-        &mut Coinbase::new(),
+        &mut *new_dialect(&VENUE),
         &[
             &advanced("market_trades", 0, &recent),
             &advanced("market_trades", 1, &update),
@@ -158,7 +160,7 @@ fn tickers_of_both_feeds_are_quotes() {
             "price":"1919.41","best_bid":"1919.44","best_ask":"1919.49",
             "best_bid_quantity":"0.02858092","best_ask_quantity":"2"}]}"#;
     let found = feed(
-        &mut Coinbase::new(),
+        &mut *new_dialect(&VENUE),
         &[
             &advanced("ticker", 3, ticker),
             r#"{"type":"ticker","sequence":8176375276,"product_id":"BTC-USD","price":"4095.0",
@@ -183,7 +185,7 @@ fn tickers_of_both_feeds_are_quotes() {
 #[test]
 fn exchange_books_keep_the_last_good_time_and_leave_bad_levels_out() {
     let found = feed(
-        &mut Coinbase::new(),
+        &mut *new_dialect(&VENUE),
         &[
             r#"{"type":"snapshot","product_id":"YFI-USD","asks":[["40584.89","0.039985"]],
             "bids":[["40533.24","0.020416"],["40531.19","0.-10000"],["1","-5"]]}"#,
@@ -228,7 +230,7 @@ fn exchange_matches_name_the_maker_and_the_last_one_is_not_stored_twice() {
     };
 
     let found = feed(
-        &mut Coinbase::new(),
+        &mut *new_dialect(&VENUE),
         &[
             &print("last_match", 7, "buy"),
             &print("match", 8, "sell"),
@@ -273,15 +275,15 @@ fn what_cannot_be_read_adds_no_row_and_is_a_gap_if_it_may_be_a_book() {
     let good = r#"{"type":"snapshot","product_id":"BTC-USD","bids":[["1","1"]],"asks":[]}"#;
     let books = books.iter().map(|message| (&**message, true));
     for (message, torn) in books.chain(others.map(|message| (message, false))) {
-        let mut dialect = Coinbase::new();
+        let mut dialect = new_dialect(&VENUE);
         let mut rows = Rows::new();
-        try_feed(&mut dialect, &[good], &mut rows).unwrap();
+        try_feed(&mut *dialect, &[good], &mut rows).unwrap();
         let before = rows.pending_rows();
 
-        assert!(try_feed(&mut dialect, &[message], &mut rows).is_err(), "{message}");
+        assert!(try_feed(&mut *dialect, &[message], &mut rows).is_err(), "{message}");
 
         assert_eq!(rows.pending_rows(), before, "{message}");
-        try_feed(&mut dialect, &[&l2update(r#"["buy","1","2"]"#)], &mut rows).unwrap();
+        try_feed(&mut *dialect, &[&l2update(r#"["buy","1","2"]"#)], &mut rows).unwrap();
         let found = texts(&mut rows);
         let gap = found.iter().any(|row| row.contains("could not be read"));
         assert_eq!(gap, torn, "{message}: {found:?}");
@@ -305,22 +307,22 @@ fn an_unread_advanced_message_is_a_hole_only_if_it_was_a_book() {
         (advanced("heartbeats", 1, "").replace("2026-08-09", "today"), false),
     ];
     for (message, torn) in cases {
-        let mut dialect = Coinbase::new();
+        let mut dialect = new_dialect(&VENUE);
         let mut rows = Rows::new();
-        try_feed(&mut dialect, &[&good], &mut rows).unwrap();
+        try_feed(&mut *dialect, &[&good], &mut rows).unwrap();
         let before = rows.pending_rows();
 
-        assert!(try_feed(&mut dialect, &[&message], &mut rows).is_err(), "{message}");
+        assert!(try_feed(&mut *dialect, &[&message], &mut rows).is_err(), "{message}");
 
         assert_eq!(rows.pending_rows(), before, "{message}");
-        try_feed(&mut dialect, &[&update(2)], &mut rows).unwrap();
+        try_feed(&mut *dialect, &[&update(2)], &mut rows).unwrap();
         let found = texts(&mut rows);
         let gaps = found.iter().filter(|row| row.starts_with("book") && row.contains(" gap "));
         assert_eq!(gaps.count(), usize::from(torn), "{message}: {found:?}");
     }
     for missing in ["timestamp", "sequence_num", "events"] {
         let message = good.replace(missing, "other");
-        let error = try_feed(&mut Coinbase::new(), &[&message], &mut Rows::new()).unwrap_err();
+        let error = try_feed(&mut *new_dialect(&VENUE), &[&message], &mut Rows::new()).unwrap_err();
         assert!(error.to_string().contains(missing), "{error}");
     }
 }
@@ -329,22 +331,22 @@ fn an_unread_advanced_message_is_a_hole_only_if_it_was_a_book() {
 fn the_advanced_capture_has_no_gap_over_sequence_0_to_1029() {
     let Some(path) = capture("coinbase-ws/COINBASE.jsonl.zst") else { return };
     let mut stored = StoredBooks::default();
-    let mut dialect = Coinbase::new();
+    let mut dialect = new_dialect(&VENUE);
     let (mut messages, mut book_rows, mut status) = (0, 0, 0);
 
-    testing::replay(&path, Form::CryptofeedJson, &mut dialect, |_, taken| {
+    testing::replay(&path, Form::CryptofeedJson, &mut *dialect, |message, taken| {
+        assert!(message.contains(&format!("\"sequence_num\":{messages},")), "{message}");
         stored.apply(&taken);
         messages += 1;
         book_rows += rows_of(&taken, Kind::Book);
         status += rows_of(&taken, Kind::Status);
     });
 
-    assert_eq!(dialect.sequences.values().copied().collect::<Vec<_>>(), [1029]);
     // Two products are connected. Two reset rows, 69,334 levels of snapshots and 4,859 of updates.
     assert_eq!((messages, book_rows, status), (1030, 2 + 69_334 + 4_859, 2));
     for (_, book) in stored.iter() {
         let [bids, asks] = book.shortest();
-        let price = |levels: &[(String, String)]| Decimal::parse(&levels[0].0).unwrap();
+        let price = |levels: &[(String, String)]| crate::Decimal::parse(&levels[0].0).unwrap();
         assert!(book.gaps == 0 && price(&bids) < price(&asks));
     }
 }
@@ -355,7 +357,7 @@ fn the_exchange_capture_is_read_without_a_reject() {
     let mut stored = StoredBooks::default();
     let mut seen: HashMap<String, (usize, usize)> = HashMap::new();
 
-    testing::replay(&path, Form::CryptofeedText, &mut Coinbase::new(), |message, taken| {
+    testing::replay(&path, Form::CryptofeedText, &mut *new_dialect(&VENUE), |message, taken| {
         stored.apply(&taken);
         let envelope: Envelope<'_> = json::parse_text(message).unwrap();
         let count = seen.entry(envelope.ty.unwrap().into_owned()).or_default();

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use crate::error::{Error, Result};
 use crate::event::Side;
 use crate::ingest::feed_book::MessageLevels;
-use crate::ingest::json::{self, Number};
+use crate::ingest::json::{self, Level, Number};
 use crate::limit;
 use crate::quantity::TsNs;
 
@@ -112,19 +112,11 @@ pub(super) struct BookData<'a> {
     #[serde(borrow)]
     pub(super) symbol: Cow<'a, str>,
     #[serde(borrow, default)]
-    pub(super) bids: Vec<NamedLevel<'a>>,
+    pub(super) bids: Vec<Level<'a>>,
     #[serde(borrow, default)]
-    pub(super) asks: Vec<NamedLevel<'a>>,
+    pub(super) asks: Vec<Level<'a>>,
     pub(super) checksum: Option<u32>,
     pub(super) timestamp: Option<Cow<'a, str>>,
-}
-
-#[derive(Deserialize)]
-pub(super) struct NamedLevel<'a> {
-    #[serde(borrow)]
-    pub(super) price: Number<'a>,
-    #[serde(borrow)]
-    pub(super) qty: Number<'a>,
 }
 
 #[derive(Deserialize)]
@@ -200,11 +192,8 @@ impl<'a> BookMessage<'a> {
 
     pub(super) fn read_v2(data: &BookData<'a>, snapshot: bool) -> Result<Self> {
         let mut levels = MessageLevels::default();
-        for (side, named) in [(Side::Bid, &data.bids), (Side::Ask, &data.asks)] {
-            for level in named {
-                levels.push(side, level.price.text(), level.qty.text())?;
-            }
-        }
+        levels.extend(Side::Bid, &data.bids)?;
+        levels.extend(Side::Ask, &data.asks)?;
         check(&levels)?;
         let ts_event = data.timestamp.as_deref().map(TsNs::parse).transpose()?;
         Ok(Self { levels, ts_event, snapshot, checksum: data.checksum })

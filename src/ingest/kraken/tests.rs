@@ -1,10 +1,12 @@
 //! Kraken messages of both versions written by hand, and a capture whose checksums must agree.
 
 use super::super::testing::{
-    self, CONNECTION, StoredBooks, capture, feed, rows_of, texts, try_feed,
+    self, CONNECTION, StoredBooks, capture, feed, new_dialect, rows_of, texts, try_feed,
 };
 use super::*;
 use crate::ingest::Form;
+use crate::ingest::rows::Rows;
+use crate::ingest::{Dialect, Frame};
 
 const SNAPSHOT: &str = r#"[1,{"as":[["5.10","1.00000000","1582905480.100000"],["5.20",
             "2.00000000","1582905480.200000"]],"bs":[["5.00","3.00000000","1582905480.300000"],
@@ -25,7 +27,7 @@ fn a_version_1_snapshot_and_update_become_book_rows() {
             "r"]]}},{{"b":[["4.90","0.50000000","1582905486.2"]],"c":"{sum}"}}"#
     ));
 
-    let found = feed(&mut Kraken::new(), &[SNAPSHOT, &update]);
+    let found = feed(&mut *new_dialect(&VENUE), &[SNAPSHOT, &update]);
 
     assert_eq!(
         found,
@@ -46,7 +48,7 @@ fn a_version_1_snapshot_and_update_become_book_rows() {
 fn a_wrong_checksum_is_a_gap_before_its_message_until_the_next_snapshot() {
     let wrong = v1_update(r#"{"a":[["5.10","0.00000000","1582905486.1"]],"c":"7"}"#);
 
-    let found = feed(&mut Kraken::new(), &[SNAPSHOT, &wrong, &wrong, SNAPSHOT]);
+    let found = feed(&mut *new_dialect(&VENUE), &[SNAPSHOT, &wrong, &wrong, SNAPSHOT]);
 
     let sum = checksum::kraken(
         [("5.00", "3.00000000"), ("4.90", "0.50000000")],
@@ -79,13 +81,13 @@ fn levels_beyond_the_subscribed_depth_are_stored_as_removed() {
     let snapshot = v1_update(&format!(r#"{{"as":[{levels}],"bs":[]}}"#));
     let update =
         v1_update(r#"{"a":[["3.70","2.0","1582905481.1"],["0.50","4.0","1582905481.1"]]}"#);
-    let mut dialect = Kraken::new();
+    let mut dialect = new_dialect(&VENUE);
     let mut stored = StoredBooks::default();
     let mut rows = Rows::new();
 
-    try_feed(&mut dialect, &[&snapshot], &mut rows).unwrap();
+    try_feed(&mut *dialect, &[&snapshot], &mut rows).unwrap();
     stored.apply(&rows.take().unwrap());
-    try_feed(&mut dialect, &[&update], &mut rows).unwrap();
+    try_feed(&mut *dialect, &[&update], &mut rows).unwrap();
     let taken = rows.take().unwrap();
     stored.apply(&taken);
 
@@ -101,7 +103,7 @@ fn levels_beyond_the_subscribed_depth_are_stored_as_removed() {
 #[test]
 fn version_1_trades_tickers_and_spreads_are_read() {
     let found = feed(
-        &mut Kraken::new(),
+        &mut *new_dialect(&VENUE),
         &[
             r#"[14,[["9482.40000","0.01596347","1561939258.512503","s","l",""],["9488.20000",
             "0.28522465","1561939258.557040","b","m",""]],"trade","XBT/EUR"]"#,
@@ -148,7 +150,7 @@ fn version_2_checks_bare_numbers_with_their_zeros() {
     let update = v2_book("update", "", r#"{"price":45285.2,"qty":0.00000000}"#, after);
     let lost_zeros = v2_book("update", r#"{"price":45283,"qty":0.1}"#, "", after);
 
-    let found = feed(&mut Kraken::new(), &[&snapshot, &update, &lost_zeros]);
+    let found = feed(&mut *new_dialect(&VENUE), &[&snapshot, &update, &lost_zeros]);
 
     let event = "1783641601123457000";
     let expected = [
@@ -167,7 +169,7 @@ fn version_2_checks_bare_numbers_with_their_zeros() {
 fn a_version_2_snapshot_with_a_wrong_checksum_is_stored_and_then_stale() {
     let snapshot = v2_book("snapshot", r#"{"price":1.0,"qty":1.0}"#, "", 7);
 
-    let found = feed(&mut Kraken::new(), &[&snapshot]);
+    let found = feed(&mut *new_dialect(&VENUE), &[&snapshot]);
 
     assert_eq!(found.len(), 4);
     assert!(found[0].contains(" reset ") && found[2].contains(" gap "), "{found:?}");
@@ -183,7 +185,7 @@ fn the_depth_of_version_2_comes_from_the_answer_the_subscription_or_the_snapshot
             "asks":[]}}]}}"#
         )
     };
-    let depth_after = |dialect: &mut Kraken, count: usize| {
+    let depth_after = |dialect: &mut dyn Dialect, count: usize| {
         let mut stored = StoredBooks::default();
         let mut rows = Rows::new();
         try_feed(dialect, &[&book("snapshot", &side(count))], &mut rows).unwrap();
@@ -193,18 +195,18 @@ fn the_depth_of_version_2_comes_from_the_answer_the_subscription_or_the_snapshot
         bids.len()
     };
 
-    assert_eq!(depth_after(&mut Kraken::new(), 25), 25, "25 levels: depth 25");
-    assert_eq!(depth_after(&mut Kraken::new(), 26), 27, "26 levels: depth 100");
+    assert_eq!(depth_after(&mut *new_dialect(&VENUE), 25), 25, "25 levels: depth 25");
+    assert_eq!(depth_after(&mut *new_dialect(&VENUE), 26), 27, "26 levels: depth 100");
     let answer = r#"{"method":"subscribe","result":{"channel":"book","depth":10,"snapshot":true,
             "symbol":"BTC/USD"},"success":true}"#;
-    let mut dialect = Kraken::new();
-    feed(&mut dialect, &[answer]);
-    assert_eq!(depth_after(&mut dialect, 10), 10);
+    let mut dialect = new_dialect(&VENUE);
+    feed(&mut *dialect, &[answer]);
+    assert_eq!(depth_after(&mut *dialect, 10), 10);
     let sent =
         br#"{"method":"subscribe","params":{"channel":"book","symbol":["BTC/USD"],"depth":100}}"#;
-    let mut dialect = Kraken::new();
+    let mut dialect = new_dialect(&VENUE);
     dialect.frame(TsNs(1), CONNECTION, &Frame::Sent(sent), &mut Rows::new()).unwrap();
-    assert_eq!(depth_after(&mut dialect, 25), 26);
+    assert_eq!(depth_after(&mut *dialect, 25), 26);
 }
 
 #[test]
@@ -224,7 +226,7 @@ fn version_2_trades_of_a_snapshot_only_fill_a_hole() {
     };
 
     let found = feed(
-        &mut Kraken::new(),
+        &mut *new_dialect(&VENUE),
         &[
             &trade("snapshot", &[119, 120]),
             &trade("update", &[121]),
@@ -241,7 +243,7 @@ fn version_2_trades_of_a_snapshot_only_fill_a_hole() {
 #[test]
 fn a_version_2_ticker_is_a_quote_unless_it_is_all_zero() {
     let found = feed(
-        &mut Kraken::new(),
+        &mut *new_dialect(&VENUE),
         &[
             r#"{"channel":"ticker","type":"update","data":[{"symbol":"BTC/USD","bid":99.9,
             "bid_qty":1.2,"ask":0,"ask_qty":0,"last":1,
@@ -274,16 +276,16 @@ fn what_cannot_be_read_adds_no_row_and_is_a_gap_before_the_next_message() {
         r#"{"channel":"book","type":"update","data":[{"bids":[]}]}"#,
     ];
     for message in bad {
-        let mut dialect = Kraken::new();
+        let mut dialect = new_dialect(&VENUE);
         let mut rows = Rows::new();
-        try_feed(&mut dialect, &[SNAPSHOT], &mut rows).unwrap();
+        try_feed(&mut *dialect, &[SNAPSHOT], &mut rows).unwrap();
         let before = rows.pending_rows();
 
-        let error = try_feed(&mut dialect, &[message], &mut rows).unwrap_err();
+        let error = try_feed(&mut *dialect, &[message], &mut rows).unwrap_err();
 
         assert_eq!(error.kind(), crate::ErrorKind::Invalid, "{message}");
         assert_eq!(rows.pending_rows(), before, "{message}");
-        try_feed(&mut dialect, &[&good], &mut rows).unwrap();
+        try_feed(&mut *dialect, &[&good], &mut rows).unwrap();
         let found = texts(&mut rows);
         assert!(found.iter().any(|row| row.contains(" gap ")), "{message}: {found:?}");
     }
@@ -297,11 +299,11 @@ fn what_cannot_be_read_adds_no_row_and_is_a_gap_before_the_next_message() {
         r#"{"channel":"ticker","type":"update","data":{}}"#,
     ];
     for message in no_book {
-        let mut dialect = Kraken::new();
+        let mut dialect = new_dialect(&VENUE);
         let mut rows = Rows::new();
-        try_feed(&mut dialect, &[SNAPSHOT], &mut rows).unwrap();
-        assert!(try_feed(&mut dialect, &[message], &mut rows).is_err(), "{message}");
-        try_feed(&mut dialect, &[&good], &mut rows).unwrap();
+        try_feed(&mut *dialect, &[SNAPSHOT], &mut rows).unwrap();
+        assert!(try_feed(&mut *dialect, &[message], &mut rows).is_err(), "{message}");
+        try_feed(&mut *dialect, &[&good], &mut rows).unwrap();
         let found = texts(&mut rows);
         assert!(!found.iter().any(|row| row.contains(" gap ")), "{message}: {found:?}");
     }
@@ -309,9 +311,9 @@ fn what_cannot_be_read_adds_no_row_and_is_a_gap_before_the_next_message() {
 
 #[test]
 fn a_lost_connection_is_a_gap_and_a_new_one_brings_its_own_snapshot() {
-    let mut dialect = Kraken::new();
+    let mut dialect = new_dialect(&VENUE);
     let mut rows = Rows::new();
-    try_feed(&mut dialect, &[SNAPSHOT], &mut rows).unwrap();
+    try_feed(&mut *dialect, &[SNAPSHOT], &mut rows).unwrap();
     dialect.frame(TsNs(2), CONNECTION, &Frame::Disconnected, &mut rows).unwrap();
     let snapshot = Frame::Message(SNAPSHOT.as_bytes());
     dialect.frame(TsNs(3), CONNECTION + 1, &snapshot, &mut rows).unwrap();
@@ -343,7 +345,7 @@ fn all_4269_checksums_of_the_capture_agree_also_from_the_stored_rows() {
     let mut stored = StoredBooks::default();
     let (mut messages, mut checked, mut trades, mut quotes) = (0, 0, 0, 0);
 
-    testing::replay(&path, Form::CryptofeedJson, &mut Kraken::new(), |message, taken| {
+    testing::replay(&path, Form::CryptofeedJson, &mut *new_dialect(&VENUE), |message, taken| {
         stored.apply(&taken);
         trades += rows_of(&taken, Kind::Trades);
         quotes += rows_of(&taken, Kind::Quotes);

@@ -1,10 +1,12 @@
 //! OKX messages written by hand, and two captures whose checksums must all agree.
 
 use super::super::testing::{
-    self, CONNECTION, StoredBooks, capture, feed, rows_of, texts, try_feed,
+    self, CONNECTION, StoredBooks, capture, feed, new_dialect, rows_of, texts, try_feed,
 };
 use super::*;
 use crate::ingest::Form;
+use crate::ingest::Frame;
+use crate::ingest::rows::Rows;
 
 fn book(action: &str, bids: &str, asks: &str, rest: &str) -> String {
     format!(
@@ -29,7 +31,7 @@ fn a_snapshot_and_an_update_become_book_rows() {
     );
 
     let found = feed(
-        &mut Okx::new(),
+        &mut *new_dialect(&VENUE),
         &[&snapshot(&format!(r#","checksum":{first},"seqId":123,"prevSeqId":-1"#)), &update],
     );
 
@@ -52,8 +54,10 @@ fn a_wrong_checksum_is_a_gap_until_the_next_snapshot() {
     let wrong = book("update", "", r#"["12","1","0","1"]"#, r#","checksum":-5"#);
     let found_sum = checksum::okx([("10", "1")], [("11.5", "2.25"), ("12", "1")]);
 
-    let found =
-        feed(&mut Okx::new(), &[&good, &wrong, &wrong, &good, &snapshot(r#","checksum":7"#)]);
+    let found = feed(
+        &mut *new_dialect(&VENUE),
+        &[&good, &wrong, &wrong, &good, &snapshot(r#","checksum":7"#)],
+    );
 
     let event = "1000000000";
     assert_eq!(
@@ -88,7 +92,7 @@ fn a_break_of_the_sequence_is_a_gap() {
     ];
     let messages: Vec<_> = messages.iter().map(|message| &**message).collect();
 
-    let found = feed(&mut Okx::new(), &messages);
+    let found = feed(&mut *new_dialect(&VENUE), &messages);
 
     let gaps: Vec<_> = found.iter().filter(|row| row.contains(" gap ")).collect();
     assert_eq!(
@@ -102,7 +106,7 @@ fn a_break_of_the_sequence_is_a_gap() {
 
 #[test]
 fn a_checksum_of_zero_counts_where_there_is_no_sequence() {
-    let found = feed(&mut Okx::new(), &[&snapshot(r#","checksum":0"#)]);
+    let found = feed(&mut *new_dialect(&VENUE), &[&snapshot(r#","checksum":0"#)]);
 
     assert!(found.iter().any(|row| row.contains("checksum: expected 0")), "{found:?}");
 }
@@ -118,18 +122,18 @@ fn a_rest_reply_is_the_snapshot_of_a_book_that_has_none() {
     let body = r#"{"code":"0","msg":"","data":[{"asks":[["11","1","0","1"]],"bids":[["10","1","0",
             "1"]],"ts":"1000","seqId":5}]}"#;
     let reply = Frame::Reply { url, body: body.as_bytes() };
-    let mut dialect = Okx::new();
+    let mut dialect = new_dialect(&VENUE);
     let mut rows = Rows::new();
     let mut stored = StoredBooks::default();
     // 4 is part of the snapshot; 6 begins before it and ends after it; 8 is missing.
     let before = [update("9.4", 4, 3), update("9.6", 6, 4), update("9.7", 7, 6)];
     let before: Vec<_> = before.iter().map(|message| &**message).collect();
-    try_feed(&mut dialect, &before, &mut rows).unwrap();
+    try_feed(&mut *dialect, &before, &mut rows).unwrap();
 
     dialect.frame(TsNs(9), 0, &reply, &mut rows).unwrap();
     stored.apply(&rows.take().unwrap());
     let [bids, asks] = stored.book("okex", "BTC-USDT").shortest();
-    try_feed(&mut dialect, &[&update("9.9", 9, 8)], &mut rows).unwrap();
+    try_feed(&mut *dialect, &[&update("9.9", 9, 8)], &mut rows).unwrap();
     dialect.frame(TsNs(20), 0, &reply, &mut rows).unwrap();
     dialect.frame(TsNs(21), 0, &reply, &mut rows).unwrap();
 
@@ -155,7 +159,7 @@ fn five_level_books_are_snapshots_until_a_deeper_channel_takes_over() {
     let five = r#"{"arg":{"channel":"books5","instId":"BTC-USDT"},"data":[{"asks":[],"bids":[["9",
             "1","0","1"]],"instId":"BTC-USDT","ts":"1000","seqId":7}]}"#;
 
-    let found = feed(&mut Okx::new(), &[five, five, &snapshot(""), five]);
+    let found = feed(&mut *new_dialect(&VENUE), &[five, five, &snapshot(""), five]);
 
     let expected = [
         "book okex:BTC-USDT 1 1000000000 reset bid 2 0 0 7",
@@ -172,7 +176,7 @@ fn five_level_books_are_snapshots_until_a_deeper_channel_takes_over() {
 #[test]
 fn trades_quotes_and_liquidations_are_read() {
     let found = feed(
-        &mut Okx::new(),
+        &mut *new_dialect(&VENUE),
         &[
             r#"{"arg":{"channel":"trades","instId":"BTC-USDT-SWAP"},
             "data":[{"instId":"BTC-USDT-SWAP","tradeId":"0148266905","px":"48938.5","sz":"5",
@@ -209,7 +213,7 @@ fn trades_quotes_and_liquidations_are_read() {
 #[test]
 fn the_state_of_a_derivative_is_merged_over_its_channels() {
     let found = feed(
-        &mut Okx::new(),
+        &mut *new_dialect(&VENUE),
         &[
             r#"{"arg":{"channel":"funding-rate","instId":"X-USDT-SWAP"},
             "data":[{"fundingRate":"0.00048105","fundingTime":"1640131200000",
@@ -268,7 +272,7 @@ fn the_market_is_told_by_the_name() {
 #[test]
 fn answers_and_channels_without_a_kind_add_nothing() {
     let found = feed(
-        &mut Okx::new(),
+        &mut *new_dialect(&VENUE),
         &[
             "pong",
             r#"{"event":"subscribe","arg":{"channel":"trades","instId":"BTC-USDT"}}"#,
@@ -313,15 +317,15 @@ fn what_cannot_be_read_adds_no_row_and_is_a_gap_if_it_may_be_a_book() {
     ];
     let books = books.iter().map(|message| (&**message, true));
     for (message, torn) in books.chain(others.map(|message| (message, false))) {
-        let mut dialect = Okx::new();
+        let mut dialect = new_dialect(&VENUE);
         let mut rows = Rows::new();
-        try_feed(&mut dialect, &[&good, &after], &mut rows).unwrap();
+        try_feed(&mut *dialect, &[&good, &after], &mut rows).unwrap();
         let before = rows.pending_rows();
 
-        assert!(try_feed(&mut dialect, &[message], &mut rows).is_err(), "{message}");
+        assert!(try_feed(&mut *dialect, &[message], &mut rows).is_err(), "{message}");
 
         assert_eq!(rows.pending_rows(), before, "{message}");
-        try_feed(&mut dialect, &[&level], &mut rows).unwrap();
+        try_feed(&mut *dialect, &[&level], &mut rows).unwrap();
         let found = texts(&mut rows);
         let gap = found.iter().any(|row| row.contains("could not be read"));
         assert_eq!(gap, torn, "{message}: {found:?}");
@@ -332,9 +336,9 @@ fn what_cannot_be_read_adds_no_row_and_is_a_gap_if_it_may_be_a_book() {
 fn a_lost_connection_is_a_gap_and_a_new_one_takes_the_book_over() {
     let sum = checksum::okx([("10", "1")], [("11.5", "2.25")]);
     let good = snapshot(&format!(r#","checksum":{sum}"#));
-    let mut dialect = Okx::new();
+    let mut dialect = new_dialect(&VENUE);
     let mut rows = Rows::new();
-    try_feed(&mut dialect, &[&good], &mut rows).unwrap();
+    try_feed(&mut *dialect, &[&good], &mut rows).unwrap();
     dialect
         .frame(TsNs(2), CONNECTION, &Frame::Connected { url: "wss://ws.okx.com" }, &mut rows)
         .unwrap();
@@ -355,7 +359,7 @@ fn a_lost_connection_is_a_gap_and_a_new_one_takes_the_book_over() {
 fn checked(path: &std::path::Path, form: Form) -> (usize, usize, usize, usize) {
     let mut stored = StoredBooks::default();
     let (mut checked, mut trades, mut quotes, mut status) = (0, 0, 0, 0);
-    testing::replay(path, form, &mut Okx::new(), |message, taken| {
+    testing::replay(path, form, &mut *new_dialect(&VENUE), |message, taken| {
         stored.apply(&taken);
         trades += rows_of(&taken, Kind::Trades);
         quotes += rows_of(&taken, Kind::Quotes);
