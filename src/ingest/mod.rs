@@ -11,6 +11,7 @@
 )]
 
 mod binance;
+mod bitget;
 mod bybit;
 mod capture;
 pub mod checksum;

@@ -14,6 +14,7 @@ static VENUES: &[Venue] = &[
     super::okx::VENUE,
     super::kraken::VENUE,
     super::coinbase::VENUE,
+    super::bitget::VENUE,
 ];
 
 /// A new dialect for a feed of `exchange`.
