@@ -19,6 +19,7 @@ mod coinbase;
 mod connection;
 mod detect;
 mod feed_book;
+mod ftx;
 mod handler;
 mod input;
 pub mod json;

@@ -15,6 +15,7 @@ static VENUES: &[Venue] = &[
     super::kraken::VENUE,
     super::coinbase::VENUE,
     super::bitget::VENUE,
+    super::ftx::VENUE,
 ];
 
 /// A new dialect for a feed of `exchange`.
