@@ -17,6 +17,7 @@ mod capture;
 pub mod checksum;
 mod coinbase;
 mod connection;
+mod deribit;
 mod detect;
 mod feed_book;
 mod ftx;

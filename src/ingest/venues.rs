@@ -16,6 +16,7 @@ static VENUES: &[Venue] = &[
     super::coinbase::VENUE,
     super::bitget::VENUE,
     super::ftx::VENUE,
+    super::deribit::VENUE,
 ];
 
 /// A new dialect for a feed of `exchange`.
