@@ -25,6 +25,7 @@ mod handler;
 mod input;
 pub mod json;
 mod kraken;
+mod kucoin;
 mod load;
 mod okx;
 mod open;

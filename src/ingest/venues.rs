@@ -17,6 +17,7 @@ static VENUES: &[Venue] = &[
     super::bitget::VENUE,
     super::ftx::VENUE,
     super::deribit::VENUE,
+    super::kucoin::VENUE,
 ];
 
 /// A new dialect for a feed of `exchange`.
