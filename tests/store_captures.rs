@@ -252,6 +252,101 @@ fn every_okx_checksum_matches_on_books_read_back() {
     }
 }
 
+/// Checksums by exchange and symbol, in order.
+type Sums = HashMap<(&'static str, String), Vec<i64>>;
+
+/// Every checksum that Bitget sent.
+fn bitget_checksums(path: &Path) -> Sums {
+    let mut found = Sums::new();
+    for message in messages(path) {
+        let Ok(message) = serde_json::from_str::<serde_json::Value>(&message) else { continue };
+        let Some(checksum) = message["data"][0]["checksum"].as_i64() else { continue };
+        let spot = message["arg"]["instType"] == "sp";
+        let exchange = if spot { "bitget" } else { "bitget-futures" };
+        let symbol = message["arg"]["instId"].as_str().unwrap().to_owned();
+        found.entry((exchange, symbol)).or_default().push(checksum);
+    }
+    found
+}
+
+#[test]
+fn every_bitget_checksum_matches_on_books_read_back() {
+    let Some(folder) = data("bitget-ws") else { return };
+    let file = "BITGET.jsonl.zst";
+    let (_place, snapshot) = imported(&folder, &[file]);
+    let mut matched = 0;
+    for ((exchange, symbol), checksums) in bitget_checksums(&folder.join(file)) {
+        let instrument = Instrument::new(exchange, &symbol).unwrap();
+        let mut books = snapshot.books(&instrument).unwrap();
+        books.at(TsNs::MAX).unwrap();
+        let digits = books.digits();
+        let mut at = 0;
+        each_message(&snapshot, &instrument, |_, _, _, tracker| {
+            let bids = texts(tracker, Side::Bid, digits);
+            let asks = texts(tracker, Side::Ask, digits);
+            let found = checksum::okx(bids, asks);
+            assert_eq!(i64::from(found), checksums[at], "{instrument}, message {at}");
+            at += 1;
+        });
+        assert_eq!(at, checksums.len(), "{instrument}");
+        matched += at;
+    }
+    println!("{file}: {matched} checksums");
+    assert_eq!(matched, 637);
+}
+
+/// The number as FTX wrote it, which is how Python prints the double nearest to it: at least one
+/// decimal, and an exponent below 0.0001.
+fn ftx_text(number: &str) -> String {
+    let value: f64 = number.parse().unwrap();
+    if value != 0.0 && value.abs() < 0.0001 {
+        let text = format!("{value:e}");
+        let (mantissa, exponent) = text.split_once("e-").unwrap();
+        return format!("{mantissa}e-{exponent:0>2}");
+    }
+    format!("{value:?}")
+}
+
+#[test]
+fn every_ftx_checksum_matches_on_books_read_back() {
+    let Some(folder) = data("ftx-ws") else { return };
+    let file = "FTX_20210417.ws.zst";
+    let mut sent: HashMap<String, Vec<u32>> = HashMap::new();
+    let mut empty = 0;
+    for message in messages(&folder.join(file)) {
+        let message: serde_json::Value = serde_json::from_str(&message).unwrap();
+        let Some(checksum) = message["data"]["checksum"].as_u64() else { continue };
+        let checksum = u32::try_from(checksum).unwrap();
+        let sent = sent.entry(message["market"].as_str().unwrap().to_owned()).or_default();
+        let levels = |side: &str| message["data"][side].as_array().unwrap().len();
+        if levels("bids") + levels("asks") == 0 {
+            assert_eq!(sent.last(), Some(&checksum), "{message}");
+            empty += 1;
+        } else {
+            sent.push(checksum);
+        }
+    }
+    let (_place, snapshot) = imported(&folder, &[file]);
+    let mut matched = 0;
+    for (symbol, checksums) in sent {
+        let instrument = Instrument::new("ftx", &symbol).unwrap();
+        let mut at = 0;
+        each_message(&snapshot, &instrument, |_, _, _, tracker| {
+            let side = |side| {
+                let levels = texts(tracker, side, (0, 0)).into_iter();
+                levels.map(|(price, qty)| (ftx_text(&price), ftx_text(&qty)))
+            };
+            let found = checksum::interleaved(side(Side::Bid), side(Side::Ask), 100);
+            assert_eq!(found, checksums[at], "{instrument}, message {at}");
+            at += 1;
+        });
+        assert_eq!(at, checksums.len(), "{instrument}");
+        matched += at;
+    }
+    println!("{file}: {matched} checksums and {empty} of messages without levels");
+    assert_eq!((matched, empty), (1044, 232));
+}
+
 /// What Kraken sent per pair: one entry per book message, with its checksum if it had one.
 fn kraken_checksums(path: &Path) -> HashMap<String, Vec<Option<u32>>> {
     let mut found: HashMap<String, Vec<Option<u32>>> = HashMap::new();

@@ -34,6 +34,10 @@ struct Venue {
 
 const BYBIT_V2: &str = "API version 2, switched off in 2023";
 
+const BITGET_BOOKS: &str = "the vendor has books from this channel since 2026 only";
+
+const GATE_ORDER_BOOK: &str = "the older channel, whose numbers do not chain";
+
 const OKEX_V3: &str = "API version 3, switched off in 2022";
 const OKEX_FUNDING_TIME: &str =
     "funding had no time, so the vendor took the local one, later than all that follow; here none";
@@ -126,6 +130,60 @@ const VENUES: &[Venue] = &[
         extra: &[],
     },
     Venue { exchange: "coinbase", exceptions: &[], times: &[], extra: &[] },
+    Venue { exchange: "bitget", exceptions: &[(6, 7, BITGET_BOOKS)], times: &[], extra: &[] },
+    Venue {
+        exchange: "bitget-futures",
+        exceptions: &[
+            (4, 5, BITGET_BOOKS),
+            (6, 6, "an index price of more digits than 64 bits hold is unknown here"),
+        ],
+        times: &[],
+        extra: &[("book_ticker", "best prices in ticker, where there is no books1")],
+    },
+    Venue {
+        exchange: "ftx",
+        exceptions: &[(11, 11, "repeats message 6 with another rate, which the vendor leaves out")],
+        times: &[
+            ("book_change", "the vendor rounds to microseconds"),
+            ("book_ticker", "the vendor rounds to microseconds"),
+        ],
+        extra: &[],
+    },
+    Venue {
+        exchange: "deribit",
+        exceptions: &[(18, 18, "the vendor writes the symbol in upper case; here as the venue")],
+        times: &[],
+        extra: &[
+            ("book_ticker", "best prices in quote, where there is no ticker"),
+            ("derivative_ticker", "the vendor puts mark and interest in option_summary"),
+        ],
+    },
+    Venue {
+        exchange: "kucoin",
+        exceptions: &[
+            (13, 13, "the vendor folds waiting deltas into the snapshot; here they follow"),
+            (16, 16, "its sequence is that of message 14: applied already"),
+        ],
+        times: &[("trade", "the vendor rounds to microseconds")],
+        extra: &[],
+    },
+    Venue {
+        exchange: "gate-io",
+        exceptions: &[(1, 6, "API version 3, switched off in 2023")],
+        times: &[],
+        extra: &[],
+    },
+    Venue {
+        exchange: "gate-io-futures",
+        exceptions: &[
+            (1, 4, GATE_ORDER_BOOK),
+            (11, 14, GATE_ORDER_BOOK),
+            (15, 15, "an array in an array is no ticker: refused, the vendor leaves it out"),
+            (20, 20, GATE_ORDER_BOOK),
+        ],
+        times: &[],
+        extra: &[],
+    },
 ];
 
 /// One line of the vendor's data.

@@ -21,6 +21,7 @@ mod deribit;
 mod detect;
 mod feed_book;
 mod ftx;
+mod gate;
 mod handler;
 mod input;
 pub mod json;

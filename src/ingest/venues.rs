@@ -18,6 +18,7 @@ static VENUES: &[Venue] = &[
     super::ftx::VENUE,
     super::deribit::VENUE,
     super::kucoin::VENUE,
+    super::gate::VENUE,
 ];
 
 /// A new dialect for a feed of `exchange`.
