@@ -14,7 +14,7 @@
 //!   the index of such a row is unknown, the rest of it is stored.
 //! - The recent prints sent at subscription fill the hole that a reconnect left, where prints have
 //!   ids (from version 2 on): those after the last one seen are stored.
-//! - `liquidation` gives the side of the position; the row has the side of the order that closed it.
+//! - `liquidation` gives the side of the position; the row has that of the order that closed it.
 
 #[cfg(test)]
 mod tests;
@@ -27,9 +27,9 @@ use serde_json::value::RawValue;
 
 use super::checksum;
 use super::feed_book::{About, MessageLevels};
-use super::handler::{Context, Handler, HandlerDialect};
+use super::feed_dialect::{Context, FeedDialect, VenueFeed};
 use super::json::{self, Level, Number};
-use super::ticker::{BestPrices, TickerState};
+use super::ticker::TickerFeed;
 use super::trade_ids::{Seen, TradeIds};
 use super::venue::{Clue, Venue};
 use crate::error::{Error, ErrorKind, Result};
@@ -44,7 +44,7 @@ const CONTRACTS: &str = "bitget-futures";
 pub(super) const VENUE: Venue = Venue {
     exchanges: &[SPOT, CONTRACTS],
     recognise,
-    dialect: |_, _| HandlerDialect::boxed(Bitget::default()),
+    dialect: |_, _| FeedDialect::boxed(Bitget::default()),
 };
 
 fn recognise(clue: &Clue<'_>) -> Option<&'static str> {
@@ -72,15 +72,8 @@ fn exchange_of(market: &str) -> Result<&'static str> {
 /// The dialect; see the module documentation.
 #[derive(Debug, Default)]
 struct Bitget {
-    states: HashMap<Instrument, State>,
+    states: HashMap<Instrument, TickerFeed>,
     trade_ids: TradeIds,
-}
-
-/// What tickers said of one instrument.
-#[derive(Debug, Default)]
-struct State {
-    ticker: TickerState,
-    best: BestPrices,
 }
 
 #[derive(Deserialize)]
@@ -209,7 +202,7 @@ struct Update {
     funding: Option<(Option<Decimal>, TsNs)>,
 }
 
-impl Handler for Bitget {
+impl VenueFeed for Bitget {
     fn message(&mut self, context: &mut Context<'_>, message: &[u8]) -> Result<()> {
         if message == b"pong" {
             return Ok(());

@@ -20,7 +20,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::connection::ConnectionRows;
-use super::handler::{Context, Handler, HandlerDialect};
+use super::feed_dialect::{Context, FeedDialect, VenueFeed};
 use super::json;
 use super::sequence::ConnectionSequences;
 use super::trade_ids::{Seen, TradeIds};
@@ -38,7 +38,7 @@ const EXCHANGE: &str = "coinbase";
 pub(super) const VENUE: Venue = Venue {
     exchanges: &[EXCHANGE],
     recognise,
-    dialect: |_, _| HandlerDialect::boxed(Coinbase::default()),
+    dialect: |_, _| FeedDialect::boxed(Coinbase::default()),
 };
 
 fn recognise(clue: &Clue<'_>) -> Option<&'static str> {
@@ -112,7 +112,7 @@ impl Coinbase {
     }
 }
 
-impl Handler for Coinbase {
+impl VenueFeed for Coinbase {
     fn message(&mut self, context: &mut Context<'_>, message: &[u8]) -> Result<()> {
         let envelope: Envelope<'_> = json::parse(message)?;
         match (&envelope.channel, &envelope.ty) {

@@ -22,9 +22,9 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::feed_book::{About, MessageLevels};
-use super::handler::{Context, Handler, HandlerDialect};
+use super::feed_dialect::{Context, FeedDialect, VenueFeed};
 use super::json::{self, Number};
-use super::ticker::{BestPrices, TickerState};
+use super::ticker::TickerFeed;
 use super::venue::{Clue, Venue};
 use crate::error::{Error, Result};
 use crate::event::{Kind, MessageHead, Side, TradeRow};
@@ -36,7 +36,7 @@ const EXCHANGE: &str = "deribit";
 pub(super) const VENUE: Venue = Venue {
     exchanges: &[EXCHANGE],
     recognise,
-    dialect: |_, _| HandlerDialect::boxed(Deribit::default()),
+    dialect: |_, _| FeedDialect::boxed(Deribit::default()),
 };
 
 fn recognise(clue: &Clue<'_>) -> Option<&'static str> {
@@ -53,15 +53,7 @@ fn recognise(clue: &Clue<'_>) -> Option<&'static str> {
 /// The dialect; see the module documentation.
 #[derive(Debug, Default)]
 struct Deribit {
-    states: HashMap<Instrument, State>,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    ticker: TickerState,
-    best: BestPrices,
-    /// `ticker` was seen.
-    has_ticker: bool,
+    states: HashMap<Instrument, TickerFeed>,
 }
 
 #[derive(Deserialize)]
@@ -142,7 +134,7 @@ struct Trade<'a> {
     liquidation: Option<Cow<'a, str>>,
 }
 
-impl Handler for Deribit {
+impl VenueFeed for Deribit {
     fn message(&mut self, context: &mut Context<'_>, message: &[u8]) -> Result<()> {
         let envelope: Envelope<'_> = json::parse(message)?;
         if envelope.jsonrpc != "2.0" {
@@ -194,9 +186,8 @@ impl Deribit {
         let open_interest = number(ticker.open_interest)?;
         let instrument = Instrument::new(EXCHANGE, &ticker.instrument_name)?;
         let state = self.states.entry(instrument.clone()).or_default();
-        state.has_ticker |= is_ticker;
         let values = [bid_price, bid_qty, ask_price, ask_qty];
-        if state.has_ticker == is_ticker && state.best.is_news(values) {
+        if state.best.is_news_of(is_ticker, values) {
             context.quote_values(&instrument, ts_event, values);
         }
         if is_ticker {

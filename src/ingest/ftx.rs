@@ -21,7 +21,7 @@ use serde_json::value::RawValue;
 
 use super::checksum;
 use super::feed_book::{About, MessageLevels};
-use super::handler::{Context, Handler, HandlerDialect};
+use super::feed_dialect::{Context, FeedDialect, VenueFeed};
 use super::json::{self, Level, Number};
 use super::ticker::TickerState;
 use super::venue::{Clue, Venue};
@@ -39,7 +39,7 @@ const CHECKSUM_LEVELS: usize = 100;
 pub(super) const VENUE: Venue = Venue {
     exchanges: &[FTX, FTX_US],
     recognise,
-    dialect: |exchange, _| HandlerDialect::boxed(Ftx { exchange, states: HashMap::new() }),
+    dialect: |exchange, _| FeedDialect::boxed(Ftx { exchange, states: HashMap::new() }),
 };
 
 fn recognise(clue: &Clue<'_>) -> Option<&'static str> {
@@ -146,7 +146,7 @@ struct Info<'a> {
     index: Option<Number<'a>>,
 }
 
-impl Handler for Ftx {
+impl VenueFeed for Ftx {
     fn message(&mut self, context: &mut Context<'_>, message: &[u8]) -> Result<()> {
         let envelope: Envelope<'_> = json::parse(message)?;
         let snapshot = match &*envelope.ty {

@@ -22,10 +22,10 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::feed_book::{About, MessageLevels};
-use super::handler::{Context, Handler, HandlerDialect};
+use super::feed_dialect::{Context, FeedDialect, VenueFeed};
 use super::json::{self, Level, Number};
 use super::splice::{Part, SplicedBooks};
-use super::ticker::{BestPrices, TickerState};
+use super::ticker::TickerFeed;
 use super::venue::{Clue, Venue};
 use crate::error::{Error, Result};
 use crate::event::{Kind, QuoteRow, Side, TradeRow, TradeSide};
@@ -39,7 +39,7 @@ pub(super) const VENUE: Venue = Venue {
     exchanges: &[SPOT, FUTURES],
     recognise,
     dialect: |_, _| {
-        HandlerDialect::boxed(Gate {
+        FeedDialect::boxed(Gate {
             books: SplicedBooks::new(read_changes, "U"),
             states: HashMap::new(),
         })
@@ -77,14 +77,7 @@ fn exchange_of(channel: &str) -> Option<(&'static str, &str)> {
 #[derive(Debug)]
 struct Gate {
     books: SplicedBooks,
-    states: HashMap<Instrument, State>,
-}
-
-/// What tickers said of one instrument.
-#[derive(Debug, Default)]
-struct State {
-    ticker: TickerState,
-    best: BestPrices,
+    states: HashMap<Instrument, TickerFeed>,
 }
 
 #[derive(Deserialize)]
@@ -202,7 +195,7 @@ struct Update {
     open_interest: Option<Decimal>,
 }
 
-impl Handler for Gate {
+impl VenueFeed for Gate {
     fn message(&mut self, context: &mut Context<'_>, message: &[u8]) -> Result<()> {
         let envelope: Envelope<'_> = json::parse(message)?;
         let Some((exchange, channel)) = exchange_of(&envelope.channel) else {

@@ -21,7 +21,7 @@ use serde_json::value::RawValue;
 use super::checksum;
 use super::connection::ConnectionRows;
 use super::feed_book::{About, FeedBook};
-use super::handler::{Context, Handler, HandlerDialect};
+use super::feed_dialect::{Context, FeedDialect, VenueFeed};
 use super::json::{self, Number};
 use super::trade_ids::{Seen, TradeIds};
 use super::venue::{Clue, Venue};
@@ -46,7 +46,7 @@ const DEPTHS: [usize; 5] = [10, 25, 100, 500, 1000];
 pub(super) const VENUE: Venue = Venue {
     exchanges: &[EXCHANGE],
     recognise,
-    dialect: |_, _| HandlerDialect::boxed(Kraken::default()),
+    dialect: |_, _| FeedDialect::boxed(Kraken::default()),
 };
 
 fn recognise(clue: &Clue<'_>) -> Option<&'static str> {
@@ -177,7 +177,7 @@ impl Kraken {
     }
 }
 
-impl Handler for Kraken {
+impl VenueFeed for Kraken {
     fn message(&mut self, context: &mut Context<'_>, message: &[u8]) -> Result<()> {
         if message.trim_ascii_start().first() == Some(&b'[') {
             return self.message_v1(context, message);

@@ -18,7 +18,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::feed_book::{About, MessageLevels};
-use super::handler::{Context, Handler, HandlerDialect};
+use super::feed_dialect::{Context, FeedDialect, VenueFeed};
 use super::json::{self, Level, Number};
 use super::splice::{Part, SplicedBooks};
 use super::venue::{Clue, Venue};
@@ -33,7 +33,7 @@ pub(super) const VENUE: Venue = Venue {
     exchanges: &[EXCHANGE],
     recognise,
     dialect: |_, _| {
-        HandlerDialect::boxed(KuCoin { books: SplicedBooks::new(read_changes, "sequenceStart") })
+        FeedDialect::boxed(KuCoin { books: SplicedBooks::new(read_changes, "sequenceStart") })
     },
 };
 
@@ -140,7 +140,7 @@ struct Ticker<'a> {
     time: Option<i64>,
 }
 
-impl Handler for KuCoin {
+impl VenueFeed for KuCoin {
     fn message(&mut self, context: &mut Context<'_>, message: &[u8]) -> Result<()> {
         let envelope: Envelope<'_> = json::parse(message)?;
         match &*envelope.ty {

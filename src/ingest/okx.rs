@@ -17,7 +17,7 @@ use std::collections::HashMap;
 use super::checksum;
 use super::connection::ConnectionRows;
 use super::feed_book::{About, FeedBook};
-use super::handler::{Context, Handler, HandlerDialect};
+use super::feed_dialect::{Context, FeedDialect, VenueFeed};
 use super::json;
 use super::ticker::TickerState;
 use super::venue::{Clue, Venue};
@@ -42,7 +42,7 @@ const WAITING_BYTES_MAX: usize = 4 << 20;
 pub(super) const VENUE: Venue = Venue {
     exchanges: &[SPOT, SWAP, FUTURES, OPTIONS],
     recognise,
-    dialect: |_, _| HandlerDialect::boxed(Okx::default()),
+    dialect: |_, _| FeedDialect::boxed(Okx::default()),
 };
 
 fn recognise(clue: &Clue<'_>) -> Option<&'static str> {
@@ -190,7 +190,7 @@ impl Waiting {
     }
 }
 
-impl Handler for Okx {
+impl VenueFeed for Okx {
     fn message(&mut self, context: &mut Context<'_>, message: &[u8]) -> Result<()> {
         if message == b"pong" {
             return Ok(());

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::handler::Context;
+use super::feed_dialect::Context;
 use crate::quantity::TsNs;
 
 /// The last number of each connection.

@@ -12,7 +12,7 @@ use std::collections::{HashMap, VecDeque};
 
 use super::connection::ConnectionRows;
 use super::feed_book::{FeedBook, MessageLevels};
-use super::handler::Context;
+use super::feed_dialect::Context;
 use crate::error::Result;
 use crate::event::MessageHead;
 use crate::quantity::{Instrument, TsNs};
@@ -129,8 +129,8 @@ impl SplicedBooks {
     }
 
     /// Takes a snapshot, then the messages it has to be followed by. One that came in the stream
-    /// on `channel` makes this channel the book. One that is older than a complete book says nothing
-    /// new and is left out.
+    /// on `channel` makes this channel the book. One that is older than a complete book says
+    /// nothing new and is left out.
     ///
     /// # Errors
     /// A message that waited cannot be read.
@@ -247,8 +247,11 @@ impl Splice {
     }
 
     /// Whether the snapshot or an earlier message held these changes already. Lower numbers with a
-    /// later time are a sequence that began anew.
+    /// later time are a sequence that began anew; numbers that do not chain may repeat.
     fn is_known(&self, book: &FeedBook, part: &Part<'_>) -> bool {
+        if part.first.is_none() && !self.after_snapshot {
+            return false;
+        }
         let held = book.seq.is_some_and(|last| part.last <= last);
         let later = self.last_event.zip(part.ts_event).is_some_and(|(last, time)| time > last);
         held && !later

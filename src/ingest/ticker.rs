@@ -65,11 +65,21 @@ impl TickerState {
     }
 }
 
+/// What tickers said of one instrument.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct TickerFeed {
+    /// The state of a derivative.
+    pub ticker: TickerState,
+    /// The best prices beside it.
+    pub best: BestPrices,
+}
+
 /// Best prices that come with tickers: bid price and quantity, ask price and quantity.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct BestPrices {
     last: Option<[Option<Decimal>; 4]>,
     elsewhere: bool,
+    from_full: bool,
 }
 
 impl BestPrices {
@@ -81,6 +91,13 @@ impl BestPrices {
     /// Whether `values` are new and come from nowhere else. All nothing is a market without orders.
     pub fn is_news(&mut self, values: [Option<Decimal>; 4]) -> bool {
         self.last.replace(values) != Some(values) && !self.elsewhere
+    }
+
+    /// As [`BestPrices::is_news`] where two channels have them: from the first message of the full
+    /// one on, what the other one says counts no more.
+    pub fn is_news_of(&mut self, is_full: bool, values: [Option<Decimal>; 4]) -> bool {
+        self.from_full |= is_full;
+        self.from_full == is_full && self.is_news(values)
     }
 }
 
@@ -104,6 +121,9 @@ mod tests {
         assert!(!best.is_news(one));
         assert!(best.is_news([None; 4]));
         assert!(!best.is_news([None; 4]));
+        assert!(best.is_news_of(false, one));
+        assert!(best.is_news_of(true, [None; 4]));
+        assert!(!best.is_news_of(false, one));
         best.come_elsewhere();
         assert!(!best.is_news(one));
     }

@@ -148,6 +148,7 @@ fn prints_quotes_tickers_and_liquidations_are_read() {
         ],
     );
 
+    let ticker_row = "ticker bitget-futures:DASHUSDT";
     let state = "-0.0001 - 1649314800000000000 21957.17";
     assert_eq!(
         found,
@@ -157,12 +158,8 @@ fn prints_quotes_tickers_and_liquidations_are_read() {
             "quotes bitget:X 3 3000000 - - 1.4138 4.58 -".to_owned(),
             "liquidations bitget-futures:APEUSDT 7 7000000 sell 0.1649 13.7 ".to_owned(),
             "quotes bitget-futures:DASHUSDT 4 1649290077309000000 113.36 - 113.41 - -".to_owned(),
-            format!(
-                "ticker bitget-futures:DASHUSDT 4 1649290077309000000 113.37 113.381 113.427 {state}"
-            ),
-            format!(
-                "ticker bitget-futures:DASHUSDT 6 1649290077309000000 113.37 113.382 113.427 {state}"
-            ),
+            format!("{ticker_row} 4 1649290077309000000 113.37 113.381 113.427 {state}"),
+            format!("{ticker_row} 6 1649290077309000000 113.37 113.382 113.427 {state}"),
         ]
     );
 }

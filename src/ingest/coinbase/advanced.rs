@@ -12,7 +12,7 @@ use super::{Coinbase, EXCHANGE, Envelope, Print, aggressor, time};
 use crate::error::{Error, Result};
 use crate::event::{Kind, MessageHead, Side, TradeRow};
 use crate::ingest::feed_book::{About, MessageLevels};
-use crate::ingest::handler::Context;
+use crate::ingest::feed_dialect::Context;
 use crate::ingest::json::{self, Number};
 use crate::quantity::{Decimal, Instrument, TsNs};
 

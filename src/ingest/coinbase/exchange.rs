@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::event::{Kind, MessageHead, Side, StatusWhat, TradeRow};
 use crate::ingest::connection::ConnectionRows;
 use crate::ingest::feed_book::{About, MessageLevels};
-use crate::ingest::handler::Context;
+use crate::ingest::feed_dialect::Context;
 use crate::ingest::json::{self, Level, Number};
 use crate::quantity::{Decimal, Instrument, TsNs};
 

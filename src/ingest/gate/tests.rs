@@ -32,7 +32,8 @@ fn both_markets_splice_their_own_snapshots() {
     for (url, body) in [
         (
             "https://api.gateio.ws/api/v4/spot/order_book?currency_pair=X_Y&with_id=true",
-            r#"{"id":4,"current":1619093533730,"update":1619093533700,"asks":[["2","1"]],"bids":[]}"#,
+            r#"{"id":4,"current":1619093533730,"update":1619093533700,"asks":[["2",
+            "1"]],"bids":[]}"#,
         ),
         (
             "https://api.gateio.ws/api/v4/futures/usdt/order_book?contract=X_Y&with_id=true",
@@ -109,9 +110,14 @@ fn trades_quotes_and_tickers_are_read() {
             &message(
                 "futures.trades",
                 r#"[{"size":-22,"id":7,"create_time":1593561623,"price":"225.5","contract":"F"},
-                {"size":3,"id":8,"create_time":1,"create_time_ms":1500,"price":"226","contract":"F"}]"#,
+                {"size":3,"id":8,"create_time":1,"create_time_ms":1500,"price":"226",
+                "contract":"F"}]"#,
             ),
-            &message("spot.tickers", r#"{"currency_pair":"X_Y","last":"1","lowest_ask":"2","highest_bid":"1.5"}"#),
+            &message(
+                "spot.tickers",
+                r#"{"currency_pair":"X_Y","last":"1","lowest_ask":"2",
+                "highest_bid":"1.5"}"#,
+            ),
             &message(
                 "futures.tickers",
                 r#"[{"contract":"F","last":"25","total_size":"14","mark_price":"26.9",
@@ -120,8 +126,8 @@ fn trades_quotes_and_tickers_are_read() {
             &message("futures.book_ticker", r#"{"t":8,"u":9,"s":"F","b":"24","B":5,"a":"","A":0}"#),
             &message("futures.book_ticker", r#"{"t":0,"u":0,"s":"F","b":"","B":0,"a":"","A":0}"#),
             &message("futures.tickers", r#"{"contract":"F","last":"25","highest_bid":"23"}"#),
-            r#"{"time":1,"channel":"spot.trades","event":"subscribe","result":{"status":"success"}}"#,
-            r#"{"time":1,"channel":"spot.pong","event":"","result":null}"#.replace("\"\"", "null").as_str(),
+            r#"{"time":1,"channel":"spot.trades","event":"subscribe","result":{"status":"ok"}}"#,
+            r#"{"time":1,"channel":"spot.pong","event":null,"result":null}"#,
         ],
     );
 

@@ -9,8 +9,8 @@ use crate::error::Result;
 use crate::event::{Kind, QuoteRow, TradeRow};
 use crate::quantity::{Decimal, Instrument, TsNs};
 
-/// One venue's messages; [`HandlerDialect`] makes a [`Dialect`] of it.
-pub(super) trait Handler: Send {
+/// One venue's messages; [`FeedDialect`] makes a [`Dialect`] of it.
+pub(super) trait VenueFeed: Send {
     /// Takes a message; as [`Dialect::frame`].
     ///
     /// # Errors
@@ -50,7 +50,7 @@ pub(super) trait Handler: Send {
     }
 }
 
-/// What a handler needs besides the message.
+/// What a feed needs besides the message.
 pub(super) struct Context<'a> {
     /// When it was received.
     pub ts_recv: TsNs,
@@ -77,7 +77,8 @@ impl Context<'_> {
         builder.quote(&QuoteRow { ts_recv, ..*row });
     }
 
-    /// Adds best prices from a ticker, received now, see [`crate::event::BatchBuilder::quote_values`].
+    /// Adds best prices from a ticker, received now; as
+    /// [`crate::event::BatchBuilder::quote_values`].
     pub fn quote_values(
         &mut self,
         instrument: &Instrument,
@@ -97,20 +98,20 @@ impl Context<'_> {
     }
 }
 
-/// A [`Dialect`] of a [`Handler`].
+/// A [`Dialect`] of a [`VenueFeed`].
 #[derive(Debug, Default)]
-pub(super) struct HandlerDialect<H> {
-    handler: H,
+pub(super) struct FeedDialect<H> {
+    feed: H,
     connections: Connections,
     books: FeedBooks,
     about: About,
 }
 
-impl<H: Handler + 'static> HandlerDialect<H> {
+impl<H: VenueFeed + 'static> FeedDialect<H> {
     /// A feed that has seen nothing yet.
-    pub fn boxed(handler: H) -> Box<dyn Dialect> {
+    pub fn boxed(feed: H) -> Box<dyn Dialect> {
         Box::new(Self {
-            handler,
+            feed,
             connections: Connections::default(),
             books: FeedBooks::default(),
             about: About::Unknown,
@@ -131,11 +132,11 @@ impl<H: Handler + 'static> HandlerDialect<H> {
             books: &mut self.books,
             about: &mut self.about,
         };
-        take(&mut self.handler, &mut context)
+        take(&mut self.feed, &mut context)
     }
 }
 
-impl<H: Handler + 'static> Dialect for HandlerDialect<H> {
+impl<H: VenueFeed + 'static> Dialect for FeedDialect<H> {
     fn frame(
         &mut self,
         ts_recv: TsNs,
@@ -147,22 +148,22 @@ impl<H: Handler + 'static> Dialect for HandlerDialect<H> {
         match frame {
             Frame::Message(message) => {
                 self.about = About::Unknown;
-                let read = self
-                    .with_context(at, rows, |handler, context| handler.message(context, message));
+                let read =
+                    self.with_context(at, rows, |feed, context| feed.message(context, message));
                 if read.is_err() {
                     self.books.tear(connection, &self.about);
                 }
                 read
             }
             Frame::Reply { url, body } => {
-                self.with_context(at, rows, |handler, context| handler.reply(context, url, body))
+                self.with_context(at, rows, |feed, context| feed.reply(context, url, body))
             }
             Frame::Sent(message) => {
-                self.handler.sent(message);
+                self.feed.sent(message);
                 Ok(())
             }
             Frame::Connected { .. } | Frame::Disconnected => {
-                let lost = self.with_context(at, rows, |handler, context| handler.lost(context));
+                let lost = self.with_context(at, rows, |feed, context| feed.lost(context));
                 self.connections.lost(connection, ts_recv, rows);
                 self.books.lost(connection, rows, ts_recv);
                 if let Frame::Connected { url } = frame {
@@ -174,6 +175,6 @@ impl<H: Handler + 'static> Dialect for HandlerDialect<H> {
     }
 
     fn finish(&mut self, rows: &mut Rows) -> Result<()> {
-        self.with_context((TsNs::MIN, 0), rows, |handler, context| handler.finish(context))
+        self.with_context((TsNs::MIN, 0), rows, |feed, context| feed.finish(context))
     }
 }
