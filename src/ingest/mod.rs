@@ -11,6 +11,7 @@
 )]
 
 mod binance;
+mod bitfinex;
 mod bitget;
 mod bybit;
 mod capture;
@@ -20,9 +21,9 @@ mod connection;
 mod deribit;
 mod detect;
 mod feed_book;
+mod feed_dialect;
 mod ftx;
 mod gate;
-mod handler;
 mod input;
 pub mod json;
 mod kraken;

@@ -19,6 +19,7 @@ static VENUES: &[Venue] = &[
     super::deribit::VENUE,
     super::kucoin::VENUE,
     super::gate::VENUE,
+    super::bitfinex::VENUE,
 ];
 
 /// A new dialect for a feed of `exchange`.
