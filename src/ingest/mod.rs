@@ -13,6 +13,7 @@
 mod binance;
 mod bitfinex;
 mod bitget;
+mod bitmex;
 mod bybit;
 mod capture;
 pub mod checksum;

@@ -20,6 +20,7 @@ static VENUES: &[Venue] = &[
     super::kucoin::VENUE,
     super::gate::VENUE,
     super::bitfinex::VENUE,
+    super::bitmex::VENUE,
 ];
 
 /// A new dialect for a feed of `exchange`.
