@@ -25,6 +25,7 @@ mod feed_book;
 mod feed_dialect;
 mod ftx;
 mod gate;
+mod hyperliquid;
 mod input;
 pub mod json;
 mod kraken;

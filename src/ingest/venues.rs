@@ -21,6 +21,7 @@ static VENUES: &[Venue] = &[
     super::gate::VENUE,
     super::bitfinex::VENUE,
     super::bitmex::VENUE,
+    super::hyperliquid::VENUE,
 ];
 
 /// A new dialect for a feed of `exchange`.
