@@ -29,6 +29,7 @@ mod hyperliquid;
 mod input;
 pub mod json;
 mod kraken;
+mod kraken_futures;
 mod kucoin;
 mod load;
 mod okx;

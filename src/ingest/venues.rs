@@ -22,6 +22,7 @@ static VENUES: &[Venue] = &[
     super::bitfinex::VENUE,
     super::bitmex::VENUE,
     super::hyperliquid::VENUE,
+    super::kraken_futures::VENUE,
 ];
 
 /// A new dialect for a feed of `exchange`.
