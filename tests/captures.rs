@@ -381,6 +381,48 @@ const CAPTURES: &[Capture] = &[
         quotes: 75,
         tickers: 0,
     },
+    Capture {
+        file: "bitfinex-ws/BITFINEX.jsonl.zst",
+        exchanges: &["bitfinex"],
+        books: 1600,
+        trades: 0,
+        quotes: 21,
+        tickers: 0,
+    },
+    Capture {
+        file: "bitmex-ws/BITMEX_20210722.ws.zst",
+        exchanges: &["bitmex"],
+        books: 1979,
+        trades: 17,
+        quotes: 436,
+        tickers: 0,
+    },
+    Capture {
+        // Its 46 books differ 45 times; its first trades are from before.
+        file: "hyperliquid-ws/btcusd_20250126.gz",
+        exchanges: &["hyperliquid"],
+        books: 45,
+        trades: 34,
+        quotes: 0,
+        tickers: 0,
+    },
+    Capture {
+        file: "kraken-futures-ws/KRAKEN_FUTURES.jsonl.zst",
+        exchanges: &["cryptofacilities"],
+        books: 7024,
+        trades: 3,
+        quotes: 91,
+        tickers: 0,
+    },
+    Capture {
+        // 102 of its 717 changes are part of the 10 snapshots.
+        file: "bitstamp-ws/BITSTAMP.jsonl.zst",
+        exchanges: &["bitstamp"],
+        books: 625,
+        trades: 10,
+        quotes: 0,
+        tickers: 0,
+    },
 ];
 
 /// Every message is read, every checksum and every sequence number fits, and after its last

@@ -36,6 +36,10 @@ const BYBIT_V2: &str = "API version 2, switched off in 2023";
 
 const BITGET_BOOKS: &str = "the vendor has books from this channel since 2026 only";
 
+const BITFINEX_SUMS: &str = "quantities of this channel are sums over 25 levels: none here";
+
+const KRAKEN_ABSOLUTE: &str = "the vendor has relative funding rates since 2022 only";
+
 const GATE_ORDER_BOOK: &str = "the older channel, whose numbers do not chain";
 
 const OKEX_V3: &str = "API version 3, switched off in 2022";
@@ -151,7 +155,7 @@ const VENUES: &[Venue] = &[
     },
     Venue {
         exchange: "deribit",
-        exceptions: &[(18, 18, "the vendor writes the symbol in upper case; here as the venue")],
+        exceptions: &[],
         times: &[],
         extra: &[
             ("book_ticker", "best prices in quote, where there is no ticker"),
@@ -184,6 +188,41 @@ const VENUES: &[Venue] = &[
         times: &[],
         extra: &[],
     },
+    Venue {
+        exchange: "bitfinex",
+        exceptions: &[(1, 1, BITFINEX_SUMS), (13, 13, BITFINEX_SUMS)],
+        times: &[],
+        extra: &[],
+    },
+    Venue {
+        exchange: "bitfinex-derivatives",
+        exceptions: &[
+            (1, 1, BITFINEX_SUMS),
+            (7, 7, "of a channel that nobody subscribed: refused, the vendor leaves it out"),
+            (16, 16, "of a channel that nobody subscribed: refused, the vendor leaves it out"),
+        ],
+        times: &[("derivative_ticker", "the vendor takes when it was sent; here when it was so")],
+        extra: &[],
+    },
+    Venue {
+        exchange: "bitmex",
+        exceptions: &[(7, 7, "two symbols in one message: the vendor has them in its order")],
+        times: &[],
+        extra: &[],
+    },
+    Venue { exchange: "hyperliquid", exceptions: &[], times: &[], extra: &[] },
+    Venue {
+        exchange: "cryptofacilities",
+        exceptions: &[
+            (3, 3, KRAKEN_ABSOLUTE),
+            (6, 6, KRAKEN_ABSOLUTE),
+            (13, 13, KRAKEN_ABSOLUTE),
+            (14, 14, "a market before its start: the vendor takes 0 for a price"),
+        ],
+        times: &[],
+        extra: &[],
+    },
+    Venue { exchange: "bitstamp", exceptions: &[], times: &[], extra: &[] },
 ];
 
 /// One line of the vendor's data.
@@ -432,6 +471,8 @@ fn compare(
 ) -> Vec<String> {
     let other_time = |what: &str| venue.times.iter().any(|(of, _)| *of == what);
     for record in ours.iter_mut().chain(&mut vendor) {
+        // The vendor writes some symbols in upper case; here they are the venue's.
+        record.symbol.make_ascii_uppercase();
         if other_time(record.what) {
             record.ts_event = 0;
         }

@@ -14,6 +14,7 @@ mod binance;
 mod bitfinex;
 mod bitget;
 mod bitmex;
+mod bitstamp;
 mod bybit;
 mod capture;
 pub mod checksum;

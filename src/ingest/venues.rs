@@ -23,6 +23,7 @@ static VENUES: &[Venue] = &[
     super::bitmex::VENUE,
     super::hyperliquid::VENUE,
     super::kraken_futures::VENUE,
+    super::bitstamp::VENUE,
 ];
 
 /// A new dialect for a feed of `exchange`.
