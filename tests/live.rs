@@ -502,6 +502,33 @@ fn a_recorder_takes_rows_from_many_threads_and_says_when_they_are_durable() {
 }
 
 #[test]
+fn a_recorder_goes_on_when_tidying_its_journal_has_committed_what_waited() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder);
+    // A window longer than the time between two looks at the journal.
+    let slow = GroupCommit { within: std::time::Duration::from_millis(700), bytes: 1 << 20 };
+    let small = LiveOptions { journal_bytes: 4 << 10, seal_bytes: 1 << 20, ..options() };
+    let recorder = Recorder::start(store.writer(small).unwrap(), slow).unwrap();
+    let (told, tell) = std::sync::mpsc::channel();
+    recorder.watch(Box::new(move |watermark| told.send(watermark).unwrap_or(())));
+    let (trades, rows) = (key("test:A", Kind::Trades), trade_stream(900, START, 1_000_000, 3));
+    for round in 0..6 {
+        let mut seq = 0;
+        for start in (0..150).step_by(10) {
+            let start = round * 150 + start;
+            seq = recorder.append(&trades, &rows.slice_messages(start..start + 10)).unwrap();
+        }
+        // Longer ago than a group may wait: told without anybody appending.
+        let (done, ended) = std::sync::mpsc::channel();
+        let waiting = recorder.clone();
+        std::thread::spawn(move || done.send(waiting.wait(seq).is_ok()));
+        assert_eq!(ended.recv_timeout(std::time::Duration::from_secs(20)), Ok(true), "{round}");
+        assert!(tell.try_iter().last().is_some_and(|watermark| watermark >= seq));
+    }
+    assert!(store.snapshot().unwrap().manifest().contents().first_journal > 1, "it was tidied");
+}
+
+#[test]
 fn without_a_group_every_append_is_durable_when_it_returns() {
     let folder = tempfile::tempdir().unwrap();
     let (store, elsewhere) = (open(&folder), open(&folder));

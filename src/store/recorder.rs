@@ -240,7 +240,13 @@ impl Shared {
         state.committing = false;
         let Some(writer) = &mut state.writer else { return false };
         let committed = writer.finish_commit(group, written).is_ok();
-        let watermark = writer.watermark();
+        drop(self.tell(state));
+        committed
+    }
+
+    /// Tells everybody how far rows are durable. The watchers are called without the lock.
+    fn tell<'a>(&'a self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        let watermark = state.writer.as_ref().map_or(state.watermark, Writer::watermark);
         state.watermark = watermark;
         let mut watchers = std::mem::take(&mut state.watchers);
         drop(state);
@@ -249,21 +255,38 @@ impl Shared {
         let mut state = self.lock();
         watchers.append(&mut state.watchers);
         state.watchers = watchers;
-        committed
+        state
     }
 
     /// Waits for a group that is due; `None` at the end.
+    ///
+    /// An append that begins a journal file, and tidying the journal, commit on their own: what
+    /// they made durable is told here too, and leaves nothing to be committed.
     fn next_commit(&self) -> Option<Group> {
         let waiting = |state: &State| state.writer.as_ref().map_or(0, Writer::waiting_bytes);
-        let nothing = |state: &mut State| waiting(state) == 0 && !state.closing;
-        let few = |state: &mut State| waiting(state) < self.group.bytes && !state.closing;
-        let state = self.work.wait_while(self.lock(), nothing);
-        let state = state.unwrap_or_else(PoisonError::into_inner);
-        let waited = self.work.wait_timeout_while(state, self.group.within, few);
-        let mut state = waited.unwrap_or_else(PoisonError::into_inner).0;
-        let group = state.writer.as_mut()?.begin_commit().ok()??;
-        state.committing = true;
-        Some(group)
+        let told = |state: &State| {
+            state.writer.as_ref().is_none_or(|writer| writer.watermark() == state.watermark)
+        };
+        let nothing = |state: &mut State| waiting(state) == 0 && told(state) && !state.closing;
+        let few =
+            |state: &mut State| waiting(state) < self.group.bytes && told(state) && !state.closing;
+        let mut state = self.lock();
+        loop {
+            state = self.work.wait_while(state, nothing).unwrap_or_else(PoisonError::into_inner);
+            let waited = self.work.wait_timeout_while(state, self.group.within, few);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            if !told(&state) {
+                state = self.tell(state);
+                continue;
+            }
+            if let Some(group) = state.writer.as_mut()?.begin_commit().ok()? {
+                state.committing = true;
+                return Some(group);
+            }
+            if state.closing {
+                return None;
+            }
+        }
     }
 
     fn seal_loop(&self) {
@@ -312,6 +335,9 @@ impl Shared {
         if state.committing {
             return Ok(());
         }
-        state.writer.as_mut().ok_or_else(closed)?.maintain_journal()
+        let tidied = state.writer.as_mut().ok_or_else(closed)?.maintain_journal();
+        drop(state);
+        self.work.notify_all();
+        tidied
     }
 }
