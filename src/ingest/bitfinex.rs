@@ -52,6 +52,7 @@ pub(super) const VENUE: Venue = Venue {
     exchanges: &[SPOT, DERIVATIVES],
     recognise,
     dialect: |_, _| FeedDialect::boxed(Bitfinex::default()),
+    live: |_| None,
 };
 
 fn recognise(clue: &Clue<'_>) -> Option<&'static str> {

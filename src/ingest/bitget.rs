@@ -45,6 +45,7 @@ pub(super) const VENUE: Venue = Venue {
     exchanges: &[SPOT, CONTRACTS],
     recognise,
     dialect: |_, _| FeedDialect::boxed(Bitget::default()),
+    live: |_| None,
 };
 
 fn recognise(clue: &Clue<'_>) -> Option<&'static str> {

@@ -35,6 +35,7 @@ pub(super) const VENUE: Venue = Venue {
         let books = SplicedBooks::new(|data| json::parse_text::<Book<'_>>(data)?.read(), "");
         FeedDialect::boxed(Bitstamp { books })
     },
+    live: |_| None,
 };
 
 fn recognise(clue: &Clue<'_>) -> Option<&'static str> {

@@ -37,6 +37,7 @@ pub(super) const VENUE: Venue = Venue {
     exchanges: &[EXCHANGE],
     recognise,
     dialect: |_, _| FeedDialect::boxed(Deribit::default()),
+    live: |_| None,
 };
 
 fn recognise(clue: &Clue<'_>) -> Option<&'static str> {

@@ -40,6 +40,7 @@ pub(super) const VENUE: Venue = Venue {
     exchanges: &[FTX, FTX_US],
     recognise,
     dialect: |exchange, _| FeedDialect::boxed(Ftx { exchange, states: HashMap::new() }),
+    live: |_| None,
 };
 
 fn recognise(clue: &Clue<'_>) -> Option<&'static str> {

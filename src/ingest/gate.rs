@@ -44,6 +44,7 @@ pub(super) const VENUE: Venue = Venue {
             states: HashMap::new(),
         })
     },
+    live: |_| None,
 };
 
 fn recognise(clue: &Clue<'_>) -> Option<&'static str> {

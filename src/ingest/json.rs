@@ -4,10 +4,12 @@
 //! goes through a float. Values borrow from the message.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::live::Heard;
 use crate::error::{Error, Result};
 use crate::event::{BatchBuilder, Side, TradeSide};
 use crate::quantity::{Decimal, TsNs};
@@ -47,6 +49,18 @@ pub fn query_value<'a>(query: &'a str, name: &str) -> Result<&'a str> {
     let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
     let found = pairs.find(|(key, _)| *key == name).map(|(_, value)| value);
     found.ok_or_else(|| Error::invalid(format!("request {query:?}: expected {name}")))
+}
+
+/// [`Heard::Refused`] with the whole message if its object has a field `name` that is not null.
+#[must_use]
+pub fn refusal(message: &[u8], name: &str) -> Heard {
+    let object: Option<BTreeMap<Cow<'_, str>, &RawValue>> = serde_json::from_slice(message).ok();
+    let refused =
+        object.is_some_and(|object| object.get(name).is_some_and(|value| value.get() != "null"));
+    match refused {
+        true => Heard::Refused(String::from_utf8_lossy(message).into_owned()),
+        false => Heard::Data,
+    }
 }
 
 /// The message as text.

@@ -47,6 +47,7 @@ pub(super) const VENUE: Venue = Venue {
     exchanges: &[EXCHANGE],
     recognise,
     dialect: |_, _| FeedDialect::boxed(Kraken::default()),
+    live: |_| None,
 };
 
 fn recognise(clue: &Clue<'_>) -> Option<&'static str> {

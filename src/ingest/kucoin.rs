@@ -35,6 +35,7 @@ pub(super) const VENUE: Venue = Venue {
     dialect: |_, _| {
         FeedDialect::boxed(KuCoin { books: SplicedBooks::new(read_changes, "sequenceStart") })
     },
+    live: |_| None,
 };
 
 fn recognise(clue: &Clue<'_>) -> Option<&'static str> {

@@ -32,6 +32,7 @@ pub mod json;
 mod kraken;
 mod kraken_futures;
 mod kucoin;
+pub mod live;
 mod load;
 mod okx;
 mod open;

@@ -43,6 +43,7 @@ pub(super) const VENUE: Venue = Venue {
     exchanges: &[SPOT, SWAP, FUTURES, OPTIONS],
     recognise,
     dialect: |_, _| FeedDialect::boxed(Okx::default()),
+    live: |_| None,
 };
 
 fn recognise(clue: &Clue<'_>) -> Option<&'static str> {

@@ -1,6 +1,7 @@
 //! What a venue says about itself in the table of venues.
 
 use super::Dialect;
+use super::live::LiveFeed;
 
 /// What may tell the venue of a capture.
 #[derive(Clone, Copy, Debug)]
@@ -22,4 +23,6 @@ pub struct Venue {
     pub recognise: fn(&Clue<'_>) -> Option<&'static str>,
     /// A new dialect, see [`super::venues::dialect`].
     pub dialect: fn(exchange: &'static str, symbol: Option<&str>) -> Box<dyn Dialect>,
+    /// How one of the exchanges is had live; `None` if it can only be read from captures.
+    pub live: fn(exchange: &str) -> Option<&'static dyn LiveFeed>,
 }

@@ -5,6 +5,7 @@
 pub use super::venue::{Clue, Venue};
 
 use super::Dialect;
+use super::live::LiveFeed;
 use crate::error::{Error, Result};
 
 /// All venues.
@@ -40,6 +41,21 @@ pub fn dialect(exchange: &str, symbol: Option<&str>) -> Result<Box<dyn Dialect>>
     });
     found.ok_or_else(|| {
         Error::invalid(format!("exchange {exchange:?}: expected one of {}", exchanges().join(", ")))
+    })
+}
+
+/// How the feeds of `exchange` are had live.
+///
+/// # Errors
+/// [`crate::ErrorKind::Invalid`] with all exchanges that are if this one is not.
+pub fn live(exchange: &str) -> Result<&'static dyn LiveFeed> {
+    let live = |exchange: &&str| {
+        let venue = VENUES.iter().find(|venue| venue.exchanges.contains(exchange))?;
+        (venue.live)(exchange)
+    };
+    live(&exchange).ok_or_else(|| {
+        let known: Vec<_> = exchanges().into_iter().filter(|name| live(name).is_some()).collect();
+        Error::invalid(format!("exchange {exchange:?}: expected one of {}", known.join(", ")))
     })
 }
 

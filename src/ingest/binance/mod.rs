@@ -11,6 +11,7 @@
 //! A market is told by the connection's address; a message that contradicts it is refused.
 
 mod depth;
+mod live;
 mod message;
 #[cfg(test)]
 mod tests;
@@ -55,6 +56,7 @@ pub(super) const VENUE: Venue = Venue {
             index: HashMap::new(),
         })
     },
+    live: live::feed,
 };
 
 /// The dialect; see the module documentation.

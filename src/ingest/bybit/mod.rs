@@ -43,6 +43,7 @@ pub(super) const VENUE: Venue = Venue {
     dialect: |exchange, _| {
         Box::new(Bybit { exchange, connections: HashMap::new(), feeds: HashMap::new() })
     },
+    live: |_| None,
 };
 
 fn exchange_of_url(url: &str) -> Option<&'static str> {
