@@ -50,7 +50,7 @@
 //! 6. [`segment`], [`catalog`], [`journal`]: the files. *A sealed file is never written again.*
 //! 7. [`store`]: the folder. *One writer; readers need no lock.*
 //! 8. [`replay`], `ingest`, `arrow`: questions, feeds, columns for others. *Time is a value.*
-//! 9. `rpc`: the door. *Map reads never run on an async thread.*
+//! 9. `rpc`, `http`: the doors. *Map reads never run on an async thread.*
 //! 10. `cli`: parse, call below, print.
 
 pub mod book;
@@ -73,6 +73,8 @@ pub mod store;
 pub mod arrow;
 #[cfg(feature = "cli")]
 pub mod cli;
+#[cfg(feature = "http")]
+pub mod http;
 #[cfg(feature = "rpc")]
 pub mod rpc;
 

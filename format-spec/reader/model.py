@@ -113,7 +113,7 @@ KINDS = {
         _MESSAGE_SEQ)),
     7: Kind("status", (
         *_times(), Column("what", CODE,
-                          names=("connected", "disconnected", "gap", "resync", "halted")),
+                          names=("connected", "disconnected", "gap", "resync", "halted", "clock")),
         Column("detail", TEXT))),
     8: Kind("raw", (*_times(), Column("channel", TEXT), Column("payload", TEXT))),
 }

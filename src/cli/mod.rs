@@ -9,6 +9,7 @@ mod bench;
 mod book;
 mod demo;
 mod import;
+mod ingest;
 mod inspect;
 mod list;
 pub mod output;
@@ -19,6 +20,7 @@ mod remote;
 mod replay;
 mod screen;
 mod serve;
+mod status;
 mod target;
 mod verify;
 
@@ -42,6 +44,7 @@ enum Command {
     Demo(demo::Args),
     /// Import files into a store: Tardis CSV or raw venue captures, plain, gzip or zstd
     Import(import::Args),
+    Ingest(ingest::Args),
     /// List instruments, kinds, time ranges, rows and bytes
     Ls(list::LsArgs),
     /// Show the time ranges and gaps of an instrument
@@ -85,6 +88,7 @@ fn dispatch(command: Command) -> Result<()> {
     match command {
         Command::Demo(args) => demo::run(&args),
         Command::Import(args) => import::run(&args),
+        Command::Ingest(args) => ingest::run(&args),
         Command::Ls(args) => list::ls(&args),
         Command::Coverage(args) => list::coverage(&args),
         Command::Book(args) => book::run(&args),

@@ -5,8 +5,8 @@
 
 use super::batch::{Batch, Column, Values};
 use super::schema::{
-    Action, FLAG_SNAPSHOT, Kind, Schema, Side, StatusWhat, TradeSide, book, quotes, status, ticker,
-    trades,
+    Action, FLAG_SNAPSHOT, Kind, Schema, Side, StatusWhat, TradeSide, book, quotes, raw, status,
+    ticker, trades,
 };
 use crate::error::{Error, Result};
 use crate::limit;
@@ -353,6 +353,14 @@ impl BatchBuilder {
         self.times(row.ts_recv, row.ts_event);
         self.columns[status::WHAT].u8(row.what as u8);
         self.columns[status::DETAIL].text(row.detail.as_bytes());
+    }
+
+    /// Adds a venue message as it came; the builder's kind is `raw`.
+    pub fn raw(&mut self, ts_recv: TsNs, channel: &str, payload: &[u8]) {
+        debug_assert_eq!(self.kind(), Kind::Raw);
+        self.times(ts_recv, None);
+        self.columns[raw::CHANNEL].text(channel.as_bytes());
+        self.columns[raw::PAYLOAD].text(payload);
     }
 
     fn times(&mut self, ts_recv: TsNs, ts_event: Option<TsNs>) {

@@ -18,5 +18,5 @@ pub use hash::ContentHash;
 pub use rules::broken_rule;
 pub use schema::{
     Action, ColumnSpec, ColumnType, FLAG_LAST, FLAG_SNAPSHOT, Kind, Schema, Side, StatusWhat,
-    StreamKey, TradeSide, book, quotes, status, ticker, trades,
+    StreamKey, TradeSide, book, quotes, raw, status, ticker, trades,
 };

@@ -278,6 +278,8 @@ pub enum StatusWhat {
     Resync = 3,
     /// The venue halted trading.
     Halted = 4,
+    /// The recorder's wall clock was set; `detail` says by how much.
+    Clock = 5,
 }
 
 const fn column(name: &'static str, ty: ColumnType) -> ColumnSpec {
@@ -435,7 +437,10 @@ static STATUS: Schema = Schema {
     columns: &[
         TS_RECV,
         TS_EVENT,
-        column("what", ColumnType::Code(&["connected", "disconnected", "gap", "resync", "halted"])),
+        column(
+            "what",
+            ColumnType::Code(&["connected", "disconnected", "gap", "resync", "halted", "clock"]),
+        ),
         column("detail", ColumnType::Text),
     ],
 };
@@ -446,6 +451,14 @@ pub mod status {
     pub const WHAT: usize = 2;
     /// Text for a person.
     pub const DETAIL: usize = 3;
+}
+
+/// Positions of the columns of `raw`, after the two times.
+pub mod raw {
+    /// What it was and on which connection.
+    pub const CHANNEL: usize = 2;
+    /// The bytes.
+    pub const PAYLOAD: usize = 3;
 }
 
 static RAW: Schema = Schema {
@@ -496,6 +509,8 @@ mod tests {
         assert_eq!(name(Kind::Quotes, quotes::VENUE_SEQ), "venue_seq");
         assert_eq!(name(Kind::Ticker, ticker::OPEN_INTEREST), "open_interest");
         assert_eq!(name(Kind::Status, status::DETAIL), "detail");
+        assert_eq!(name(Kind::Raw, raw::CHANNEL), "channel");
+        assert_eq!(name(Kind::Raw, raw::PAYLOAD), "payload");
         for kind in [Kind::Book, Kind::Orders] {
             let action = kind.schema().columns[book::ACTION];
             let ColumnType::Code(names) = action.ty else { panic!("action is a code") };

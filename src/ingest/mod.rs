@@ -20,6 +20,8 @@ mod capture;
 pub mod checksum;
 mod coinbase;
 mod connection;
+#[cfg(feature = "daemon")]
+pub mod daemon;
 mod deribit;
 mod detect;
 mod feed_book;
@@ -36,6 +38,7 @@ pub mod live;
 mod load;
 mod okx;
 mod open;
+mod raw_lane;
 mod rows;
 pub mod sample;
 mod sequence;
@@ -54,6 +57,7 @@ pub use detect::Format;
 pub use input::{Compression, Input, Line};
 pub use load::{LoadReport, Watch, load};
 pub use open::{OpenInput, OpenOptions, open, open_all};
+pub use raw_lane::{RawSource, raw_instrument};
 pub use rows::{Reject, Rows, StreamHint};
 pub use ticker::TickerState;
 

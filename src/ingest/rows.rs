@@ -155,14 +155,24 @@ impl Rows {
     /// # Errors
     /// As [`BatchBuilder::finish`].
     pub fn take(&mut self) -> Result<Vec<(StreamKey, Batch)>> {
+        let each = self.take_each().into_iter();
+        each.map(|(key, batch)| batch.map(|batch| (key, batch))).collect()
+    }
+
+    /// As [`Rows::take`], but rows of one stream that cannot be taken, and are lost, leave the other
+    /// streams alone.
+    pub fn take_each(&mut self) -> Vec<(StreamKey, Result<Batch>)> {
         let mut taken = Vec::new();
-        for pending in &mut self.streams {
-            for batch in pending.builder.finish()? {
-                taken.push((pending.key.clone(), batch));
+        for Pending { key, builder, .. } in &mut self.streams {
+            match builder.finish() {
+                Ok(batches) => {
+                    taken.extend(batches.into_iter().map(|batch| (key.clone(), Ok(batch))));
+                }
+                Err(error) => taken.push((key.clone(), Err(error))),
             }
         }
         taken.sort_by(|a, b| a.0.cmp(&b.0));
-        Ok(taken)
+        taken
     }
 }
 

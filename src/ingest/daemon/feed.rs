@@ -1,0 +1,422 @@
+//! One exchange: which symbols, on which connections, and snapshots when a book needs one.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
+use tracing::{info, warn};
+
+use super::clock::ReceiveClock;
+use super::config::{FeedConfig, Selection};
+use super::inbox::{Event, Inbox, Incoming, Portion};
+use super::pattern::matches;
+use super::plan::{Plan, Wanted};
+use super::rest::{Method, Network, Refusal};
+use super::socket::{News, Order, Socket};
+use super::stats::FeedStats;
+use crate::error::Result;
+use crate::event::{Kind, StreamKey};
+use crate::ingest::live::{LiveFeed, Resync, Topic};
+use crate::quantity::{Instrument, TsNs};
+
+/// First wait before the list of symbols is asked for again, and the longest.
+const LISTING_WAIT_MIN: Duration = Duration::from_secs(1);
+const LISTING_WAIT_MAX: Duration = Duration::from_secs(60);
+/// How long a snapshot that comes with the subscription is waited for.
+const SUBSCRIBED_PATIENCE: Duration = Duration::from_secs(15);
+/// How long changes are gathered before the snapshot that they follow is asked for.
+const SPLICED_PATIENCE: Duration = Duration::from_secs(1);
+
+/// What a feed is told.
+#[derive(Debug)]
+pub(super) enum Command {
+    /// Record this from now on.
+    Select(Vec<Selection>),
+}
+
+/// Everything a feed needs.
+#[derive(Clone)]
+pub(super) struct Feed {
+    pub config: FeedConfig,
+    pub live: &'static dyn LiveFeed,
+    pub network: Network,
+    pub inbox: Inbox,
+    pub stats: Arc<FeedStats>,
+}
+
+/// A feed that runs.
+struct Running {
+    feed: Feed,
+    clock: Arc<Mutex<ReceiveClock>>,
+    replicas: Vec<Replica>,
+    news: mpsc::UnboundedSender<News>,
+    door: Arc<tokio::sync::Mutex<Instant>>,
+    /// The number of the newest connection.
+    last_number: u32,
+    /// Books with their topics.
+    books: BTreeMap<Instrument, Vec<Topic>>,
+    /// Connections that are up.
+    up: BTreeSet<u32>,
+    /// Books to fetch a snapshot for, oldest first.
+    snapshots: VecDeque<Instrument>,
+    snapshot_at: Instant,
+    /// Asks which symbols there are.
+    listing: Option<JoinHandle<()>>,
+}
+
+/// One copy of all connections.
+struct Replica {
+    plan: Plan,
+    sockets: BTreeMap<u32, (mpsc::UnboundedSender<Order>, JoinHandle<()>)>,
+}
+
+impl Feed {
+    /// Runs until `commands` ends, then closes all connections.
+    pub async fn run(
+        self,
+        mut commands: mpsc::UnboundedReceiver<Command>,
+        mut wants: mpsc::UnboundedReceiver<Instrument>,
+    ) {
+        let (news, mut heard) = mpsc::unbounded_channel();
+        let limit = self.live.manners().topics_per_connection;
+        let replica = |_| Replica { plan: Plan::new(limit, 0), sockets: BTreeMap::new() };
+        let mut running = Running {
+            clock: Arc::new(Mutex::new(ReceiveClock::new())),
+            replicas: (0..self.config.connections).map(replica).collect(),
+            news,
+            door: Arc::new(tokio::sync::Mutex::new(Instant::now())),
+            last_number: 0,
+            books: BTreeMap::new(),
+            up: BTreeSet::new(),
+            snapshots: VecDeque::new(),
+            snapshot_at: Instant::now(),
+            listing: None,
+            feed: self,
+        };
+        running.ask_listing(running.feed.config.selections.clone());
+        let mut seconds = interval(Duration::from_secs(1));
+        seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                command = commands.recv() => match command {
+                    Some(Command::Select(selections)) => running.ask_listing(selections),
+                    None => break,
+                },
+                Some(news) = heard.recv() => running.news(news).await,
+                Some(book) = wants.recv() => running.want(book),
+                () = sleep_until(running.snapshot_at), if !running.snapshots.is_empty() => {
+                    running.fetch_next();
+                }
+                _ = seconds.tick() => drop(running.feed.inbox.tell(Incoming::Tick).await),
+            }
+        }
+        running.close().await;
+    }
+
+    /// Everything that the exchange lists.
+    async fn listed(&self) -> Result<BTreeSet<String>, Refusal> {
+        let mut listed = BTreeSet::new();
+        for path in self.live.listings() {
+            let url = format!("{}{path}", self.config.rest_url);
+            self.stats.requests.fetch_add(1, Relaxed);
+            let body = self.network.ask(Method::Get, url.clone()).await?;
+            let symbols = self.live.symbols(&path, &body);
+            listed.extend(symbols.map_err(|error| error.context(url))?);
+        }
+        Ok(listed)
+    }
+}
+
+impl Running {
+    /// Finds the symbols of `selections`, however long it takes; what was asked before is dropped.
+    fn ask_listing(&mut self, selections: Vec<Selection>) {
+        let (feed, news) = (self.feed.clone(), self.news.clone());
+        let task = tokio::spawn(async move {
+            let exchange = feed.config.exchange;
+            let mut wait = LISTING_WAIT_MIN;
+            let listed = loop {
+                let refusal = match feed.listed().await {
+                    Ok(listed) => break listed,
+                    Err(refusal) => refusal,
+                };
+                let now = refusal.wait.unwrap_or(wait);
+                warn!(exchange, error = %refusal.error, wait_ms = now.as_millis(), "no symbols");
+                wait = (wait * 2).min(LISTING_WAIT_MAX);
+                sleep(now).await;
+            };
+            // The feed may be gone already.
+            drop(news.send(News::Chosen(chosen(exchange, &selections, &listed))));
+        });
+        if let Some(before) = self.listing.replace(task) {
+            before.abort();
+        }
+    }
+
+    /// Records these kinds of these symbols from now on.
+    async fn record(&mut self, chosen: &BTreeMap<String, BTreeSet<Kind>>) {
+        let live = self.feed.live;
+        let exchange = self.feed.config.exchange;
+        let mut wanted = Wanted::new();
+        let mut streams = BTreeSet::new();
+        self.books.clear();
+        for (symbol, kinds) in chosen {
+            let instrument = match Instrument::new(exchange, symbol) {
+                Ok(instrument) => instrument,
+                Err(error) => {
+                    warn!(exchange, %error, "symbol left out");
+                    continue;
+                }
+            };
+            for kind in kinds {
+                let topics = live.topics(*kind, symbol);
+                if *kind == Kind::Book {
+                    self.books.insert(instrument.clone(), topics.clone());
+                }
+                wanted.entry(symbol.clone()).or_default().extend(topics);
+                streams.insert(StreamKey { instrument: instrument.clone(), kind: *kind });
+            }
+        }
+        info!(exchange, symbols = wanted.len(), streams = streams.len(), "recording");
+        let now = self.now();
+        drop(self.feed.inbox.tell(Incoming::Recorded(streams, now)).await);
+        let mut begun = BTreeSet::new();
+        for replica in 0..self.replicas.len() {
+            begun.extend(self.update(replica, &wanted).await);
+        }
+        let books: BTreeSet<_> = self.books.keys().cloned().collect();
+        let new: BTreeSet<_> = books.intersection(&begun).cloned().collect();
+        drop(self.feed.inbox.tell(Incoming::Expect(new, self.patience())).await);
+    }
+
+    /// Brings one copy's connections to `wanted`; the instruments whose books are subscribed to
+    /// anew on a connection that is up.
+    async fn update(&mut self, replica: usize, wanted: &Wanted) -> BTreeSet<Instrument> {
+        let Some(of) = self.replicas.get_mut(replica) else { return BTreeSet::new() };
+        of.plan.number_after(self.last_number);
+        let changes = of.plan.update(wanted);
+        for (number, path) in changes.open {
+            let (orders, received) = mpsc::unbounded_channel();
+            let socket = Socket {
+                number,
+                replica,
+                exchange: self.feed.config.exchange,
+                live: self.feed.live,
+                stream_url: self.feed.config.stream_url.clone(),
+                rest_url: self.feed.config.rest_url.clone(),
+                path,
+                network: self.feed.network.clone(),
+                clock: self.clock.clone(),
+                inbox: self.feed.inbox.clone(),
+                stats: self.feed.stats.clone(),
+                news: self.news.clone(),
+                door: self.door.clone(),
+            };
+            of.sockets.insert(number, (orders, tokio::spawn(socket.run(received))));
+            self.last_number = number;
+        }
+        let mut subscribed = BTreeSet::new();
+        for (number, change) in changes.change {
+            subscribed.extend(change.subscribe.iter().cloned());
+            if let Some((orders, _)) = of.sockets.get(&number) {
+                drop(orders.send(Order::Change(change)));
+            }
+        }
+        for number in changes.close {
+            self.up.remove(&number);
+            if let Some((orders, task)) = of.sockets.remove(&number) {
+                drop(orders.send(Order::Close));
+                drop(task.await);
+            }
+        }
+        let anew = |topics: &[Topic]| topics.iter().any(|topic| subscribed.contains(&topic.name));
+        let books = self.books.iter().filter(|(_, topics)| anew(topics));
+        books.map(|(instrument, _)| instrument.clone()).collect()
+    }
+
+    fn now(&self) -> TsNs {
+        self.clock.lock().unwrap_or_else(PoisonError::into_inner).read().ts_recv
+    }
+
+    fn patience(&self) -> Duration {
+        match self.feed.live.manners().resync {
+            Resync::Snapshot => SPLICED_PATIENCE,
+            Resync::Resubscribe | Resync::Reconnect => SUBSCRIBED_PATIENCE,
+        }
+    }
+
+    /// Something that was begun has come to something.
+    async fn news(&mut self, news: News) {
+        match news {
+            News::Chosen(chosen) => self.record(&chosen).await,
+            News::Down(number) => {
+                self.up.remove(&number);
+            }
+            News::NoSnapshot(instrument, Refusal { error, wait }) => {
+                let exchange = self.feed.config.exchange;
+                warn!(exchange, symbol = instrument.symbol(), %error, "no snapshot");
+                if let Some(wait) = wait {
+                    self.snapshot_at = Instant::now() + wait;
+                    self.snapshots.push_front(instrument);
+                }
+            }
+            News::Up(number) => {
+                self.up.insert(number);
+                let on = |topics: &[Topic]| {
+                    self.connections_of(topics).any(|(_, connection)| connection == number)
+                };
+                let books = self.books.iter().filter(|(_, topics)| on(topics));
+                let books = books.map(|(instrument, _)| instrument.clone()).collect();
+                drop(self.feed.inbox.tell(Incoming::Expect(books, self.patience())).await);
+            }
+        }
+    }
+
+    /// The copies and connections that have one of `topics`.
+    fn connections_of<'a>(
+        &'a self,
+        topics: &'a [Topic],
+    ) -> impl Iterator<Item = (usize, u32)> + 'a {
+        let of = move |replica: &Replica| {
+            topics.iter().find_map(|topic| replica.plan.connection_of(topic))
+        };
+        self.replicas.iter().enumerate().filter_map(move |(at, replica)| Some((at, of(replica)?)))
+    }
+
+    /// A book needs a snapshot.
+    fn want(&mut self, instrument: Instrument) {
+        let Some(topics) = self.books.get(&instrument) else { return };
+        let connections: Vec<_> = self
+            .connections_of(topics)
+            .filter(|(_, connection)| self.up.contains(connection))
+            .collect();
+        if connections.is_empty() {
+            // It will be asked for when the connection is up.
+            return;
+        }
+        let order = match self.feed.live.manners().resync {
+            Resync::Snapshot => {
+                if !self.snapshots.contains(&instrument) {
+                    self.snapshots.push_back(instrument);
+                }
+                return;
+            }
+            Resync::Resubscribe => {
+                || Order::Again(topics.iter().map(|topic| topic.name.clone()).collect())
+            }
+            Resync::Reconnect => {
+                let why = format!("{instrument} needs a snapshot");
+                for (replica, connection) in connections {
+                    self.order(replica, connection, Order::Reconnect(why.clone()));
+                }
+                return;
+            }
+        };
+        for (replica, connection) in connections {
+            self.order(replica, connection, order());
+        }
+    }
+
+    fn order(&self, replica: usize, connection: u32, order: Order) {
+        let sockets = self.replicas.get(replica).map(|replica| &replica.sockets);
+        if let Some((orders, _)) = sockets.and_then(|sockets| sockets.get(&connection)) {
+            drop(orders.send(order));
+        }
+    }
+
+    /// Fetches the snapshot of the book that waited longest, for every copy of it.
+    fn fetch_next(&mut self) {
+        let live = self.feed.live;
+        self.snapshot_at = Instant::now() + live.manners().snapshot_every;
+        let Some(instrument) = self.snapshots.pop_front() else { return };
+        let Some(path) = live.snapshot(instrument.symbol()) else { return };
+        let Some(topics) = self.books.get(&instrument) else { return };
+        let connections: Vec<_> = self.connections_of(topics).collect();
+        let url = format!("{}{path}", self.feed.config.rest_url);
+        self.feed.stats.requests.fetch_add(1, Relaxed);
+        let (network, inbox) = (self.feed.network.clone(), self.feed.inbox.clone());
+        let (clock, news) = (self.clock.clone(), self.news.clone());
+        tokio::spawn(async move {
+            let body = match network.ask(Method::Get, url.clone()).await {
+                Ok(body) => body,
+                Err(refusal) => {
+                    // The feed may be gone already.
+                    drop(news.send(News::NoSnapshot(instrument, refusal)));
+                    return;
+                }
+            };
+            let now = clock.lock().unwrap_or_else(PoisonError::into_inner).read();
+            for (replica, connection) in connections {
+                let mut portion = Portion::new(replica, connection);
+                portion.add(now, Event::Reply { url: url.clone(), body: body.clone() });
+                // Without room the book is asked for again later.
+                drop(inbox.put(portion).await);
+            }
+        });
+    }
+
+    async fn close(self) {
+        if let Some(listing) = self.listing {
+            listing.abort();
+        }
+        let mut tasks = Vec::new();
+        for replica in self.replicas {
+            for (orders, task) in replica.sockets.into_values() {
+                drop(orders.send(Order::Close));
+                tasks.push(task);
+            }
+        }
+        for task in tasks {
+            drop(task.await);
+        }
+    }
+}
+
+/// The kinds to record of each listed symbol.
+fn chosen(
+    exchange: &str,
+    selections: &[Selection],
+    listed: &BTreeSet<String>,
+) -> BTreeMap<String, BTreeSet<Kind>> {
+    let mut chosen: BTreeMap<String, BTreeSet<Kind>> = BTreeMap::new();
+    for selection in selections {
+        for pattern in &selection.symbols {
+            let mut found = false;
+            for symbol in listed.iter().filter(|symbol| matches(pattern, symbol)) {
+                found = true;
+                chosen.entry(symbol.clone()).or_default().extend(&selection.kinds);
+            }
+            if !found {
+                warn!(exchange, pattern, "no symbol that is traded has this name");
+            }
+        }
+    }
+    chosen
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn selections_of_one_symbol_add_up() {
+        let listed = ["BTCUSDT", "ETHUSDT", "ETHBTC"].map(str::to_owned).into();
+        let select = |symbols: &[&str], kinds: &[Kind]| Selection {
+            symbols: symbols.iter().map(|name| (*name).to_owned()).collect(),
+            kinds: kinds.to_vec(),
+        };
+        let selections = [
+            select(&["BTCUSDT", "nothing"], &[Kind::Book]),
+            select(&["*USDT"], &[Kind::Trades, Kind::Quotes]),
+        ];
+
+        let chosen = chosen("binance", &selections, &listed);
+
+        assert_eq!(chosen.len(), 2);
+        assert_eq!(chosen["BTCUSDT"], BTreeSet::from([Kind::Book, Kind::Trades, Kind::Quotes]));
+        assert_eq!(chosen["ETHUSDT"], BTreeSet::from([Kind::Trades, Kind::Quotes]));
+    }
+}

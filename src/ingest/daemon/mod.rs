@@ -1,0 +1,237 @@
+//! The recorder of live venues: sockets and clocks around the pure dialects.
+//!
+//! Each exchange has one task that plans ([`feed`]), one task per connection that hears
+//! ([`socket`]), and one thread that records ([`recording`]). Frames go one way: socket, inbox,
+//! dialect, rows, store; what must be asked again comes back from the rows that were stored.
+//! Nothing here knows a venue's messages.
+
+mod books;
+mod clock;
+pub mod config;
+mod feed;
+mod inbox;
+mod pattern;
+mod plan;
+mod recording;
+mod rejects;
+mod rest;
+mod socket;
+pub mod stats;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::{MissedTickBehavior, interval};
+use tracing::{error, info};
+
+use self::config::{Config, FeedConfig};
+use self::feed::{Command, Feed};
+use self::inbox::Inbox;
+use self::recording::{Lags, Recording};
+use self::rejects::RejectFile;
+use self::rest::Network;
+use self::stats::Stats;
+use super::venues;
+use crate::error::{Error, ErrorKind, Result};
+use crate::store::{Recorder, Store};
+
+/// How often figures are logged.
+const FIGURES_EVERY: Duration = Duration::from_secs(60);
+
+/// What a running daemon is told.
+#[derive(Debug)]
+pub enum Control {
+    /// Record what this says from now on; streams that stay are not touched.
+    Reload(Box<Config>),
+    /// End all connections, hand every row to the store and return.
+    Stop,
+}
+
+/// A daemon that records live.
+pub struct Daemon {
+    /// Where rows go.
+    pub store: Store,
+    /// How they get there.
+    pub recorder: Recorder,
+    /// What is counted.
+    pub stats: Stats,
+    /// Folder of the reject files.
+    pub rejects: PathBuf,
+}
+
+/// An exchange that is being recorded.
+struct Running {
+    config: FeedConfig,
+    commands: mpsc::UnboundedSender<Command>,
+    task: JoinHandle<()>,
+    thread: JoinHandle<Result<()>>,
+}
+
+impl Daemon {
+    /// Records until it is told to stop.
+    ///
+    /// # Errors
+    /// What is wrong in the configuration that only shows now; [`ErrorKind::Poisoned`] or
+    /// [`ErrorKind::Io`] if the store cannot be written any more.
+    pub async fn run(
+        &self,
+        config: Config,
+        mut controls: mpsc::UnboundedReceiver<Control>,
+    ) -> Result<()> {
+        let lags = Arc::new(Lags::default());
+        let (of_watch, stats) = (lags.clone(), self.stats.clone());
+        self.recorder.watch(Box::new(move |watermark| of_watch.durable(watermark, &stats)));
+        let stopping = Arc::new(AtomicBool::new(false));
+        let (failed, mut failures) = mpsc::unbounded_channel();
+        let begin = |config: &Config, feed: &FeedConfig| {
+            let network = Network::new(config.ca_file.as_deref())?;
+            self.begin(config, feed, network, &lags, &stopping, &failed)
+        };
+        let mut running: BTreeMap<&'static str, Running> = BTreeMap::new();
+        for feed in &config.feeds {
+            running.insert(feed.exchange, begin(&config, feed)?);
+        }
+        let mut figures = interval(FIGURES_EVERY);
+        figures.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        figures.tick().await;
+        let ended = loop {
+            tokio::select! {
+                control = controls.recv() => match control {
+                    None | Some(Control::Stop) => break Ok(()),
+                    Some(Control::Reload(config)) => {
+                        for exchange in reload(&mut running, &config) {
+                            if let Some(old) = running.remove(exchange) {
+                                end(old).await;
+                            }
+                        }
+                        for feed in &config.feeds {
+                            if running.contains_key(feed.exchange) {
+                                continue;
+                            }
+                            match begin(&config, feed) {
+                                Ok(begun) => drop(running.insert(feed.exchange, begun)),
+                                Err(error) => error!(exchange = feed.exchange, %error, "not begun"),
+                            }
+                        }
+                    }
+                },
+                Some(failure) = failures.recv() => break Err(failure),
+                _ = figures.tick() => self.log_figures(),
+            }
+        };
+        stopping.store(true, Relaxed);
+        let ending: Vec<_> = running.into_values().map(|feed| tokio::spawn(end(feed))).collect();
+        for task in ending {
+            drop(task.await);
+        }
+        self.log_figures();
+        ended
+    }
+
+    fn begin(
+        &self,
+        config: &Config,
+        feed: &FeedConfig,
+        network: Network,
+        lags: &Arc<Lags>,
+        stopping: &Arc<AtomicBool>,
+        failed: &mpsc::UnboundedSender<Error>,
+    ) -> Result<Running> {
+        let exchange = feed.exchange;
+        let (inbox, incoming) = Inbox::new();
+        let (wants, wanted) = mpsc::unbounded_channel();
+        let dialects = (0..feed.connections).map(|_| venues::dialect(exchange, None));
+        let dialects = dialects.collect::<Result<Vec<_>>>()?;
+        let path = self.rejects.join(format!("{exchange}.ndjson"));
+        let stats = self.stats.feed(exchange);
+        let recording = Recording {
+            exchange,
+            store: self.store.clone(),
+            recorder: self.recorder.clone(),
+            stats: self.stats.clone(),
+            feed: stats.clone(),
+            lags: lags.clone(),
+            rejects: RejectFile::new(path, config.reject_bytes_max),
+            raw: feed.raw,
+            wants,
+            stopping: stopping.clone(),
+        };
+        let failed = failed.clone();
+        let thread = tokio::task::spawn_blocking(move || {
+            let recorded = recording.run(dialects, incoming);
+            if let Err(error) = &recorded {
+                let failure = Error::new(error.kind(), error.to_string());
+                drop(failed.send(failure.context(exchange)));
+            }
+            recorded
+        });
+        let live = venues::live(exchange)?;
+        let task = Feed { config: feed.clone(), live, network, inbox, stats };
+        let (commands, received) = mpsc::unbounded_channel();
+        let task = tokio::spawn(task.run(received, wanted));
+        Ok(Running { config: feed.clone(), commands, task, thread })
+    }
+
+    fn log_figures(&self) {
+        let status = self.stats.status();
+        for feed in &status.feeds {
+            info!(
+                exchange = feed.exchange,
+                connections = feed.connections,
+                up = feed.connections_up,
+                messages = feed.messages,
+                rows = feed.rows,
+                books = feed.books,
+                live = feed.books_live,
+                gaps = feed.gaps,
+                resyncs = feed.resyncs,
+                reconnects = feed.reconnects,
+                rejects = feed.rejects,
+                event_lag_p99_ms = feed.event_lag_p99_ms,
+                durable_lag_p99_ms = status.durable_lag_p99_ms,
+                "figures"
+            );
+        }
+    }
+}
+
+/// Tells the feeds that go on what is new; those that must end are returned.
+fn reload(running: &mut BTreeMap<&'static str, Running>, config: &Config) -> Vec<&'static str> {
+    let mut ending = Vec::new();
+    for (exchange, feed) in running {
+        let new = config.feeds.iter().find(|new| new.exchange == *exchange);
+        let Some(new) = new else {
+            ending.push(*exchange);
+            continue;
+        };
+        let selections = new.selections.clone();
+        if *new == feed.config {
+            continue;
+        }
+        let stays = FeedConfig { selections: selections.clone(), ..feed.config.clone() };
+        if stays == *new && feed.commands.send(Command::Select(selections)).is_ok() {
+            feed.config = stays;
+        } else {
+            ending.push(*exchange);
+        }
+    }
+    ending
+}
+
+/// Ends a feed; returns when all its rows are with the store.
+async fn end(feed: Running) {
+    let Running { commands, task, thread, .. } = feed;
+    drop(commands);
+    drop(task.await);
+    match thread.await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) if error.kind() == ErrorKind::Poisoned => {}
+        Ok(Err(error)) => error!(%error, "recording"),
+        Err(error) => error!(%error, "recording"),
+    }
+}

@@ -1,0 +1,329 @@
+//! The thread that records one feed: frames through the dialect, rows into the store.
+//!
+//! It holds the only state that decides what is stored, and learns from what it stored which books
+//! must be made whole again.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+use tracing::{error, info, warn};
+
+use super::books::BookWatch;
+use super::inbox::{Event, Incoming, Portion};
+use super::rejects::RejectFile;
+use super::stats::{FeedStats, Stats};
+use crate::book::{State, Tracker};
+use crate::error::{ErrorKind, Result};
+use crate::event::{Batch, BatchBuilder, Kind, StatusWhat, StreamKey};
+use crate::ingest::raw_lane::{push_frame, raw_instrument};
+use crate::ingest::{Dialect, Frame, Rows};
+use crate::limit;
+use crate::quantity::{Instrument, TsNs};
+use crate::store::{Recorder, Store};
+
+/// Rows are handed to the store at the latest after this time,
+const FLUSH_AFTER: Duration = Duration::from_millis(5);
+/// or with so many of them.
+const FLUSH_ROWS: usize = 50_000;
+/// Portions between two looks at how many rows there are.
+const PORTIONS_PER_LOOK: usize = 16;
+/// How often a full disk is tried again.
+const FULL_WAIT: Duration = Duration::from_millis(500);
+
+/// Rows on their way to the disk: their sequence, and when their first frame was read.
+#[derive(Debug, Default)]
+pub(super) struct Lags(Mutex<VecDeque<(u64, Instant)>>);
+
+impl Lags {
+    fn note(&self, seq: u64, read_at: Instant) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push_back((seq, read_at));
+    }
+
+    /// Counts what is durable.
+    pub fn durable(&self, watermark: u64, stats: &Stats) {
+        let now = Instant::now();
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|(seq, read_at)| {
+            let durable = *seq <= watermark;
+            if durable {
+                stats.durable_lag.note(now.saturating_duration_since(*read_at));
+            }
+            !durable
+        });
+    }
+}
+
+/// Whether the raw lane can keep it: longer replies are read but not kept.
+fn event_fits(event: &Event) -> bool {
+    !matches!(event, Event::Reply { body, .. } if body.len() > limit::TEXT_BYTES_MAX)
+}
+
+/// What a recording needs.
+pub(super) struct Recording {
+    pub exchange: &'static str,
+    pub store: Store,
+    pub recorder: Recorder,
+    pub stats: Stats,
+    pub feed: Arc<FeedStats>,
+    pub lags: Arc<Lags>,
+    pub rejects: RejectFile,
+    /// Keep every frame verbatim too.
+    pub raw: bool,
+    /// Books that need a snapshot.
+    pub wants: mpsc::UnboundedSender<Instrument>,
+    /// The daemon is stopping: a full disk is not waited for.
+    pub stopping: Arc<AtomicBool>,
+}
+
+/// One copy of the feed.
+struct Copy {
+    dialect: Box<dyn Dialect>,
+    rows: Rows,
+    /// Its frames, verbatim.
+    raw: BatchBuilder,
+}
+
+/// The thread and what it knows.
+struct Thread {
+    recording: Recording,
+    copies: Vec<Copy>,
+    /// What the daemon itself has to say.
+    facts: Rows,
+    books: BookWatch,
+    recorded: BTreeSet<StreamKey>,
+    read_at: Option<Instant>,
+}
+
+impl Recording {
+    /// Records until nobody sends any more.
+    ///
+    /// # Errors
+    /// The store cannot be written any more.
+    pub fn run(
+        self,
+        dialects: Vec<Box<dyn Dialect>>,
+        mut inbox: mpsc::Receiver<Incoming>,
+    ) -> Result<()> {
+        let copy = |dialect| Copy { dialect, rows: Rows::new(), raw: BatchBuilder::new(Kind::Raw) };
+        let mut state = Thread {
+            recording: self,
+            copies: dialects.into_iter().map(copy).collect(),
+            facts: Rows::new(),
+            books: BookWatch::default(),
+            recorded: BTreeSet::new(),
+            read_at: None,
+        };
+        while let Some(first) = inbox.blocking_recv() {
+            let begun = Instant::now();
+            state.take(first)?;
+            let mut portions = 0;
+            while begun.elapsed() < FLUSH_AFTER {
+                let Ok(next) = inbox.try_recv() else { break };
+                state.take(next)?;
+                portions += 1;
+                if portions % PORTIONS_PER_LOOK == 0 && state.rows() >= FLUSH_ROWS {
+                    break;
+                }
+            }
+            state.flush()?;
+            state.ask();
+        }
+        state.finish()
+    }
+}
+
+impl Thread {
+    fn take(&mut self, incoming: Incoming) -> Result<()> {
+        match incoming {
+            Incoming::Portion(portion) => self.portion(&portion),
+            Incoming::Expect(books, patience) => {
+                let now = Instant::now();
+                books.iter().for_each(|book| self.books.expect(book, now, patience));
+            }
+            Incoming::Recorded(streams, ts_recv) => self.recorded(streams, ts_recv)?,
+            Incoming::Tick => {}
+        }
+        Ok(())
+    }
+
+    fn portion(&mut self, portion: &Portion) {
+        let read_at = self.read_at.get_or_insert(portion.read_at);
+        *read_at = portion.read_at.min(*read_at);
+        if let Some((ts_recv, ns)) = portion.stepped_ns {
+            self.clock_stepped(ts_recv, ns);
+        }
+        for (ts_recv, event) in &portion.events {
+            let frame = match event {
+                Event::Connected(url) => Frame::Connected { url },
+                Event::Sent(text) => Frame::Sent(text.as_bytes()),
+                Event::Message(message) => Frame::Message(message),
+                Event::Reply { url, body } => Frame::Reply { url, body },
+                Event::Disconnected => Frame::Disconnected,
+            };
+            let Some(copy) = self.copies.get_mut(portion.replica) else { continue };
+            let connection = portion.connection;
+            if self.recording.raw && event_fits(event) {
+                push_frame(&mut copy.raw, *ts_recv, connection, &frame);
+            }
+            if let Err(error) = copy.dialect.frame(*ts_recv, connection, &frame, &mut copy.rows) {
+                let exchange = self.recording.exchange;
+                self.recording.feed.rejects.fetch_add(1, Relaxed);
+                warn!(exchange, connection, %error, "message refused");
+                let bytes = match &frame {
+                    Frame::Message(bytes)
+                    | Frame::Sent(bytes)
+                    | Frame::Reply { body: bytes, .. } => *bytes,
+                    Frame::Connected { .. } | Frame::Disconnected => b"",
+                };
+                let from = (*ts_recv, exchange, connection);
+                if let Err(error) = self.recording.rejects.add(from, bytes, &error) {
+                    warn!(exchange, %error, "reject file");
+                }
+            }
+        }
+    }
+
+    fn clock_stepped(&mut self, ts_recv: TsNs, ns: i64) {
+        self.recording.feed.clock_steps.fetch_add(1, Relaxed);
+        let detail = format!("wall clock set by {:.3} s", ns as f64 / 1e9);
+        warn!(exchange = self.recording.exchange, detail, "clock");
+        let instruments: BTreeSet<_> = self.recorded.iter().map(|key| &key.instrument).collect();
+        for instrument in instruments {
+            self.facts.status(instrument, ts_recv, None, StatusWhat::Clock, &detail);
+        }
+    }
+
+    /// Notes what is recorded from now on. A book that is no longer recorded, or was when an
+    /// earlier process ended, is unknown from its last row on.
+    fn recorded(&mut self, streams: BTreeSet<StreamKey>, ts_recv: TsNs) -> Result<()> {
+        for key in self.recorded.difference(&streams).filter(|key| key.kind == Kind::Book) {
+            self.books.forget(&key.instrument);
+            self.facts.gap(&key.instrument, ts_recv, None, 0, "no longer recorded");
+        }
+        let snapshot = self.recording.store.snapshot()?;
+        for key in streams.difference(&self.recorded).filter(|key| key.kind == Kind::Book) {
+            let Ok(id) = snapshot.stream_id(&key.instrument, Kind::Book) else { continue };
+            let parts = snapshot.parts(id);
+            let last = parts.len().checked_sub(1);
+            let Some((last, ts)) = last.zip(parts.last_ts()) else { continue };
+            let Some(part) = snapshot.open_part(id, Kind::Book, last)? else { continue };
+            let mut tracker = Tracker::new();
+            part.restore(part.messages(), &mut tracker, &mut Batch::new(Kind::Book))?;
+            if tracker.state() == State::Live {
+                let detail = format!("the recording ended here or later; it went on at {ts_recv}");
+                self.facts.gap(&key.instrument, TsNs(ts), None, 0, &detail);
+            }
+        }
+        self.recorded = streams;
+        Ok(())
+    }
+
+    fn rows(&self) -> usize {
+        self.copies.iter().map(|copy| copy.rows.pending_rows()).sum()
+    }
+
+    /// Hands all rows to the store.
+    fn flush(&mut self) -> Result<()> {
+        let mut batches = Vec::new();
+        for (number, copy) in self.copies.iter_mut().enumerate() {
+            if !copy.raw.is_empty() {
+                let instrument = raw_instrument(self.recording.exchange, number)?;
+                let key = StreamKey { instrument, kind: Kind::Raw };
+                let rows = copy.raw.finish()?;
+                batches.extend(rows.into_iter().map(|batch| (key.clone(), batch)));
+            }
+            for (key, batch) in copy.rows.take_each() {
+                match batch {
+                    Ok(batch) => batches.push((key, batch)),
+                    Err(error) => {
+                        self.recording.feed.rejects.fetch_add(1, Relaxed);
+                        error!(stream = %key.instrument, %error, "rows refused");
+                        let last = copy.rows.last_ts_recv(&key);
+                        if let (Kind::Book, Some(ts_recv)) = (key.kind, last) {
+                            self.facts.gap(&key.instrument, ts_recv, None, 0, error.text());
+                        }
+                    }
+                }
+            }
+        }
+        batches.extend(self.facts.take()?);
+        let now = Instant::now();
+        let mut last = None;
+        for (key, batch) in batches {
+            let told = self.books.note(&key, &batch, now);
+            self.recording.feed.stored(&key, batch.rows(), told);
+            self.note_lag(&batch);
+            last = self.append(&key, &batch)?.or(last);
+        }
+        if let (Some(seq), Some(read_at)) = (last, self.read_at.take()) {
+            self.recording.lags.note(seq, read_at);
+        }
+        Ok(())
+    }
+
+    /// Counts how old the newest row was when it came.
+    fn note_lag(&self, batch: &Batch) {
+        let last = |times: &[i64]| times.last().copied().filter(|ts| *ts != i64::MIN);
+        if let (Some(recv), Some(event)) = (last(batch.ts_recv()), last(batch.i64s(1))) {
+            let ns = u64::try_from(recv.saturating_sub(event)).unwrap_or(0);
+            self.recording.feed.event_lag.note(Duration::from_nanos(ns));
+        }
+    }
+
+    /// Appends; waits for room on a full disk.
+    fn append(&self, key: &StreamKey, batch: &Batch) -> Result<Option<u64>> {
+        let recording = &self.recording;
+        loop {
+            let error = match recording.recorder.append(key, batch) {
+                Ok(seq) => {
+                    if recording.stats.disk_full.swap(0, Relaxed) != 0 {
+                        info!("the disk has room again");
+                    }
+                    return Ok(Some(seq));
+                }
+                Err(error) => error,
+            };
+            match error.kind() {
+                ErrorKind::Full if recording.stopping.load(Relaxed) => {
+                    error!(stream = %key.instrument, kind = key.kind.name(), rows = batch.rows(),
+                        "not stored, the disk is full");
+                    return Ok(None);
+                }
+                ErrorKind::Full => {
+                    if recording.stats.disk_full.swap(1, Relaxed) == 0 {
+                        error!(%error, "waiting for room");
+                    }
+                    std::thread::sleep(FULL_WAIT);
+                }
+                ErrorKind::Invalid | ErrorKind::Limit => {
+                    recording.feed.rejects.fetch_add(1, Relaxed);
+                    error!(stream = %key.instrument, %error, "rows refused by the store");
+                    return Ok(None);
+                }
+                _ => return Err(error),
+            }
+        }
+    }
+
+    /// Asks for the books that need a snapshot.
+    fn ask(&mut self) {
+        for instrument in self.books.due(Instant::now()) {
+            // The feed may be stopping.
+            drop(self.recording.wants.send(instrument));
+        }
+        let (all, live) = self.books.counts();
+        self.recording.feed.books.store(all as u64, Relaxed);
+        self.recording.feed.books_live.store(live as u64, Relaxed);
+    }
+
+    fn finish(mut self) -> Result<()> {
+        for copy in &mut self.copies {
+            if let Err(error) = copy.dialect.finish(&mut copy.rows) {
+                warn!(exchange = self.recording.exchange, %error, "at the end");
+            }
+        }
+        self.flush()
+    }
+}
