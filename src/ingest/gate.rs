@@ -8,7 +8,9 @@
 //! - Quotes: `book_ticker`; where there is none, best bid and ask of `tickers`, which have no
 //!   quantities on spot.
 //! - Ticker: `futures.tickers`; `funding_rate_indicative` is the rate predicted next.
-//! - Trades: `side` on spot is the taker's; on futures the size has its sign.
+//! - Trades: `side` on spot is the taker's; on futures the size has its sign. Liquidations:
+//!   `futures.public_liquidates`, the order that closed the position, its size signed too. Its
+//!   `time` was in seconds until August 2026 and is in milliseconds since.
 //!
 //! The older `futures.order_book` channel (no numbers that chain) is left out.
 
@@ -33,6 +35,9 @@ use crate::quantity::{Decimal, Instrument, TsNs};
 
 const SPOT: &str = "gate-io";
 const FUTURES: &str = "gate-io-futures";
+
+/// Times from here on are in milliseconds, below in seconds: the year 1973 or 5138.
+const SECONDS_END: i64 = 100_000_000_000;
 
 /// Gate in the table of venues.
 pub(super) const VENUE: Venue = Venue {
@@ -159,6 +164,20 @@ struct Trade<'a> {
 }
 
 #[derive(Deserialize)]
+struct Liquidation<'a> {
+    #[serde(borrow)]
+    contract: Cow<'a, str>,
+    #[serde(borrow)]
+    price: Number<'a>,
+    #[serde(borrow)]
+    size: Number<'a>,
+    #[serde(borrow)]
+    time: Option<Number<'a>>,
+    #[serde(borrow)]
+    time_ms: Option<Number<'a>>,
+}
+
+#[derive(Deserialize)]
 struct Ticker<'a> {
     #[serde(alias = "contract", borrow)]
     currency_pair: Cow<'a, str>,
@@ -228,6 +247,7 @@ impl VenueFeed for Gate {
             },
             "book_ticker" => self.quote(context, exchange, &json::parse_text(result)?),
             "trades" => trades(context, exchange, result),
+            "public_liquidates" => liquidations(context, exchange, result),
             "tickers" => {
                 let sent = match (envelope.time_ms, envelope.time) {
                     (Some(ms), _) if ms != 0 => Some(json::ts_ms(ms)?),
@@ -400,11 +420,9 @@ fn trades(context: &mut Context<'_>, exchange: &str, data: &str) -> Result<()> {
     let trades: Vec<Trade<'_>> = json::parse_one_or_many(data)?;
     let mut read = Vec::with_capacity(trades.len());
     for trade in &trades {
-        let amount = trade.amount.text();
-        let (side, qty) = match (&trade.side, amount.strip_prefix('-')) {
-            (Some(side), _) => (json::trade_side(side)?, amount),
-            (None, Some(sold)) => (TradeSide::Sell, sold),
-            (None, None) => (TradeSide::Buy, amount),
+        let (side, qty) = match &trade.side {
+            Some(side) => (json::trade_side(side)?, trade.amount),
+            None => side_by_sign(trade.amount),
         };
         let ts_event = match (trade.create_time_ms, trade.create_time) {
             (Some(ms), _) => json::ts_exact_ms(ms.text())?,
@@ -416,7 +434,7 @@ fn trades(context: &mut Context<'_>, exchange: &str, data: &str) -> Result<()> {
             ts_event: Some(ts_event),
             side,
             price: trade.price.decimal()?,
-            qty: Number(qty).decimal()?,
+            qty: qty.decimal()?,
             trade_id: trade.id.text(),
         };
         read.push((Instrument::new(exchange, &trade.currency_pair)?, row));
@@ -425,4 +443,44 @@ fn trades(context: &mut Context<'_>, exchange: &str, data: &str) -> Result<()> {
         context.trade(instrument, Kind::Trades, row);
     }
     Ok(())
+}
+
+fn liquidations(context: &mut Context<'_>, exchange: &str, data: &str) -> Result<()> {
+    let orders: Vec<Liquidation<'_>> = json::parse_one_or_many(data)?;
+    let mut read = Vec::with_capacity(orders.len());
+    for order in &orders {
+        let (side, qty) = side_by_sign(order.size);
+        let row = TradeRow {
+            ts_recv: context.ts_recv,
+            ts_event: Some(order.ts_event()?),
+            side,
+            price: order.price.decimal()?,
+            qty: qty.decimal()?,
+            trade_id: "",
+        };
+        read.push((Instrument::new(exchange, &order.contract)?, row));
+    }
+    for (instrument, row) in &read {
+        context.trade(instrument, Kind::Liquidations, row);
+    }
+    Ok(())
+}
+
+impl Liquidation<'_> {
+    fn ts_event(&self) -> Result<TsNs> {
+        match (self.time_ms, self.time) {
+            (Some(ms), _) => ms.ts_ms(),
+            (None, Some(time)) if time.int()? < SECONDS_END => json::ts_seconds(time.text()),
+            (None, Some(time)) => time.ts_ms(),
+            (None, None) => Err(Error::invalid("liquidation: expected time")),
+        }
+    }
+}
+
+/// A size below zero sells.
+fn side_by_sign(size: Number<'_>) -> (TradeSide, Number<'_>) {
+    match size.text().strip_prefix('-') {
+        Some(sold) => (TradeSide::Sell, Number(sold)),
+        None => (TradeSide::Buy, size),
+    }
 }

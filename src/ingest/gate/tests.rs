@@ -145,6 +145,33 @@ fn trades_quotes_and_tickers_are_read() {
 }
 
 #[test]
+fn liquidations_have_the_side_of_their_order_and_their_time_in_any_unit() {
+    let found = feed(
+        &mut *new_dialect(&VENUE),
+        &[
+            &message(
+                "futures.public_liquidates",
+                r#"[{"price":215.1,"size":-124,"time_ms":1541486601123,"contract":"F"}]"#,
+            ),
+            &message(
+                "futures.public_liquidates",
+                r#"[{"price":"215.1","size":"-124.5","time":1541486601,"contract":"F"},
+                {"price":"215.2","size":"10.5","time":1541486601456,"contract":"G"}]"#,
+            ),
+        ],
+    );
+
+    assert_eq!(
+        found,
+        [
+            "liquidations gate-io-futures:F 1 1541486601123000000 sell 215.1 124 ",
+            "liquidations gate-io-futures:F 2 1541486601000000000 sell 215.1 124.5 ",
+            "liquidations gate-io-futures:G 2 1541486601456000000 buy 215.2 10.5 ",
+        ]
+    );
+}
+
+#[test]
 fn what_cannot_be_read_is_refused_with_its_reason() {
     let good = changes("spot.order_book_update", 1, 1, r#"["1","2"]"#);
     let mut dialect = new_dialect(&VENUE);
@@ -157,6 +184,14 @@ fn what_cannot_be_read_is_refused_with_its_reason() {
         (good.replace("\"u\"", "\"X\""), "`u`"),
         (message("futures.trades", r#"[{"size":1,"id":1,"price":"1","contract":"F"}]"#), "create"),
         (message("futures.trades", r#"[[1]]"#), "message"),
+        (
+            message(
+                "futures.public_liquidates",
+                r#"[{"price":1,"size":1,"time":1,"contract":"F"},
+                {"price":1,"size":1,"contract":"F"}]"#,
+            ),
+            "expected time",
+        ),
     ] {
         let mut rows = Rows::new();
         let error = try_feed(&mut *dialect, &[&message], &mut rows).unwrap_err();
