@@ -65,6 +65,12 @@ struct Price {
     sides: [bool; 2],
 }
 
+impl Price {
+    fn has_orders(&self) -> bool {
+        self.sides != [false; 2]
+    }
+}
+
 #[derive(Deserialize)]
 struct Envelope<'a> {
     table: Option<Cow<'a, str>>,
@@ -98,7 +104,8 @@ struct BookRow<'a> {
 struct BookMessage<'a> {
     levels: Vec<(Side, Box<str>, Number<'a>)>,
     ts_event: Option<TsNs>,
-    prices: Prices,
+    /// The prices that the rows name, as they are after the message; without orders they are gone.
+    changes: Prices,
     /// Ids without a price.
     unknown: Vec<i64>,
 }
@@ -213,20 +220,19 @@ impl BitMex {
         data: &str,
     ) -> Result<()> {
         let snapshot = action == "partial";
-        let rows: Vec<BookRow<'_>> = json::parse_text(data)?;
-        let mut symbols: Vec<&str> = rows.iter().map(|row| &*row.symbol).collect();
-        if snapshot {
-            // An empty book has no row that names it.
-            symbols.extend(filter);
-        }
-        symbols.sort_unstable();
-        symbols.dedup();
-        let mut messages = Vec::with_capacity(symbols.len());
-        for symbol in symbols {
+        let mut rows: Vec<BookRow<'_>> = json::parse_text(data)?;
+        rows.sort_by(|a, b| a.symbol.cmp(&b.symbol));
+        let mut messages = Vec::new();
+        for rows in rows.chunk_by(|a, b| a.symbol == b.symbol) {
+            let Some(symbol) = rows.first().map(|row| &*row.symbol) else { continue };
             let known = self.prices.get(symbol).filter(|_| !snapshot);
             if known.is_some() || snapshot {
-                messages.push((symbol, BookMessage::read(&rows, symbol, known, action)?));
+                messages.push((symbol, BookMessage::read(rows, known, action)?));
             }
+        }
+        // An empty book has no row that names it.
+        if let (true, true, Some(symbol)) = (snapshot, rows.is_empty(), filter) {
+            messages.push((symbol, BookMessage::default()));
         }
         let messages = messages
             .iter()
@@ -238,7 +244,8 @@ impl BitMex {
             if !book.takes(table, context.connection, snapshot, better) {
                 continue;
             }
-            self.prices.insert(symbol.to_owned(), message.prices.clone());
+            let prices = self.prices.entry(symbol.to_owned()).or_default();
+            message.apply(prices, snapshot);
             let (ts_recv, ts_event) = (context.ts_recv, message.ts_event);
             if let Some(id) = message.unknown.first() {
                 let detail = format!("{action} of id {id}: its price is not known");
@@ -281,14 +288,10 @@ impl BitMex {
 }
 
 impl<'a> BookMessage<'a> {
-    fn read(
-        rows: &[BookRow<'a>],
-        symbol: &str,
-        known: Option<&Prices>,
-        action: &str,
-    ) -> Result<Self> {
-        let mut read = Self { prices: known.cloned().unwrap_or_default(), ..Self::default() };
-        for row in rows.iter().filter(|row| row.symbol == symbol) {
+    /// Reads the rows of one symbol, whose prices are `known`.
+    fn read(rows: &[BookRow<'a>], known: Option<&Prices>, action: &str) -> Result<Self> {
+        let mut read = Self::default();
+        for row in rows {
             let side = match json::trade_side(&row.side)? {
                 TradeSide::Buy => Side::Bid,
                 _ => Side::Ask,
@@ -300,25 +303,43 @@ impl<'a> BookMessage<'a> {
             };
             let time = row.timestamp.as_deref().map(TsNs::parse).transpose()?;
             read.ts_event = read.ts_event.max(time);
-            if let Some(price) = row.price {
-                let text = price.text().into();
-                let price = Price { text, sides: [false; 2] };
-                read.prices.entry(row.id).or_insert(price);
-            } else if action == "partial" || action == "insert" {
+            if row.price.is_none() && (action == "partial" || action == "insert") {
                 return Err(Error::invalid(format!("{action}: expected price")));
             }
-            let Some(price) = read.prices.get_mut(&row.id) else {
+            let Some(mut price) = read.price(row, known) else {
                 read.unknown.push(row.id);
                 continue;
             };
             read.levels.push((side, price.text.clone(), qty));
             let [bids, asks] = &mut price.sides;
             *(if side == Side::Bid { bids } else { asks }) = action != "delete";
-            if price.sides == [false; 2] {
-                read.prices.remove(&row.id);
-            }
+            read.changes.insert(row.id, price);
         }
         Ok(read)
+    }
+
+    /// The price that a row is about: as the rows before left it, as it is known, or as the row
+    /// says.
+    fn price(&self, row: &BookRow<'_>, known: Option<&Prices>) -> Option<Price> {
+        let before = self.changes.get(&row.id).or_else(|| known?.get(&row.id));
+        before.filter(|price| price.has_orders()).cloned().or_else(|| {
+            let text = row.price?.text().into();
+            Some(Price { text, sides: [false; 2] })
+        })
+    }
+
+    /// Brings the prices of the book up to date.
+    fn apply(&self, prices: &mut Prices, snapshot: bool) {
+        if snapshot {
+            prices.clear();
+        }
+        for (id, price) in &self.changes {
+            if price.has_orders() {
+                prices.insert(*id, price.clone());
+            } else {
+                prices.remove(id);
+            }
+        }
     }
 
     fn levels(&self) -> Result<MessageLevels<'_>> {

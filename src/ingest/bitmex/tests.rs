@@ -47,6 +47,39 @@ fn prices_are_remembered_by_their_ids() {
 }
 
 #[test]
+fn a_message_costs_what_its_rows_cost_however_many_prices_are_known() {
+    let text = |id: i64| Price { text: id.to_string().into(), sides: [true, false] };
+    let mut known: Prices = (0..5000).map(|id| (id, text(id))).collect();
+    let rows = r#"[{"symbol":"X","id":7,"side":"Buy"},{"symbol":"X","id":9,"side":"Sell"},
+        {"symbol":"X","id":7,"side":"Buy"},{"symbol":"X","id":5000,"side":"Buy"}]"#;
+    let rows: Vec<BookRow<'_>> = json::parse_text(rows).unwrap();
+
+    let message = BookMessage::read(&rows, Some(&known), "delete").unwrap();
+    assert_eq!(message.changes.len(), 2);
+    assert_eq!(message.unknown, [7, 5000]);
+    message.apply(&mut known, false);
+
+    assert_eq!(known.len(), 4999);
+    assert!(!known.contains_key(&7) && known[&9].has_orders());
+}
+
+#[test]
+fn a_price_that_was_deleted_may_come_back_as_another_one_in_the_same_message() {
+    let rows = r#"[{"symbol":"X","id":7,"side":"Buy","size":1,"price":2},
+        {"symbol":"X","id":7,"side":"Sell","size":3}]"#;
+    let rows: Vec<BookRow<'_>> = json::parse_text(rows).unwrap();
+    let gone = Price { text: "1".into(), sides: [false; 2] };
+    let mut message = BookMessage { changes: Prices::from([(7, gone)]), ..BookMessage::default() };
+
+    let price = message.price(&rows[0], None).unwrap();
+    assert_eq!(&*price.text, "2");
+    assert!(message.price(&rows[1], None).is_none());
+    message.changes.insert(7, Price { sides: [true, false], ..price });
+
+    assert_eq!(&*message.price(&rows[1], None).unwrap().text, "2");
+}
+
+#[test]
 fn an_id_that_nobody_named_is_a_gap_until_the_next_partial() {
     let delete = book(
         "delete",
