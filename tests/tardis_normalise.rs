@@ -42,6 +42,9 @@ const KRAKEN_ABSOLUTE: &str = "the vendor has relative funding rates since 2022 
 
 const GATE_ORDER_BOOK: &str = "the older channel, whose numbers do not chain";
 
+const CRYPTO_COM_FIRST: &str =
+    "the first message of a symbol holds trades from before, which are left out here";
+
 const OKEX_V3: &str = "API version 3, switched off in 2022";
 const OKEX_FUNDING_TIME: &str =
     "funding had no time, so the vendor took the local one, later than all that follow; here none";
@@ -223,6 +226,16 @@ const VENUES: &[Venue] = &[
         extra: &[],
     },
     Venue { exchange: "bitstamp", exceptions: &[], times: &[], extra: &[] },
+    Venue {
+        exchange: "crypto-com",
+        exceptions: &[
+            (2, 3, CRYPTO_COM_FIRST),
+            (7, 7, CRYPTO_COM_FIRST),
+            (11, 11, CRYPTO_COM_FIRST),
+        ],
+        times: &[("book_change", "the vendor takes when it was sent; here when it was so")],
+        extra: &[],
+    },
 ];
 
 /// One line of the vendor's data.

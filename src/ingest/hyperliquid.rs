@@ -12,7 +12,7 @@
 mod tests;
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -20,6 +20,7 @@ use serde_json::value::RawValue;
 use super::feed_book::{About, MessageLevels};
 use super::feed_dialect::{Context, FeedDialect, VenueFeed};
 use super::json::{self, Level, Number};
+use super::recent_trades::RecentTrades;
 use super::ticker::TickerState;
 use super::venue::{Clue, Venue};
 use crate::error::{Error, Result};
@@ -49,10 +50,7 @@ fn recognise(clue: &Clue<'_>) -> Option<&'static str> {
 #[derive(Debug, Default)]
 struct Hyperliquid {
     states: HashMap<Instrument, TickerState>,
-    /// Connection and coin of trades seen.
-    trading: HashSet<(u32, String)>,
-    /// Time of the last trade in milliseconds, by coin.
-    last_trades: HashMap<String, i64>,
+    recent_trades: RecentTrades,
 }
 
 #[derive(Deserialize)]
@@ -141,7 +139,7 @@ impl VenueFeed for Hyperliquid {
     }
 
     fn lost(&mut self, context: &mut Context<'_>) -> Result<()> {
-        self.trading.retain(|(connection, _)| *connection != context.connection);
+        self.recent_trades.lost(context.connection);
         Ok(())
     }
 }
@@ -167,20 +165,14 @@ impl Hyperliquid {
             };
             read.push((trade, Instrument::new(EXCHANGE, &trade.coin)?, row));
         }
-        let known = |trade: &Trade<'_>| {
-            let key = (context.connection, trade.coin.to_string());
-            let last = self.last_trades.get(&*trade.coin);
-            !self.trading.contains(&key) && last.is_none_or(|last| trade.time <= *last)
-        };
-        let news: Vec<_> = read.iter().filter(|(trade, ..)| !known(trade)).collect();
-        for (_, instrument, row) in news {
+        let connection = context.connection;
+        let is_news =
+            |trade: &Trade<'_>| self.recent_trades.is_news(connection, &trade.coin, trade.time);
+        for (_, instrument, row) in read.iter().filter(|(trade, ..)| is_news(trade)) {
             context.trade(instrument, Kind::Trades, row);
         }
         for (trade, ..) in &read {
-            let coin = trade.coin.to_string();
-            self.trading.insert((context.connection, coin.clone()));
-            let last = self.last_trades.entry(coin).or_default();
-            *last = trade.time.max(*last);
+            self.recent_trades.note(connection, &trade.coin, trade.time);
         }
         Ok(())
     }

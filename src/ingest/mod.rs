@@ -22,6 +22,7 @@ mod coinbase;
 mod connection;
 #[cfg(feature = "daemon")]
 pub mod daemon;
+mod crypto_com;
 mod deribit;
 mod detect;
 mod feed_book;
@@ -39,6 +40,7 @@ mod load;
 mod okx;
 mod open;
 mod raw_lane;
+mod recent_trades;
 mod rows;
 pub mod sample;
 mod sequence;

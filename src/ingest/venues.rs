@@ -25,6 +25,7 @@ static VENUES: &[Venue] = &[
     super::hyperliquid::VENUE,
     super::kraken_futures::VENUE,
     super::bitstamp::VENUE,
+    super::crypto_com::VENUE,
 ];
 
 /// A new dialect for a feed of `exchange`.
