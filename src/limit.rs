@@ -49,6 +49,9 @@ pub const COLUMN_NAME_BYTES_MAX: usize = 32;
 /// Bytes of one text value: a trade id, a status detail or one venue message.
 pub const TEXT_BYTES_MAX: usize = 16 << 20;
 
+/// Bytes of a venue message that comes compressed, unpacked: as long as one that can be stored.
+pub const UNPACKED_BYTES_MAX: usize = TEXT_BYTES_MAX;
+
 /// Bytes of text after which a block is closed, however few rows it has.
 pub const BLOCK_TEXT_BYTES: usize = 4 << 20;
 

@@ -285,6 +285,7 @@ struct Capture {
     trades: usize,
     quotes: usize,
     tickers: usize,
+    rejects: usize,
 }
 
 const CAPTURES: &[Capture] = &[
@@ -295,6 +296,7 @@ const CAPTURES: &[Capture] = &[
         trades: 74,
         quotes: 28,
         tickers: 3,
+        rejects: 0,
     },
     Capture {
         // 11 of its 3,679 book messages hold no level.
@@ -304,6 +306,7 @@ const CAPTURES: &[Capture] = &[
         trades: 19,
         quotes: 19,
         tickers: 6,
+        rejects: 0,
     },
     Capture {
         file: "kraken-ws/KRAKEN.jsonl.zst",
@@ -312,6 +315,7 @@ const CAPTURES: &[Capture] = &[
         trades: 10,
         quotes: 18,
         tickers: 0,
+        rejects: 0,
     },
     Capture {
         file: "coinbase-ws/COINBASE.jsonl.zst",
@@ -320,6 +324,7 @@ const CAPTURES: &[Capture] = &[
         trades: 279,
         quotes: 160,
         tickers: 0,
+        rejects: 0,
     },
     Capture {
         file: "coinbase-ws/COINBASE_PRO_20210417.ws.zst",
@@ -328,6 +333,7 @@ const CAPTURES: &[Capture] = &[
         trades: 107,
         quotes: 107,
         tickers: 0,
+        rejects: 0,
     },
     Capture {
         file: "bitget-ws/BITGET.jsonl.zst",
@@ -336,6 +342,7 @@ const CAPTURES: &[Capture] = &[
         trades: 55,
         quotes: 125,
         tickers: 107,
+        rejects: 0,
     },
     Capture {
         // 232 of its 1,276 book messages hold no level.
@@ -345,6 +352,7 @@ const CAPTURES: &[Capture] = &[
         trades: 37,
         quotes: 1313,
         tickers: 2,
+        rejects: 0,
     },
     Capture {
         file: "deribit-ws/DERIBIT.jsonl.zst",
@@ -353,6 +361,7 @@ const CAPTURES: &[Capture] = &[
         trades: 0,
         quotes: 43,
         tickers: 74,
+        rejects: 0,
     },
     Capture {
         // 1,336 of its 3,853 changes only advance the sequence, others are part of the snapshots.
@@ -362,6 +371,7 @@ const CAPTURES: &[Capture] = &[
         trades: 18,
         quotes: 830,
         tickers: 0,
+        rejects: 0,
     },
     Capture {
         // 13 of its 172 changes are part of the 10 snapshots.
@@ -371,6 +381,7 @@ const CAPTURES: &[Capture] = &[
         trades: 9,
         quotes: 21,
         tickers: 0,
+        rejects: 0,
     },
     Capture {
         // 36 of its 352 changes are part of the 10 snapshots.
@@ -380,6 +391,7 @@ const CAPTURES: &[Capture] = &[
         trades: 0,
         quotes: 75,
         tickers: 0,
+        rejects: 0,
     },
     Capture {
         file: "bitfinex-ws/BITFINEX.jsonl.zst",
@@ -388,6 +400,7 @@ const CAPTURES: &[Capture] = &[
         trades: 0,
         quotes: 21,
         tickers: 0,
+        rejects: 0,
     },
     Capture {
         file: "bitmex-ws/BITMEX_20210722.ws.zst",
@@ -396,6 +409,7 @@ const CAPTURES: &[Capture] = &[
         trades: 17,
         quotes: 436,
         tickers: 0,
+        rejects: 0,
     },
     Capture {
         // Its 46 books differ 45 times; its first trades are from before.
@@ -405,6 +419,7 @@ const CAPTURES: &[Capture] = &[
         trades: 34,
         quotes: 0,
         tickers: 0,
+        rejects: 0,
     },
     Capture {
         file: "kraken-futures-ws/KRAKEN_FUTURES.jsonl.zst",
@@ -413,6 +428,7 @@ const CAPTURES: &[Capture] = &[
         trades: 3,
         quotes: 91,
         tickers: 0,
+        rejects: 0,
     },
     Capture {
         // 102 of its 717 changes are part of the 10 snapshots.
@@ -422,6 +438,7 @@ const CAPTURES: &[Capture] = &[
         trades: 10,
         quotes: 0,
         tickers: 0,
+        rejects: 0,
     },
     Capture {
         // Its 1,525 books differ 1,518 times; 1,000 trades are from before.
@@ -431,11 +448,22 @@ const CAPTURES: &[Capture] = &[
         trades: 143,
         quotes: 327,
         tickers: 0,
+        rejects: 0,
+    },
+    Capture {
+        // Its 292 books differ 289 times; 45 hold quantities that do not fit 64 bits at one scale.
+        file: "huobi-ws/HUOBI.jsonl.zst",
+        exchanges: &["huobi"],
+        books: 244,
+        trades: 73,
+        quotes: 0,
+        tickers: 0,
+        rejects: 45,
     },
 ];
 
-/// Every message is read, every checksum and every sequence number fits, and after its last
-/// message no book is crossed.
+/// Every message is read but those known to be refused, every checksum and every sequence number
+/// fits, and after its last message no book is crossed.
 #[test]
 fn captures_of_other_venues_have_no_breaks() {
     let mut failures = Vec::new();
@@ -457,8 +485,8 @@ fn captures_of_other_venues_have_no_breaks() {
         if found != expected || exchanges != capture.exchanges {
             failures.push(format!("{}: {exchanges:?} {found:?}", capture.file));
         }
-        if (imported.gaps(), imported.rejects) != (0, 0) {
-            let (gaps, rejects) = (imported.gaps(), imported.rejects);
+        let (gaps, rejects) = (imported.gaps(), imported.rejects);
+        if (gaps, rejects) != (0, capture.rejects) {
             failures.push(format!("{}: {gaps} gaps, {rejects} rejects", capture.file));
         }
         for (key, batches) in books() {

@@ -236,6 +236,15 @@ const VENUES: &[Venue] = &[
         times: &[("book_change", "the vendor takes when it was sent; here when it was so")],
         extra: &[],
     },
+    Venue {
+        exchange: "huobi",
+        exceptions: &[
+            (14, 15, "a channel of derivatives, which are other exchanges"),
+            (21, 21, "the vendor folds waiting deltas into the snapshot; here they follow"),
+        ],
+        times: &[("book_change", "the vendor takes when it was sent; here when it was so")],
+        extra: &[],
+    },
 ];
 
 /// One line of the vendor's data.

@@ -29,6 +29,7 @@ mod feed_book;
 mod feed_dialect;
 mod ftx;
 mod gate;
+mod huobi;
 mod hyperliquid;
 mod input;
 pub mod json;

@@ -80,13 +80,26 @@ pub(super) fn capture(name: &str) -> Option<PathBuf> {
     None
 }
 
-/// Runs a capture through a dialect and calls `each` after every message with the message and the
-/// rows of it. Every message must be readable.
+/// As [`replay_bytes`] for a venue that sends text. Every message must be readable.
 pub(super) fn replay(
     path: &Path,
     form: Form,
     dialect: &mut dyn Dialect,
     mut each: impl FnMut(&str, Vec<(StreamKey, Batch)>),
+) {
+    replay_bytes(path, form, dialect, |message, read, taken| {
+        read.unwrap();
+        each(std::str::from_utf8(message).unwrap(), taken);
+    });
+}
+
+/// Runs a capture through a dialect and calls `each` after every message with the message, whether
+/// it could be read, and the rows of it.
+pub(super) fn replay_bytes(
+    path: &Path,
+    form: Form,
+    dialect: &mut dyn Dialect,
+    mut each: impl FnMut(&[u8], Result<()>, Vec<(StreamKey, Batch)>),
 ) {
     let mut input = Input::open(path).unwrap();
     let mut rows = Rows::new();
@@ -98,9 +111,10 @@ pub(super) fn replay(
         };
         let next = u32::try_from(connections.len()).unwrap();
         let number = *connections.entry(connection.into_owned()).or_insert(next);
-        dialect.frame(ts_recv, number, &event.frame(), &mut rows).unwrap();
-        if let Frame::Message(message) = event.frame() {
-            each(std::str::from_utf8(message).unwrap(), rows.take().unwrap());
+        let read = dialect.frame(ts_recv, number, &event.frame(), &mut rows);
+        match event.frame() {
+            Frame::Message(message) => each(message, read, rows.take().unwrap()),
+            _ => read.unwrap(),
         }
     }
 }

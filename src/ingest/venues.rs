@@ -26,6 +26,7 @@ static VENUES: &[Venue] = &[
     super::kraken_futures::VENUE,
     super::bitstamp::VENUE,
     super::crypto_com::VENUE,
+    super::huobi::VENUE,
 ];
 
 /// A new dialect for a feed of `exchange`.
