@@ -245,6 +245,15 @@ const VENUES: &[Venue] = &[
         times: &[("book_change", "the vendor takes when it was sent; here when it was so")],
         extra: &[],
     },
+    Venue {
+        exchange: "kucoin-futures",
+        exceptions: &[
+            (5, 5, "the vendor folds waiting deltas into the snapshot; here they follow"),
+            (10, 15, "the vendor takes the predicted funding rate for the current one"),
+        ],
+        times: &[],
+        extra: &[],
+    },
 ];
 
 /// One line of the vendor's data.

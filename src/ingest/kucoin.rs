@@ -62,14 +62,41 @@ struct KuCoin {
     books: SplicedBooks,
 }
 
+/// What all messages have, also those of KuCoin Futures.
 #[derive(Deserialize)]
-struct Envelope<'a> {
+pub(super) struct Envelope<'a> {
     #[serde(rename = "type", borrow)]
     ty: Cow<'a, str>,
-    topic: Option<Cow<'a, str>>,
-    subject: Option<Cow<'a, str>>,
+    pub topic: Option<Cow<'a, str>>,
+    pub subject: Option<Cow<'a, str>>,
     #[serde(borrow)]
     data: Option<&'a RawValue>,
+}
+
+/// Topic, symbol and data of a message.
+pub(super) struct Published<'a> {
+    pub topic: &'a str,
+    pub symbol: &'a str,
+    pub data: &'a str,
+}
+
+impl Envelope<'_> {
+    /// What was published; `None` for answers and pongs.
+    ///
+    /// # Errors
+    /// The type is not known, or a part is missing.
+    pub fn published(&self) -> Result<Option<Published<'_>>> {
+        match &*self.ty {
+            "message" => {}
+            "welcome" | "ack" | "ping" | "pong" | "error" | "notice" => return Ok(None),
+            other => return Err(Error::invalid(format!("type {other:?}: expected message"))),
+        }
+        let missing = |field: &str| Error::invalid(format!("message: expected {field}"));
+        let topic = self.topic.as_deref().ok_or_else(|| missing("topic"))?;
+        let (topic, symbol) = topic.split_once(':').ok_or_else(|| missing("a symbol in topic"))?;
+        let data = self.data.ok_or_else(|| missing("data"))?.get();
+        Ok(Some(Published { topic, symbol, data }))
+    }
 }
 
 #[derive(Deserialize)]
@@ -144,15 +171,7 @@ struct Ticker<'a> {
 impl VenueFeed for KuCoin {
     fn message(&mut self, context: &mut Context<'_>, message: &[u8]) -> Result<()> {
         let envelope: Envelope<'_> = json::parse(message)?;
-        match &*envelope.ty {
-            "message" => {}
-            "welcome" | "ack" | "ping" | "pong" | "error" | "notice" => return Ok(()),
-            other => return Err(Error::invalid(format!("type {other:?}: expected message"))),
-        }
-        let missing = |field: &str| Error::invalid(format!("message: expected {field}"));
-        let topic = envelope.topic.as_deref().ok_or_else(|| missing("topic"))?;
-        let (topic, symbol) = topic.split_once(':').ok_or_else(|| missing("a symbol in topic"))?;
-        let data = envelope.data.ok_or_else(|| missing("data"))?.get();
+        let Some(Published { topic, symbol, data }) = envelope.published()? else { return Ok(()) };
         if !topic.starts_with("/market/level2") {
             *context.about = About::NoBook;
         }

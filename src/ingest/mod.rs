@@ -37,6 +37,7 @@ mod kraken;
 mod kraken_futures;
 mod kucoin;
 pub mod live;
+mod kucoin_futures;
 mod load;
 mod okx;
 mod open;

@@ -27,6 +27,7 @@ static VENUES: &[Venue] = &[
     super::bitstamp::VENUE,
     super::crypto_com::VENUE,
     super::huobi::VENUE,
+    super::kucoin_futures::VENUE,
 ];
 
 /// A new dialect for a feed of `exchange`.
