@@ -56,7 +56,7 @@ mod venue;
 pub mod venues;
 
 pub use crate::event::StreamKey;
-pub use capture::{CaptureSource, Form};
+pub use capture::{CaptureSource, Form, line};
 pub use detect::Format;
 pub use input::{Compression, Input, Line};
 pub use load::{LoadReport, Watch, load};

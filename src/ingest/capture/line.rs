@@ -22,7 +22,7 @@ pub enum Form {
 
 /// A line, read; everything borrows from it where it can.
 #[derive(Debug)]
-pub(in crate::ingest) enum Record<'a> {
+pub enum Record<'a> {
     /// What the recorder says about itself.
     Header {
         /// The exchange as the recorder calls it.
@@ -43,11 +43,21 @@ pub(in crate::ingest) enum Record<'a> {
 
 /// [`Frame`] with text of its own where the line had it escaped.
 #[derive(Debug)]
-pub(in crate::ingest) enum Event<'a> {
+pub enum Event<'a> {
+    /// The connection to this address is up.
     Connected(Cow<'a, str>),
+    /// The client sent this text.
     Sent(Cow<'a, [u8]>),
+    /// The venue sent this message.
     Message(Cow<'a, [u8]>),
-    Reply { url: Cow<'a, str>, body: Cow<'a, [u8]> },
+    /// The venue answered a REST request.
+    Reply {
+        /// The request.
+        url: Cow<'a, str>,
+        /// The body.
+        body: Cow<'a, [u8]>,
+    },
+    /// The connection was lost.
     Disconnected,
 }
 
@@ -68,7 +78,7 @@ impl Event<'_> {
 ///
 /// # Errors
 /// [`crate::ErrorKind::Invalid`] with what the line lacks.
-pub(in crate::ingest) fn read(form: Form, line: &[u8]) -> Result<Record<'_>> {
+pub fn read(form: Form, line: &[u8]) -> Result<Record<'_>> {
     if line.trim_ascii().is_empty() {
         return Ok(Record::Blank);
     }

@@ -3,7 +3,7 @@
 //! Recorders write REST replies before the messages of the same seconds. A reply is held back until
 //! the connections have reached its time, so that a dialect sees what happened in order.
 
-pub(super) mod line;
+pub mod line;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::PathBuf;

@@ -1,0 +1,6 @@
+//! Venues through real sockets, asked by a plain WebSocket client.
+#![allow(clippy::print_stderr, reason = "skipped captures")]
+
+mod client;
+mod faults;
+mod playing;
