@@ -109,7 +109,7 @@ impl RawSource {
                 let end = messages.min(self.message + MESSAGES_AT_ONCE);
                 let reuse = std::mem::replace(&mut self.read, Batch::new(Kind::Raw));
                 self.read = part.read(self.message..end, ColumnMask::ALL, reuse)?;
-                self.message = end;
+                self.message += self.read.messages() as u64;
                 return Ok(Some(()));
             }
             (self.part, self.message) = (self.part + 1, 0);

@@ -1,0 +1,6 @@
+//! The daemon end to end: it records venues that play captures through real sockets, and what lands
+//! in its store is compared with an import of the same captures.
+#![allow(clippy::print_stderr, clippy::print_stdout, reason = "skipped captures, figures")]
+
+mod captures;
+mod recorded;
