@@ -14,6 +14,7 @@
 //!
 //! The older `futures.order_book` channel (no numbers that chain) is left out.
 
+mod live;
 #[cfg(test)]
 mod tests;
 
@@ -49,7 +50,7 @@ pub(super) const VENUE: Venue = Venue {
             states: HashMap::new(),
         })
     },
-    live: |_| None,
+    live: |exchange| Some(live::feed(exchange == FUTURES)),
 };
 
 fn recognise(clue: &Clue<'_>) -> Option<&'static str> {
@@ -229,7 +230,10 @@ impl VenueFeed for Gate {
             *context.about = About::NoBook;
         }
         let result = match (envelope.event.as_deref(), envelope.result) {
+            _ if matches!(channel, "pong" | "system") => return Ok(()),
             (Some("update" | "all" | "snapshot"), Some(result)) => result.get(),
+            // `obu` names no event with its data.
+            (None, Some(result)) if is_book => result.get(),
             (Some("subscribe" | "unsubscribe"), _) | (None, _) => return Ok(()),
             (event, _) => {
                 return Err(Error::invalid(format!(

@@ -3,6 +3,7 @@
 //! Pure as a dialect is: no sockets, no clock. A [`LiveFeed`] writes the texts that are sent and
 //! says what the venue allows; `ingest::daemon` does it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::error::Result;
@@ -23,7 +24,19 @@ pub trait LiveFeed: Sync {
     /// Paths of the REST requests that together list what is traded.
     fn listings(&self) -> Vec<String>;
 
-    /// The symbols in the answer to one of [`LiveFeed::listings`] that are traded now.
+    /// The text that is posted to one of [`LiveFeed::listings`]; `None` for a GET.
+    fn listing_body(&self, listing: &str) -> Option<&'static str> {
+        let _ = listing;
+        None
+    }
+
+    /// Headers, names and values, of every WebSocket handshake and REST request.
+    fn headers(&self) -> &'static [(&'static str, &'static str)] {
+        &[]
+    }
+
+    /// The symbols in the answer to one of [`LiveFeed::listings`] that are traded now, as the
+    /// dialect writes them.
     ///
     /// # Errors
     /// The answer cannot be read.
@@ -152,4 +165,67 @@ pub enum Heard {
     Refused(String),
     /// The venue asks for a new connection; why.
     Reconnect(String),
+}
+
+/// Longest message of which [`says`] is asked: answers and notices are short.
+const NOTICE_BYTES_MAX: usize = 2048;
+
+/// Whether a message is short enough for a notice and has `words` in it.
+pub(super) fn says(message: &[u8], words: &str) -> bool {
+    message.len() <= NOTICE_BYTES_MAX && memchr::memmem::find(message, words.as_bytes()).is_some()
+}
+
+/// [`Heard::Refused`] with the whole message.
+pub(super) fn refused(message: &[u8]) -> Heard {
+    Heard::Refused(String::from_utf8_lossy(message).into_owned())
+}
+
+/// [`Heard::Reconnect`] with the whole message.
+pub(super) fn reconnect(message: &[u8]) -> Heard {
+    Heard::Reconnect(String::from_utf8_lossy(message).into_owned())
+}
+
+/// `"a","b"`: the elements of a JSON array of texts.
+pub(super) fn quoted(texts: &[&str]) -> String {
+    let quoted: Vec<_> = texts.iter().map(|text| format!("\"{text}\"")).collect();
+    quoted.join(",")
+}
+
+/// The symbols of topics called `channel:symbol`, by channel.
+pub(super) fn by_channel<'a>(topics: &[&'a str]) -> BTreeMap<&'a str, Vec<&'a str>> {
+    let mut channels: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for topic in topics {
+        let (channel, symbol) = topic.split_once(':').unwrap_or((topic, ""));
+        channels.entry(channel).or_default().push(symbol);
+    }
+    channels
+}
+
+/// Topics called `channel:symbol` on `path`.
+pub(super) fn topics_of(path: &'static str, channels: &[&str], symbol: &str) -> Vec<Topic> {
+    let topic = |channel: &&str| Topic { path, name: format!("{channel}:{symbol}") };
+    channels.iter().map(topic).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn topics_are_gathered_by_their_channel() {
+        let topics = by_channel(&["trades:B", "book:A:x", "trades:A", "all"]);
+        let topics: Vec<_> = topics.into_iter().collect();
+        assert_eq!(topics, [("all", vec![""]), ("book", vec!["A:x"]), ("trades", vec!["B", "A"])]);
+        assert_eq!(quoted(&["a", "b"]), r#""a","b""#);
+        assert_eq!(
+            topics_of("/ws", &["book"], "A"),
+            [Topic { path: "/ws", name: "book:A".into() }]
+        );
+    }
+
+    #[test]
+    fn only_short_messages_are_searched_for_words() {
+        assert!(says(b"xx error", "error") && !says(b"xx", "error"));
+        assert!(!says(&[b'e'; NOTICE_BYTES_MAX + 1], "e"));
+    }
 }

@@ -10,9 +10,10 @@
 //! - Derivative state comes in five channels and is merged; its event time is the newest of any of
 //!   them (funding rates had none). The index belongs to all instruments of one underlying and is
 //!   shown with their next message.
+//! - Quotes: `bbo-tbt`; where there is none, best bid and ask of `tickers`.
 //! - `side` of a trade is the aggressor; of a liquidation, the order that closed the position.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::checksum;
 use super::connection::ConnectionRows;
@@ -32,6 +33,7 @@ use self::message::{
     TradeData,
 };
 
+mod live;
 mod market;
 mod message;
 
@@ -43,7 +45,7 @@ pub(super) const VENUE: Venue = Venue {
     exchanges: &[SPOT, SWAP, FUTURES, OPTIONS],
     recognise,
     dialect: |_, _| FeedDialect::boxed(Okx::default()),
-    live: |_| None,
+    live: live::feed,
 };
 
 fn recognise(clue: &Clue<'_>) -> Option<&'static str> {
@@ -67,6 +69,8 @@ struct Okx {
     derivatives: HashMap<String, Derivative>,
     /// Index price by underlying, e.g. `BTC-USD`.
     indexes: HashMap<String, Decimal>,
+    /// Symbols of which `bbo-tbt` was seen.
+    best: HashSet<String>,
 }
 
 /// Updates that came while a book had no snapshot: the `data` of each message.
@@ -134,7 +138,8 @@ impl Okx {
                 self.indexes.extend(update.index.map(|price| (update.symbol.to_owned(), price)));
                 continue;
             }
-            if update.bid.is_some() || update.ask.is_some() {
+            let has_best = update.bid.is_some() || update.ask.is_some();
+            if has_best && !self.best.contains(update.symbol) {
                 let StateUpdate { instrument, ts_event, bid, ask, .. } = update;
                 let (builder, ts_recv) = rows.stream(instrument, Kind::Quotes, ts_recv);
                 builder.quote(&QuoteRow {
@@ -223,7 +228,14 @@ impl VenueFeed for Okx {
                 let source = BookSource { symbol, channel: &arg.channel, snapshot };
                 self.books(context, source, data)
             }
-            "bbo-tbt" => best(ts_recv, symbol()?, data, rows),
+            "bbo-tbt" => {
+                let symbol = symbol()?;
+                best(ts_recv, symbol, data, rows)?;
+                if !self.best.contains(symbol) {
+                    self.best.insert(symbol.to_owned());
+                }
+                Ok(())
+            }
             "trades" | "trades-all" => trades(ts_recv, data, rows),
             "tickers" | "mark-price" | "index-tickers" | "funding-rate" | "open-interest" => {
                 self.states(ts_recv, &arg.channel, data, rows)

@@ -4,7 +4,8 @@
 //!
 //! - 1,024 streams per connection (spot), 200 (futures); five of our messages per second (ten on
 //!   futures); a connection ends after 24 hours; the venue pings, and a pong is enough.
-//! - USD-M streams are on `/public` (book, quotes, trades) and `/market` (mark price, liquidations).
+//! - USD-M streams are on `/public` (book, quotes, trades) and `/market` (mark price,
+//!   liquidations).
 //! - Snapshot: `depth` with 5,000 levels on spot (weight 250 of 6,000 a minute), 1,000 on futures
 //!   (weight 20 of 2,400 a minute).
 

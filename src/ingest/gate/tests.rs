@@ -215,3 +215,55 @@ fn the_market_is_told_by_name_address_and_channel() {
         assert_eq!((VENUE.recognise)(&clue), expected, "{clue:?}");
     }
 }
+
+#[test]
+fn liquidations_have_the_side_of_their_order_and_a_time_in_either_unit() {
+    let found = feed(
+        &mut *new_dialect(&VENUE),
+        &[
+            &message(
+                "futures.public_liquidates",
+                r#"[{"price":"215.1","size":-124,"time":1541486601,"contract":"F"},
+                {"price":"215.2","size":"10.5","time":1541486601456,"contract":"F"}]"#,
+            ),
+            &message(
+                "futures.public_liquidates",
+                r#"{"price":"215.3","size":1,"time":1,"time_ms":1541486602001,"contract":"F"}"#,
+            ),
+        ],
+    );
+
+    assert_eq!(
+        found,
+        [
+            "liquidations gate-io-futures:F 1 1541486601000000000 sell 215.1 124 ",
+            "liquidations gate-io-futures:F 1 1541486601456000000 buy 215.2 10.5 ",
+            "liquidations gate-io-futures:F 2 1541486602001000000 buy 215.3 1 ",
+        ]
+    );
+}
+
+#[test]
+fn a_book_without_an_event_is_read_and_notices_are_not() {
+    let found = feed(
+        &mut *new_dialect(&VENUE),
+        &[
+            r#"{"channel":"futures.obu","result":{"t":1747054612673,"full":true,"s":"ob.F.50",
+            "u":73777715168,"b":[["104027.1","509392"]],"a":[]},"time_ms":1747054612848}"#,
+            r#"{"channel":"futures.obu","result":{"t":1747054612695,"s":"ob.F.50","U":73777715169,
+            "u":73777715212,"b":[["104027.1","0"]],"a":[]},"time_ms":1747054612925}"#,
+            r#"{"time":1545404023,"channel":"futures.pong","event":"","error":null,"result":null}"#,
+            r#"{"time":1770694860,"channel":"futures.system","event":"update","result":{"type":
+            "upgrade","msg":"Please reconnect."}}"#,
+        ],
+    );
+
+    assert_eq!(
+        found,
+        [
+            "book gate-io-futures:F 1 1747054612673000000 reset bid 2 0 0 73777715168",
+            "book gate-io-futures:F 1 1747054612673000000 set bid 3 104027.1 509392 73777715168",
+            "book gate-io-futures:F 2 1747054612695000000 set bid 1 104027.1 0 73777715212",
+        ]
+    );
+}

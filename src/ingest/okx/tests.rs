@@ -211,6 +211,26 @@ fn trades_quotes_and_liquidations_are_read() {
 }
 
 #[test]
+fn best_prices_of_tickers_count_until_their_own_channel_comes() {
+    let ticker = r#"{"arg":{"channel":"tickers","instId":"X-Y"},"data":[{"instId":"X-Y","last":"1",
+        "askPx":"3","askSz":"1","bidPx":"2","bidSz":"1","ts":"1"}]}"#;
+    let best = r#"{"arg":{"channel":"bbo-tbt","instId":"X-Y"},"data":[{"asks":[["4","1","0","2"]],
+        "bids":[["3","1","0","2"]],"ts":"2","seqId":5}]}"#;
+    let other = ticker.replace("X-Y", "Z-Y");
+
+    let found = feed(&mut *new_dialect(&VENUE), &[ticker, best, ticker, &other]);
+
+    assert_eq!(
+        found,
+        [
+            "quotes okex:X-Y 1 1000000 2 1 3 1 -",
+            "quotes okex:X-Y 2 2000000 3 1 4 1 5",
+            "quotes okex:Z-Y 4 1000000 2 1 3 1 -",
+        ]
+    );
+}
+
+#[test]
 fn the_state_of_a_derivative_is_merged_over_its_channels() {
     let found = feed(
         &mut *new_dialect(&VENUE),
