@@ -5,10 +5,12 @@
 //!
 //! - Book: `/market/level2`, changes numbered by `sequence` from `sequenceStart` to `sequenceEnd`,
 //!   each message continuing the one before. The snapshot is the REST reply of
-//!   `/api/v3/market/orderbook/level2`, spliced in by its `sequence`. A change of price 0 only
-//!   advances the sequence. Messages have a time since 2023.
+//!   `/api/v3/market/orderbook/level2`, or of `/api/v1/market/orderbook/level2_100` with the best
+//!   100 levels a side, spliced in by its `sequence`. A change of price 0 only advances the
+//!   sequence. Messages have a time since 2023.
 //! - Quotes: `/market/ticker`. Trades: `/market/match`; `side` is the taker's.
 
+mod live;
 #[cfg(test)]
 mod tests;
 
@@ -35,7 +37,7 @@ pub(super) const VENUE: Venue = Venue {
     dialect: |_, _| {
         FeedDialect::boxed(KuCoin { books: SplicedBooks::new(read_changes, "sequenceStart") })
     },
-    live: |_| None,
+    live: |_| Some(&live::Live),
 };
 
 fn recognise(clue: &Clue<'_>) -> Option<&'static str> {
@@ -193,9 +195,7 @@ impl VenueFeed for KuCoin {
     }
 
     fn reply(&mut self, context: &mut Context<'_>, url: &str, body: &[u8]) -> Result<()> {
-        let Some((_, query)) =
-            url.split_once('?').filter(|(path, _)| path.ends_with("/market/orderbook/level2"))
-        else {
+        let Some((_, query)) = url.split_once('?').filter(|(path, _)| is_snapshot(path)) else {
             return Ok(());
         };
         let symbol = json::query_value(query, "symbol")?;
@@ -231,6 +231,13 @@ impl KuCoin {
         };
         self.books.snapshot(context, (EXCHANGE, symbol), None, &part)
     }
+}
+
+/// The whole book, or what of it is had without a key.
+fn is_snapshot(path: &str) -> bool {
+    ["/market/orderbook/level2", "/market/orderbook/level2_100"]
+        .iter()
+        .any(|snapshot| path.ends_with(snapshot))
 }
 
 /// A message may begin before the snapshot. Its levels stand in the order of their sequence, so

@@ -213,3 +213,16 @@ fn kucoin_is_recognised() {
     assert_eq!((VENUE.recognise)(&Clue::CaptureName("KUCOIN")), Some(EXCHANGE));
     assert_eq!((VENUE.recognise)(&Clue::Url("https://api-futures.kucoin.com/x")), None);
 }
+
+#[test]
+fn the_best_hundred_levels_are_a_snapshot_too() {
+    let mut dialect = new_dialect(&VENUE);
+    let mut rows = Rows::new();
+    let body = r#"{"code":"200000","data":{"time":9,"sequence":"4","bids":[["1","5"]],"asks":[]}}"#;
+    let url = "http://127.0.0.1:1234/api/v1/market/orderbook/level2_100?symbol=X-Y";
+
+    let reply = Frame::Reply { url, body: body.as_bytes() };
+    dialect.frame(TsNs(5), CONNECTION, &reply, &mut rows).unwrap();
+
+    assert_eq!(texts(&mut rows)[1], "book kucoin:X-Y 5 9000000 set bid 3 1 5 4");
+}
