@@ -16,6 +16,7 @@
 //!   ids (from version 2 on): those after the last one seen are stored.
 //! - `liquidation` gives the side of the position; the row has that of the order that closed it.
 
+mod live;
 #[cfg(test)]
 mod tests;
 
@@ -45,7 +46,7 @@ pub(super) const VENUE: Venue = Venue {
     exchanges: &[SPOT, CONTRACTS],
     recognise,
     dialect: |_, _| FeedDialect::boxed(Bitget::default()),
-    live: |_| None,
+    live: |exchange| Some(live::feed(exchange == SPOT)),
 };
 
 fn recognise(clue: &Clue<'_>) -> Option<&'static str> {

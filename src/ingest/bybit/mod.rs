@@ -11,6 +11,7 @@
 //! Both markets use the same topics on two connections, told apart by the address. Event time of
 //! books is `cts` (when the engine did it) where there is one, else `ts` (when it was sent).
 
+mod live;
 #[cfg(test)]
 mod tests;
 
@@ -43,7 +44,7 @@ pub(super) const VENUE: Venue = Venue {
     dialect: |exchange, _| {
         Box::new(Bybit { exchange, connections: HashMap::new(), feeds: HashMap::new() })
     },
-    live: |_| None,
+    live: |exchange| Some(live::feed(exchange == SPOT)),
 };
 
 fn exchange_of_url(url: &str) -> Option<&'static str> {
