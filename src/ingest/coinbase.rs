@@ -31,6 +31,7 @@ use crate::quantity::{Instrument, TsNs};
 
 mod advanced;
 mod exchange;
+mod live;
 
 const EXCHANGE: &str = "coinbase";
 
@@ -39,7 +40,7 @@ pub(super) const VENUE: Venue = Venue {
     exchanges: &[EXCHANGE],
     recognise,
     dialect: |_, _| FeedDialect::boxed(Coinbase::default()),
-    live: |_| None,
+    live: |_| Some(&live::Live),
 };
 
 fn recognise(clue: &Clue<'_>) -> Option<&'static str> {

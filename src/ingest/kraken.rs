@@ -35,6 +35,7 @@ use self::message::{
     TradeData,
 };
 
+mod live;
 mod message;
 
 const EXCHANGE: &str = "kraken";
@@ -47,7 +48,7 @@ pub(super) const VENUE: Venue = Venue {
     exchanges: &[EXCHANGE],
     recognise,
     dialect: |_, _| FeedDialect::boxed(Kraken::default()),
-    live: |_| None,
+    live: |_| Some(&live::Live),
 };
 
 fn recognise(clue: &Clue<'_>) -> Option<&'static str> {
