@@ -17,6 +17,7 @@
 //! - Ticker: status `deriv:`. Liquidations: status `liq:global`, at the position's base price; the
 //!   side is that of the order that closed it. Entries that repeat one as matched are left out.
 
+mod live;
 #[cfg(test)]
 mod tests;
 
@@ -52,7 +53,7 @@ pub(super) const VENUE: Venue = Venue {
     exchanges: &[SPOT, DERIVATIVES],
     recognise,
     dialect: |_, _| FeedDialect::boxed(Bitfinex::default()),
-    live: |_| None,
+    live: |exchange| Some(live::feed(exchange == DERIVATIVES)),
 };
 
 fn recognise(clue: &Clue<'_>) -> Option<&'static str> {

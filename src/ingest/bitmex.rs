@@ -11,6 +11,7 @@
 //! - Trades: `side` is the taker's; the partial repeats old ones and is left out. Liquidations: the
 //!   order as it is put into the market.
 
+mod live;
 #[cfg(test)]
 mod tests;
 
@@ -36,7 +37,7 @@ pub(super) const VENUE: Venue = Venue {
     exchanges: &[EXCHANGE],
     recognise,
     dialect: |_, _| FeedDialect::boxed(BitMex::default()),
-    live: |_| None,
+    live: |_| Some(&live::Live),
 };
 
 fn recognise(clue: &Clue<'_>) -> Option<&'static str> {

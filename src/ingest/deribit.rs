@@ -12,6 +12,7 @@
 //! - Trades: `direction` is the taker's. `liquidation` says whose side was liquidated (`T` taker,
 //!   `M` maker, `MT` both): such a trade is a liquidation of that side's order too.
 
+mod live;
 #[cfg(test)]
 mod tests;
 
@@ -37,7 +38,7 @@ pub(super) const VENUE: Venue = Venue {
     exchanges: &[EXCHANGE],
     recognise,
     dialect: |_, _| FeedDialect::boxed(Deribit::default()),
-    live: |_| None,
+    live: |_| Some(&live::Live),
 };
 
 fn recognise(clue: &Clue<'_>) -> Option<&'static str> {
