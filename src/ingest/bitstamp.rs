@@ -8,6 +8,7 @@
 //!   gap.
 //! - Trades: type 0 bought, type 1 sold. The symbol is the pair as channels name it: `btcusd`.
 
+mod live;
 #[cfg(test)]
 mod tests;
 
@@ -35,7 +36,7 @@ pub(super) const VENUE: Venue = Venue {
         let books = SplicedBooks::new(|data| json::parse_text::<Book<'_>>(data)?.read(), "");
         FeedDialect::boxed(Bitstamp { books })
     },
-    live: |_| None,
+    live: |_| Some(&live::Live),
 };
 
 fn recognise(clue: &Clue<'_>) -> Option<&'static str> {

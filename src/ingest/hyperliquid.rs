@@ -8,6 +8,7 @@
 //! - Trades: side `B` or `A` is the taker's. The first message of a coin on a connection holds
 //!   recent trades; those later than the last one seen fill the hole that a reconnect left.
 
+mod live;
 #[cfg(test)]
 mod tests;
 
@@ -34,7 +35,7 @@ pub(super) const VENUE: Venue = Venue {
     exchanges: &[EXCHANGE],
     recognise,
     dialect: |_, _| FeedDialect::boxed(Hyperliquid::default()),
-    live: |_| None,
+    live: |_| Some(&live::Live),
 };
 
 fn recognise(clue: &Clue<'_>) -> Option<&'static str> {

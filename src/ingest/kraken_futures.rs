@@ -12,6 +12,7 @@
 //! - Trades: `side` is the taker's. Those of type `liquidation` are liquidations too. The recent
 //!   ones of `trade_snapshot` fill the hole that a reconnect left.
 
+mod live;
 #[cfg(test)]
 mod tests;
 
@@ -37,7 +38,7 @@ pub(super) const VENUE: Venue = Venue {
     exchanges: &[EXCHANGE],
     recognise,
     dialect: |_, _| FeedDialect::boxed(KrakenFutures::default()),
-    live: |_| None,
+    live: |_| Some(&live::Live),
 };
 
 fn recognise(clue: &Clue<'_>) -> Option<&'static str> {
