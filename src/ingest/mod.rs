@@ -3,6 +3,20 @@
 //! A [`Dialect`] knows one venue's messages, snapshot rule, sequence rule and checksum. It is pure:
 //! no sockets, no files, no clock; the same dialect reads a capture file and a live connection. A
 //! [`Source`] reads one input file and fills [`Rows`]; [`load`] moves them into an import.
+//!
+//! # Adding a venue
+//!
+//! 1. `<venue>.rs`, the dialect: its header names the pages of the venue's documentation and the
+//!    rules that follow from them; a `VenueFeed` in a `FeedDialect` has connections, books and
+//!    messages that cannot be read; a `const VENUE` says which exchange ids it writes and what
+//!    tells its captures. Which exchange a message belongs to comes from the message or from the
+//!    exchange id the dialect was made for, never from the host alone.
+//! 2. `<venue>/live.rs`, a [`live::LiveFeed`], with `live:` of `VENUE`: addresses, topics per kind,
+//!    texts, manners. It lists and takes symbols exactly as the dialect writes them.
+//! 3. One line in the table of [`venues`].
+//! 4. Tests: messages by hand in `<venue>/tests.rs`, every refusal among them; a capture with what
+//!    checks it (checksum, sequence, best prices) in `tests/`; for each live topic the documented
+//!    message in `venues/tests.rs`, which tells of a kind that is offered and not read.
 
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 #![cfg_attr(

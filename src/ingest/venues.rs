@@ -2,6 +2,9 @@
 //!
 //! A new venue is one file with a [`Venue`] and one line in the table.
 
+#[cfg(test)]
+mod tests;
+
 pub use super::venue::{Clue, Venue};
 
 use super::Dialect;
