@@ -15,7 +15,7 @@ use super::config::{FeedConfig, Selection};
 use super::inbox::{Event, Inbox, Incoming, Portion};
 use super::pattern::matches;
 use super::plan::{Plan, Wanted};
-use super::rest::{Method, Network, Refusal};
+use super::rest::{Network, Refusal, Request};
 use super::socket::{News, Order, Socket};
 use super::stats::FeedStats;
 use crate::error::Result;
@@ -123,7 +123,12 @@ impl Feed {
         for path in self.live.listings() {
             let url = format!("{}{path}", self.config.rest_url);
             self.stats.requests.fetch_add(1, Relaxed);
-            let body = self.network.ask(Method::Get, url.clone()).await?;
+            let request = Request {
+                url: url.clone(),
+                headers: self.live.headers(),
+                body: self.live.listing_body(&path),
+            };
+            let body = self.network.ask(request).await?;
             let symbols = self.live.symbols(&path, &body);
             listed.extend(symbols.map_err(|error| error.context(url))?);
         }
@@ -340,7 +345,8 @@ impl Running {
         let (network, inbox) = (self.feed.network.clone(), self.feed.inbox.clone());
         let (clock, news) = (self.clock.clone(), self.news.clone());
         tokio::spawn(async move {
-            let body = match network.ask(Method::Get, url.clone()).await {
+            let request = Request { url: url.clone(), headers: live.headers(), body: None };
+            let body = match network.ask(request).await {
                 Ok(body) => body,
                 Err(refusal) => {
                     // The feed may be gone already.

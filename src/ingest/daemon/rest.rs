@@ -34,11 +34,14 @@ pub(super) struct Refusal {
     pub wait: Option<Duration>,
 }
 
-/// How to ask.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Method {
-    Get,
-    Post,
+/// A request.
+#[derive(Clone, Debug)]
+pub(super) struct Request {
+    pub url: String,
+    /// Names and values.
+    pub headers: &'static [(&'static str, &'static str)],
+    /// What is posted; `None` for a GET.
+    pub body: Option<&'static str>,
 }
 
 impl Network {
@@ -73,9 +76,9 @@ impl Network {
     }
 
     /// Asks and waits for the whole answer, without holding up the runtime.
-    pub async fn ask(&self, method: Method, url: String) -> Result<Vec<u8>, Refusal> {
+    pub async fn ask(&self, request: Request) -> Result<Vec<u8>, Refusal> {
         let agent = self.agent.clone();
-        let asked = tokio::task::spawn_blocking(move || ask(&agent, method, &url)).await;
+        let asked = tokio::task::spawn_blocking(move || ask(&agent, &request)).await;
         asked.unwrap_or_else(|_| Err(remote("the request ended early".to_owned()).into()))
     }
 }
@@ -86,10 +89,20 @@ impl From<Error> for Refusal {
     }
 }
 
-fn ask(agent: &ureq::Agent, method: Method, url: &str) -> Result<Vec<u8>, Refusal> {
-    let sent = match method {
-        Method::Get => agent.get(url).call(),
-        Method::Post => agent.post(url).send_empty(),
+fn ask(agent: &ureq::Agent, request: &Request) -> Result<Vec<u8>, Refusal> {
+    let Request { url, headers, body } = request;
+    let sent = match body {
+        None => headers
+            .iter()
+            .fold(agent.get(url), |asked, (name, value)| asked.header(*name, *value))
+            .call(),
+        Some(body) => {
+            let json = [("content-type", "application/json")];
+            let headers = headers.iter().chain(&json);
+            headers
+                .fold(agent.post(url), |asked, (name, value)| asked.header(*name, *value))
+                .send(*body)
+        }
     };
     let mut answer = sent.map_err(|error| remote(format!("{url}: {error}")))?;
     let status = answer.status();

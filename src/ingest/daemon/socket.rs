@@ -12,6 +12,8 @@ use futures_util::{FutureExt, SinkExt, StreamExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{self, Bytes, Message};
 use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream};
@@ -20,7 +22,7 @@ use tracing::{info, warn};
 use super::clock::{Now, ReceiveClock};
 use super::inbox::{Event, Inbox, Portion};
 use super::plan::Change;
-use super::rest::{Method, Network, Refusal, wait_of};
+use super::rest::{Network, Refusal, Request, wait_of};
 use super::stats::FeedStats;
 use crate::error::{ErrorKind, Result};
 use crate::event::Kind;
@@ -199,9 +201,10 @@ impl Socket {
         let mut ticket = Vec::new();
         if let Some(path) = self.live.ticket() {
             let url = format!("{}{path}", self.rest_url);
+            let request = Request { url, headers: self.live.headers(), body: Some("") };
             self.stats.requests.fetch_add(1, Relaxed);
             ticket =
-                self.network.ask(Method::Post, url).await.map_err(|refusal| {
+                self.network.ask(request).await.map_err(|refusal| {
                     (refusal.error.to_string(), refusal.wait.unwrap_or_default())
                 })?;
         }
@@ -213,9 +216,10 @@ impl Socket {
         config.max_message_size = Some(limit::TEXT_BYTES_MAX);
         config.max_frame_size = Some(limit::TEXT_BYTES_MAX);
         config.read_buffer_size = 256 << 10;
+        let request = handshake(&address, self.live.headers()).map_err(now)?;
         let connector = Some(Connector::Rustls(self.network.tls.clone()));
         let connecting = tokio_tungstenite::connect_async_tls_with_config(
-            &address,
+            request,
             Some(config),
             true,
             connector,
@@ -232,6 +236,19 @@ impl Socket {
             Err(_) => Err(now(format!("{address}: no connection within {CONNECT_TIME_MAX:?}"))),
         }
     }
+}
+
+/// The request that begins a WebSocket connection.
+fn handshake(
+    address: &str,
+    headers: &[(&'static str, &'static str)],
+) -> Result<tungstenite::handshake::client::Request, String> {
+    let mut request =
+        address.into_client_request().map_err(|error| format!("{address}: {error}"))?;
+    for (name, value) in headers {
+        request.headers_mut().insert(*name, HeaderValue::from_static(value));
+    }
+    Ok(request)
 }
 
 /// A connection that is up.
