@@ -9,10 +9,13 @@ use std::sync::Arc;
 use oracle::{Fold, Random, START, book_stream, import, key, trade_stream};
 use proptest::prelude::*;
 use tickreel::disk::OsDisk;
-use tickreel::event::{Batch, ContentHash, Kind, StreamKey};
+use tickreel::event::{
+    Batch, BatchBuilder, Column, ContentHash, Kind, MessageHead, Side, StreamKey, Values, book,
+    trades,
+};
 use tickreel::segment::{ColumnMask, WriterOptions};
 use tickreel::store::{GroupCommit, ImportOptions, LiveOptions, Recorder, Snapshot, Store, Writer};
-use tickreel::{ErrorKind, TsNs};
+use tickreel::{Decimal, ErrorKind, TsNs, limit};
 
 /// Small files, so that short programs meet every border.
 fn options() -> LiveOptions {
@@ -179,6 +182,83 @@ fn wrong_rows_change_nothing() {
     writer.append(&book, &rows).unwrap();
     assert!(store.import(ImportOptions::default()).is_err_and(|e| e.kind() == ErrorKind::Locked));
     assert!(open(&folder).writer(options()).is_err_and(|e| e.kind() == ErrorKind::Locked));
+}
+
+/// A message of a book with bids at some prices.
+fn bids(ts: i64, snapshot: bool, prices: std::ops::Range<i64>) -> BatchBuilder {
+    let mut builder = BatchBuilder::new(Kind::Book);
+    builder.begin(MessageHead { ts_recv: TsNs(ts), snapshot, ..MessageHead::default() });
+    for price in prices {
+        builder.level(Side::Bid, Decimal::new(price, 1).unwrap(), Decimal::new(1, 0).unwrap());
+    }
+    builder.end();
+    builder
+}
+
+#[test]
+fn what_files_cannot_hold_is_refused_before_it_is_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut writer = open(&folder).writer(LiveOptions::default()).unwrap();
+    let (book, trades) = (key("test:A", Kind::Book), key("test:A", Kind::Trades));
+    let levels_max = i64::try_from(limit::LEVELS_PER_SIDE_MAX).unwrap();
+    let one = |mut builder: BatchBuilder| builder.finish().unwrap().pop().unwrap();
+    let mut refused = |key: &StreamKey, batch: &Batch, kind: ErrorKind, text: &str| {
+        let error = writer.append(key, batch).unwrap_err();
+        assert_eq!(error.kind(), kind, "{error}");
+        assert!(error.text().contains(text), "{error}");
+    };
+    let print = trade_stream(1, START, 1, 5);
+    let with_column = |at: usize, change: fn(&mut Column)| {
+        let (ends, mut columns) = print.clone().into_parts();
+        change(columns[at].as_mut().unwrap());
+        Batch::from_parts(Kind::Trades, print.rows(), ends, columns).unwrap()
+    };
+    let decimals = with_column(trades::PRICE, |column| column.digits = 19);
+    refused(&trades, &decimals, ErrorKind::Limit, "decimals of column price: 19 is above");
+    let decimals = with_column(trades::SIDE, |column| column.digits = 1);
+    refused(&trades, &decimals, ErrorKind::Limit, "decimals of column side: 1 is above");
+    let last = with_column(0, |column| column.values = Values::I64(vec![i64::MAX].into()));
+    refused(&trades, &last, ErrorKind::Invalid, "column ts_recv");
+    let mut backwards = bids(2, true, 1..3);
+    backwards.begin(MessageHead { ts_recv: TsNs(1), ..MessageHead::default() });
+    backwards.gap(1);
+    backwards.end();
+    refused(&book, &one(backwards), ErrorKind::Invalid, "column ts_recv, row 3: earlier");
+    let mut long = one(bids(1, true, 0..i64::try_from(limit::MESSAGE_ROWS_MAX).unwrap() - 1));
+    assert_eq!(long.rows(), limit::MESSAGE_ROWS_MAX);
+    let (_, mut columns) = {
+        long.append(&one(bids(1, false, 1..2))).unwrap();
+        long.into_parts()
+    };
+    for at in [book::TS_RECV, book::TS_EVENT, book::FLAGS, book::VENUE_SEQ] {
+        match &mut columns[at].as_mut().unwrap().values {
+            Values::I64(values) => drop(values.to_mut().pop()),
+            Values::U8(values) => drop(values.to_mut().pop()),
+            Values::Text(_) => {}
+        }
+    }
+    let rows = limit::MESSAGE_ROWS_MAX + 1;
+    let ends = vec![u32::try_from(rows).unwrap()].into();
+    let long = Batch::from_parts(Kind::Book, rows, ends, columns).unwrap();
+    refused(&book, &long, ErrorKind::Limit, "rows of one message: 262145 is above");
+    let deep = one(bids(1, true, 0..levels_max + 1));
+    refused(&book, &deep, ErrorKind::Limit, "levels of one side of a book: 100001 is above");
+    // What was refused is no beginning.
+    let level = one(bids(1, false, 0..1));
+    refused(&book, &level, ErrorKind::Invalid, "the first row of a stream must be a reset");
+
+    let first = one(bids(1, true, 0..levels_max));
+    writer.append(&book, &first).unwrap();
+    // Neither the sum of all rows nor the levels that are set again count.
+    writer.append(&book, &one(bids(2, false, 0..levels_max))).unwrap();
+    let error = writer.append(&book, &one(bids(3, false, levels_max..levels_max + 1))).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Limit);
+    writer.append(&book, &one(bids(3, true, levels_max..levels_max + 1))).unwrap();
+    writer.seal_all().unwrap();
+    let snapshot = writer.store().snapshot().unwrap();
+    let levels =
+        |ts| snapshot.book_at(&book.instrument, TsNs(ts)).unwrap().book().level_count(Side::Bid);
+    assert_eq!((levels(2), levels(3)), (limit::LEVELS_PER_SIDE_MAX, 1));
 }
 
 #[test]

@@ -15,7 +15,7 @@ pub use batch::{Batch, Column, TextValues, Value, Values};
 pub use buffer::{Buffer, SharedBytes};
 pub use builder::{BatchBuilder, MessageHead, QuoteRow, StatusRow, TickerRow, TradeRow};
 pub use hash::ContentHash;
-pub use rules::broken_rule;
+pub use rules::{BrokenRule, broken_rule};
 pub use schema::{
     Action, ColumnSpec, ColumnType, FLAG_LAST, FLAG_SNAPSHOT, Kind, Schema, Side, StatusWhat,
     StreamKey, TradeSide, book, quotes, raw, status, ticker, trades,

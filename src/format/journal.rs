@@ -271,7 +271,7 @@ pub fn decode_rows(payload: &[u8], kind: Kind) -> Result<(u64, Batch)> {
         return Err(Fault::new(0, "rows of a frame are none, or not in order of time"));
     }
     if let Some(broken) = broken_rule(&batch) {
-        return Err(Fault::new(0, broken));
+        return Err(Fault::new(0, broken.rule));
     }
     Ok((head.first_row, batch))
 }

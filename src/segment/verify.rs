@@ -121,8 +121,8 @@ impl Segment {
                 .context(format_args!("block {number}"))
                 .at_path(self.path())
         };
-        if let Some(what) = broken_rule(batch) {
-            return Err(wrong(what));
+        if let Some(broken) = broken_rule(batch) {
+            return Err(wrong(broken.rule));
         }
         let borders = (times.first().copied(), times.last().copied());
         if borders != (Some(entry.ts_recv_first), Some(entry.ts_recv_last)) || !times.is_sorted() {

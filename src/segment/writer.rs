@@ -210,8 +210,8 @@ impl SegmentWriter {
         if before.is_some_and(|before| first < before) {
             return Err(Error::invalid("rows of a segment must not go back in receive time"));
         }
-        if let Some(what) = broken_rule(batch) {
-            return Err(Error::invalid(format!("rows cannot be stored: {what}")));
+        if let Some(broken) = broken_rule(batch) {
+            return Err(Error::invalid(format!("rows cannot be stored: {broken}")));
         }
         check_texts(batch)?;
         let mut start = 0;

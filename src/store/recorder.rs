@@ -166,7 +166,17 @@ impl Recorder {
         }
     }
 
-    /// Calls `watcher` with the watermark after each commit from now on.
+    /// Whether it still works.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Poisoned`] after a failure of the disk; [`ErrorKind::Cancelled`] if the
+    /// recorder was closed.
+    pub fn check(&self) -> Result<()> {
+        self.shared.lock().writer()?.check()
+    }
+
+    /// Calls `watcher` with the watermark after each commit from now on, and once more when there
+    /// will be no other: the recorder was closed or the disk failed, see [`Recorder::check`].
     pub fn watch(&self, watcher: Watcher) {
         self.shared.lock().watchers.push(watcher);
     }
@@ -230,7 +240,8 @@ impl Shared {
                 break;
             }
         }
-        self.done.notify_all();
+        // Whoever waits for a watermark hears that there will be none.
+        drop(self.tell(self.lock()));
     }
 
     /// Makes a group durable and tells so; whether it can go on.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::book::Tracker;
 use crate::error::{Error, Result};
-use crate::event::{Batch, ContentHash, Kind, Values, book};
+use crate::event::{Batch, ContentHash, Kind, Side, Values, book};
 use crate::format::checkpoint::CheckpointBook;
 use crate::format::manifest::StreamEntry;
 use crate::limit;
@@ -82,6 +82,8 @@ impl Opening {
 #[derive(Clone, Copy, Default)]
 struct Bounds {
     columns: [(u64, u8); 2],
+    /// Levels of one side at most: every row since they were counted may have added one.
+    levels: usize,
 }
 
 impl Bounds {
@@ -109,6 +111,7 @@ impl Bounds {
             };
             (*largest, *scale) = (mine.max(theirs), common);
         }
+        self.levels = self.levels.saturating_add(batch.rows());
         Ok(self)
     }
 
@@ -120,8 +123,15 @@ impl Bounds {
         };
         let price = largest(&book.bids.prices, &book.asks.prices);
         let qty = largest(&book.bids.qtys, &book.asks.qtys);
-        Self { columns: [(price, book.price_scale), (qty, book.qty_scale)] }
+        let columns = [(price, book.price_scale), (qty, book.qty_scale)];
+        Self { columns, levels: most_levels(tracker) }
     }
+}
+
+/// Levels of the deeper side of a book.
+fn most_levels(tracker: &Tracker) -> usize {
+    let count = |side| tracker.book().level_count(side);
+    count(Side::Bid).max(count(Side::Ask))
 }
 
 impl Tail {
@@ -161,8 +171,8 @@ impl Tail {
     /// before it, and is asked for once per book stream.
     ///
     /// # Errors
-    /// [`crate::ErrorKind::Limit`] if a book cannot hold the values, or what `opening` says.
-    /// Nothing has changed then.
+    /// [`crate::ErrorKind::Limit`] if a book cannot hold the values or so many levels, or what
+    /// `opening` says. Nothing has changed then.
     pub(super) fn append(
         &mut self,
         entry: &StreamEntry,
@@ -313,9 +323,29 @@ impl StreamTail {
         if self.entry.key.kind == Kind::Book { longest } else { 0 }
     }
 
+    /// Levels of the deeper side after `batch`; no message of it may pass what a checkpoint holds.
+    fn count_levels(&self, batch: &Batch, opening: Option<&Tracker>) -> Result<usize> {
+        let mut tracker = opening.cloned().unwrap_or_default();
+        if opening.is_none() {
+            self.restore(self.messages, &mut tracker)?;
+        }
+        for message in 0..batch.messages() {
+            tracker.apply(batch, message..message + 1)?;
+            let levels = most_levels(&tracker);
+            if levels > limit::LEVELS_PER_SIDE_MAX {
+                let max = limit::LEVELS_PER_SIDE_MAX;
+                return Err(Error::limit("levels of one side of a book:", levels, max));
+            }
+        }
+        Ok(most_levels(&tracker))
+    }
+
     fn append(&mut self, batch: &Batch, spacing: u64, opening: Option<&Tracker>) -> Result<()> {
         let is_book = self.entry.key.kind == Kind::Book;
-        let bounds = if is_book { self.bounds.with(batch)? } else { self.bounds };
+        let mut bounds = if is_book { self.bounds.with(batch)? } else { self.bounds };
+        if bounds.levels > limit::LEVELS_PER_SIDE_MAX {
+            bounds.levels = self.count_levels(batch, opening)?;
+        }
         let due = is_book && (self.chunks.is_empty() || self.rows_since >= spacing);
         let opening = match (due, opening) {
             (false, _) => None,

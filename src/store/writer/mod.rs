@@ -17,7 +17,7 @@ use super::tail::bytes_of;
 use super::{Snapshot, Store};
 use crate::catalog::{self, Manifest};
 use crate::error::{Error, ErrorKind, Result};
-use crate::event::{Action, Batch, Kind, StreamKey, book, broken_rule};
+use crate::event::{Action, Batch, ColumnType, Kind, StreamKey, book, broken_rule};
 use crate::format::journal::{FrameHead, FrameKind, Header, encode_frame, encode_rows};
 use crate::format::manifest::{StreamEntry, encode_stream};
 use crate::journal::{self, JournalWriter, Torn};
@@ -309,7 +309,7 @@ impl Writer {
         let clamped = self.check_rows(key, batch)?;
         let batch = clamped.as_ref().unwrap_or(batch);
         self.make_room(batch)?;
-        let entry = self.open_stream(key, batch)?;
+        let entry = self.open_stream(key)?;
         let Some(stream) = self.streams.get_mut(key) else { return Ok(self.next_seq - 1) };
         let first_row = stream.known.next_row;
         let current = self.room.header.number;
@@ -342,26 +342,30 @@ impl Writer {
         if batch.kind() != key.kind {
             return Err(Error::invalid(format!("rows of {} for {key}", batch.kind())));
         }
-        if batch.columns().iter().any(Option::is_none) || !batch.ts_recv().is_sorted() {
-            return Err(Error::invalid(format!("{key}: rows lack a column or are not in order")));
-        }
+        check_shape(batch).map_err(|error| error.context(key))?;
         if let Some(broken) = broken_rule(batch) {
             return Err(Error::invalid(format!("{key}: {broken}")));
         }
         let first = batch.ts_recv().first().copied().unwrap_or_default();
-        let Some(stream) = self.streams.get(key) else { return Ok(None) };
-        if first >= stream.last {
+        let last = self.streams.get(key).map_or(i64::MIN, |stream| stream.last);
+        let resets = batch.u8s(book::ACTION).first() == Some(&(Action::Reset as u8));
+        if key.kind == Kind::Book && last == i64::MIN && !resets {
+            let rule = "the first row of a stream must be a reset";
+            return Err(Error::invalid(format!("{key}: column action, row 0: {rule}")));
+        }
+        if first >= last {
             return Ok(None);
         }
         if !self.options.clamp_late {
             return Err(Error::invalid(format!(
-                "{key}: late row: received {}, after the stream's last row of {}",
+                "{key}: column ts_recv, row 0: late row: received {}, after the stream's last row \
+                 of {}",
                 TsNs(first),
-                TsNs(stream.last)
+                TsNs(last)
             )));
         }
         let mut clamped = batch.clone();
-        clamped.clamp_ts_recv(stream.last);
+        clamped.clamp_ts_recv(last);
         Ok(Some(clamped))
     }
 
@@ -410,14 +414,10 @@ impl Writer {
         Ok(())
     }
 
-    /// The stream of these rows, new if need be.
-    fn open_stream(&mut self, key: &StreamKey, batch: &Batch) -> Result<StreamEntry> {
+    /// The stream of this name, new if need be.
+    fn open_stream(&mut self, key: &StreamKey) -> Result<StreamEntry> {
         if let Some(stream) = self.streams.get(key) {
             return Ok(stream.known.entry.clone());
-        }
-        let resets = batch.u8s(book::ACTION).first() == Some(&(Action::Reset as u8));
-        if key.kind == Kind::Book && !resets {
-            return Err(Error::invalid(format!("{key}: the first row must be a reset")));
         }
         if self.next_stream_id as usize >= limit::STREAMS_MAX {
             return Err(Error::limit("streams:", self.next_stream_id, limit::STREAMS_MAX));
@@ -498,6 +498,37 @@ impl Writer {
         }
         self.live.update(|view| view.committing.clear());
         Ok(())
+    }
+}
+
+/// Checks what files cannot hold, apart from the values of rows.
+fn check_shape(batch: &Batch) -> Result<()> {
+    for (spec, column) in batch.schema().columns.iter().zip(batch.columns()) {
+        let Some(column) = column else {
+            return Err(Error::invalid(format!("rows lack the column {}", spec.name)));
+        };
+        let decimals = column.scale.max(column.digits);
+        let max = if spec.ty == ColumnType::Decimal { limit::SCALE_MAX } else { 0 };
+        if decimals > max {
+            return Err(Error::limit(&format!("decimals of column {}:", spec.name), decimals, max));
+        }
+    }
+    let times = batch.ts_recv();
+    if !times.is_sorted() {
+        let falls = times.windows(2).position(|pair| pair[0] > pair[1]).unwrap_or_default();
+        let row = batch.message_rows(falls + 1).start;
+        let text = format!("column ts_recv, row {row}: earlier than the row before");
+        return Err(Error::invalid(text));
+    }
+    if times.last() == Some(&TsNs::MAX.0) {
+        return Err(Error::invalid(format!("column ts_recv: {} ends every range", TsNs::MAX.0)));
+    }
+    let sizes = (0..batch.messages()).map(|message| batch.message_rows(message).len());
+    match sizes.max() {
+        Some(rows) if rows > limit::MESSAGE_ROWS_MAX => {
+            Err(Error::limit("rows of one message:", rows, limit::MESSAGE_ROWS_MAX))
+        }
+        _ => Ok(()),
     }
 }
 
