@@ -24,14 +24,14 @@ use crate::event::{
     Values,
 };
 use crate::limit;
-use crate::quantity::NULL;
+use crate::quantity::{Decimal, NULL};
 
 /// The rows of `kind` in a record batch.
 ///
 /// Takes what [`Converter`](super::Converter) makes and what other libraries make of the same
 /// values: text and names as any Arrow string or, for text, binary type, plain or as dictionary of
-/// any key; decimals as `Decimal128` of any precision and scale; times as
-/// `Timestamp(ns, UTC)`; integers as `Int64`; flags as `UInt8`.
+/// any key; decimals as `Decimal128` of any precision and scale or as any Arrow string type; times
+/// as `Timestamp(ns, UTC)`; integers as `Int64`; flags as `UInt8`.
 ///
 /// # Errors
 /// [`crate::ErrorKind::NotFound`] for a column that the kind does not have;
@@ -177,7 +177,10 @@ fn column(spec: &ColumnSpec, array: &ArrayRef) -> Result<Column> {
             Ok(plain(Values::I64(i64s(spec, ints)?)))
         }
         ColumnType::Decimal => {
-            let expected = "Decimal128, as floats are not exact";
+            if is_string(value_type(array)) {
+                return written_decimals(spec, array);
+            }
+            let expected = "Decimal128 or decimal text, as floats are not exact";
             let wide = primitive::<Decimal128Type>(spec.name, array, expected)?;
             let (mantissas, scale) = mantissas(spec, wide)?;
             Ok(Column { values: Values::I64(mantissas.into()), scale, digits: scale })
@@ -283,6 +286,37 @@ fn narrow_all(values: &[i128]) -> Option<Vec<i64>> {
     fits.then_some(mantissas)
 }
 
+/// Decimals written as text, at the smallest scale that loses no digit.
+fn written_decimals(spec: &ColumnSpec, array: &ArrayRef) -> Result<Column> {
+    let texts = texts(spec, array)?;
+    let missing = array.logical_nulls();
+    let mut values = Vec::with_capacity(array.len());
+    let (mut scale, mut digits) = (0, 0);
+    let at = |error: Error, row| error.context(format_args!("column {}, row {row}", spec.name));
+    for row in 0..array.len() {
+        let missing = missing.as_ref().is_some_and(|nulls| nulls.is_null(row));
+        values.push(match missing {
+            true => None,
+            false => {
+                let read = Decimal::parse_bytes_with_digits(texts.get(row));
+                let (value, written) = read.map_err(|error| at(error, row))?;
+                scale = scale.max(value.scale());
+                digits = digits.max(written);
+                Some(value)
+            }
+        });
+    }
+    let mantissas = values.iter().enumerate().map(|(row, value)| match value {
+        None => Ok(NULL),
+        Some(value) => value.mantissa_at(scale).ok_or_else(|| {
+            let text = format!("{value} does not fit 64 bits with {scale} decimals");
+            at(Error::new(crate::ErrorKind::Limit, text), row)
+        }),
+    });
+    let mantissas: Vec<i64> = mantissas.collect::<Result<_>>()?;
+    Ok(Column { values: Values::I64(mantissas.into()), scale, digits })
+}
+
 /// Decimals that `value` x 10^-`scale` needs.
 fn decimals_of(mut value: i128, scale: i8) -> i8 {
     if value == 0 {
@@ -354,6 +388,11 @@ fn codes(spec: &ColumnSpec, names: &[&str], array: &ArrayRef) -> Result<Vec<u8>>
     let known: Vec<_> = values.iter().map(|name| code_of(name.unwrap_or_default())).collect();
     let rows = keys.into_iter().enumerate();
     rows.map(|(row, at)| known[at].ok_or_else(|| unknown(row, values.value(at)))).collect()
+}
+
+/// The type of an array's values, behind their dictionary if they have one.
+fn value_type(array: &ArrayRef) -> &DataType {
+    array.as_any_dictionary_opt().map_or(array.data_type(), |found| found.values().data_type())
 }
 
 fn is_string(ty: &DataType) -> bool {

@@ -537,6 +537,46 @@ fn decimals_of_any_precision_and_scale_are_read_exactly_or_refused() {
 }
 
 #[test]
+fn decimals_written_as_text_are_read_exactly_or_refused() {
+    let texts = |prices: [Option<&str>; 4]| -> [ArrayRef; 4] {
+        [
+            Arc::new(StringArray::from_iter(prices)),
+            Arc::new(LargeStringArray::from_iter(prices)),
+            Arc::new(StringViewArray::from_iter(prices)),
+            Arc::new(prices.into_iter().collect::<DictionaryArray<UInt32Type>>()),
+        ]
+    };
+    for array in texts([Some("61701.20"), Some("0"), Some("-2.5"), Some("3e1")]) {
+        let batch = from_record_batch(Kind::Book, &with("price", array)).unwrap();
+        assert_eq!(batch.i64s(book::PRICE), [617_012, 0, -25, 300]);
+        let column = batch.column(book::PRICE).unwrap();
+        assert_eq!((column.scale, column.digits), (1, 2));
+    }
+    let mark = Field::new("mark", DataType::Utf8, true);
+    let marks: ArrayRef = Arc::new(StringArray::from(vec![None, Some("0.5")]));
+    let marks = RecordBatch::try_new(Arc::new(Schema::new(vec![mark])), vec![marks]).unwrap();
+    let marks = from_record_batch(Kind::Ticker, &marks).unwrap();
+    let at = Kind::Ticker.schema().column("mark").unwrap();
+    assert_eq!((marks.i64s(at), marks.scale(at)), (&[NULL, 5][..], 1));
+
+    for (price, kind, text) in [
+        (Some("dear"), ErrorKind::Invalid, "row 2: number \"dear\""),
+        (Some(""), ErrorKind::Invalid, "row 2: number \"\""),
+        (Some("NaN"), ErrorKind::Invalid, "row 2: number \"NaN\""),
+        (None, ErrorKind::Invalid, "row 2 has no value"),
+        (Some("1e-19"), ErrorKind::Limit, "row 2: decimals"),
+        (Some("9223372036854775807"), ErrorKind::Limit, "row 2: 9223372036854775807 does not fit"),
+    ] {
+        for array in texts([Some("1.5"), Some("0"), price, Some("1")]) {
+            let error = from_record_batch(Kind::Book, &with("price", array)).unwrap_err();
+            assert_eq!(error.kind(), kind, "{error}");
+            assert!(error.text().contains("column price"), "{error}");
+            assert!(error.text().contains(text), "{error}");
+        }
+    }
+}
+
+#[test]
 fn what_is_no_batch_of_the_kind_is_refused_with_column_and_row() {
     let times = |values: Vec<Option<i64>>, zone: Option<&str>| {
         let array = TimestampNanosecondArray::from(values);
