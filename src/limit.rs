@@ -108,6 +108,20 @@ pub const REQUEST_GAPS_MAX: usize = 10_000;
 /// Bytes of one request. The longest is a replay of many streams, about 30 bytes each.
 pub const RPC_REQUEST_BYTES_MAX: usize = 64 << 10;
 
+/// Bytes of one request to append: a message of [`MESSAGE_ROWS_MAX`] rows of a book fits as Arrow,
+/// 59 bytes a row.
+pub const RPC_APPEND_BYTES_MAX: usize = 16 << 20;
+
+/// Bytes of the values of one request to append, without dictionaries: four times the request.
+pub const RPC_APPEND_VALUES_BYTES_MAX: usize = 64 << 20;
+
+/// Append sessions that a server has open: with a request each about 512 MiB.
+pub const RPC_APPENDS_MAX: usize = 32;
+
+/// Requests of one append session that are accepted and not durable: far more than come while a
+/// group is written.
+pub const RPC_APPENDS_WAITING_MAX: usize = 1024;
+
 /// Bytes of one answer: what every gRPC client takes unless told otherwise. A whole book of
 /// [`LEVELS_PER_SIDE_MAX`] levels fits.
 pub const RPC_ANSWER_BYTES_MAX: usize = 4 << 20;
@@ -166,8 +180,9 @@ pub const RPC_IDLE_MS_MAX: u64 = 30 * 60_000;
 /// Milliseconds between two signs of life on a quiet connection, and how long the answer may take.
 pub const RPC_KEEPALIVE_MS: (u64, u64) = (20_000, 10_000);
 
-/// Milliseconds that open requests have to end after the server was told to stop.
-pub const RPC_STOP_MS_MAX: u64 = 5_000;
+/// Milliseconds that open requests have to end after the server was told to stop: a process that
+/// also writes seals its rows then, and ends within 5 seconds.
+pub const RPC_STOP_MS_MAX: u64 = 3_000;
 
 /// Slowest and fastest replay, in millionths of recorded time per time of the client.
 pub const REPLAY_SPEED_PPM: (u64, u64) = (1_000, 1_000_000_000_000);

@@ -32,6 +32,7 @@
     allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
 )]
 
+mod append;
 mod client;
 mod clock;
 mod columns;
@@ -61,7 +62,10 @@ mod session;
 mod status;
 mod workers;
 
-pub use client::{Books, Client, Controls, Event, Frame, FrameStep, RemoteScan, Session};
+pub use client::{
+    AppendAnswers, AppendSender, Appended, Books, Client, Controls, Event, Frame, FrameStep,
+    RemoteScan, Session,
+};
 pub use model::{
     BookAnswer, BookQuery, Command, CoverageQuery, End, EndReason, GapNotice, InstrumentQuery,
     Level, OpenedStream, PlayState, Progress, ProtocolError, ReplayQuery, RowForm, SampleQuery,

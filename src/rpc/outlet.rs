@@ -67,6 +67,16 @@ impl<T: Send + 'static> Outlet<T> {
         Ok(())
     }
 
+    /// Puts one answer if there is room, also while the server stops.
+    pub(super) fn offer(&self, answer: T) {
+        drop(self.sender.try_send(answer));
+    }
+
+    /// Whether the client has gone away.
+    pub(super) fn is_gone(&self) -> bool {
+        self.sender.is_closed()
+    }
+
     /// Waits until the server is told to stop or the client has gone away.
     pub(super) async fn over(&self) -> Over {
         let mut stop = self.stop.clone();

@@ -1,10 +1,15 @@
 //! The server: limits, health, reflection, start and stop.
 
+use std::convert::Infallible;
 use std::future::Future;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tonic::body::Body;
+use tonic::codegen::{self, BoxFuture, http};
+use tonic::server::NamedService;
 use tonic::transport::Server;
 
 use super::connection::connections;
@@ -13,7 +18,7 @@ use super::service::Service;
 use super::status::{Incident, Reporter};
 use crate::error::{Error, ErrorKind, Result};
 use crate::limit;
-use crate::store::Store;
+use crate::store::{Recorder, Store};
 
 /// The contract as descriptors, for clients that ask the server what it can do.
 const DESCRIPTORS: &[u8] = include_bytes!("generated/tickreel.v1.bin");
@@ -28,6 +33,9 @@ pub struct ServeOptions {
     pub reflection: bool,
     /// Worker threads for single answers, and as many again for the parts of streams.
     pub workers: usize,
+    /// What `Append` writes with: the writer of the store that is served. `None`: the server only
+    /// reads. It is not closed when the server stops.
+    pub recorder: Option<Recorder>,
     /// Who is told of failures that are the server's; see [`ServeOptions::on_incident`].
     pub reporter: Option<Reporter>,
 }
@@ -35,14 +43,14 @@ pub struct ServeOptions {
 impl Default for ServeOptions {
     fn default() -> Self {
         let workers = std::thread::available_parallelism().map_or(2, usize::from);
-        Self { reflection: true, workers, reporter: None }
+        Self { reflection: true, workers, recorder: None, reporter: None }
     }
 }
 
 impl std::fmt::Debug for ServeOptions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { reflection, workers, .. } = self;
-        write!(f, "ServeOptions(reflection: {reflection}, workers: {workers})")
+        let Self { reflection, workers, recorder, .. } = self;
+        write!(f, "ServeOptions(reflection: {reflection}, workers: {workers}, {recorder:?})")
     }
 }
 
@@ -78,17 +86,14 @@ pub async fn serve(
         )));
     }
     let (stopping, stopped) = watch::channel(false);
-    let service = Service::new(store, options.workers, options.reporter.clone(), stopped);
+    let ServeOptions { reflection, workers, recorder, reporter } = options;
+    let service = Service::new(store, workers, recorder, reporter, stopped);
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<TickreelServer<Service>>().await;
     let mut routes = tonic::service::Routes::builder();
     routes.add_service(health_service);
-    routes.add_service(
-        TickreelServer::new(service.clone())
-            .max_decoding_message_size(limit::RPC_REQUEST_BYTES_MAX)
-            .max_encoding_message_size(limit::RPC_ANSWER_BYTES_MAX),
-    );
-    if options.reflection {
+    routes.add_service(BySize::new(service.clone()));
+    if reflection {
         let reflection = tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(DESCRIPTORS)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
@@ -118,6 +123,51 @@ pub async fn serve(
         Ok(ended) => ended.map_err(|error| network(&error)),
         // Whoever is still there is cut off.
         Err(_) => Ok(()),
+    }
+}
+
+/// The service, with room for long requests where rows come in and only there.
+#[derive(Clone)]
+struct BySize {
+    asks: TickreelServer<Service>,
+    appends: TickreelServer<Service>,
+}
+
+/// The method that takes long requests.
+const APPEND_PATH: &str = "/tickreel.v1.Tickreel/Append";
+
+impl BySize {
+    fn new(service: Service) -> Self {
+        let limited = |bytes| {
+            TickreelServer::new(service.clone())
+                .max_decoding_message_size(bytes)
+                .max_encoding_message_size(limit::RPC_ANSWER_BYTES_MAX)
+        };
+        Self {
+            asks: limited(limit::RPC_REQUEST_BYTES_MAX),
+            appends: limited(limit::RPC_APPEND_BYTES_MAX),
+        }
+    }
+}
+
+impl NamedService for BySize {
+    const NAME: &'static str = TickreelServer::<Service>::NAME;
+}
+
+impl codegen::Service<http::Request<Body>> for BySize {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<Self::Response, Self::Error>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        match request.uri().path() {
+            APPEND_PATH => self.appends.call(request),
+            _ => self.asks.call(request),
+        }
     }
 }
 

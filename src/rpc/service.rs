@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tonic::{Request, Response, Status, Streaming};
 
+use super::append::{AppendSession, Appends};
 use super::counters::Counters;
 use super::model::{
     BookQuery, CoverageQuery, ProtocolError, ReplayQuery, SampleQuery, ScanQuery, ServerStats,
@@ -21,12 +22,12 @@ use super::proto;
 use super::proto::tickreel_server::Tickreel;
 use super::scans::{Producer, SampleProducer, ScanProducer, pump};
 use super::session::{Session, Surroundings};
-use super::status::{Reporter, report};
+use super::status::{Reporter, only_reads, report};
 use super::workers::Workers;
 use crate::error::{Error, Result};
 use crate::limit;
 use crate::replay::{Coverage, Gap};
-use crate::store::{Snapshot, Store, StreamInfo};
+use crate::store::{Recorder, Snapshot, Store, StreamInfo};
 
 /// The service for one store. Cheap to clone.
 #[derive(Clone)]
@@ -42,6 +43,8 @@ struct Inner {
     parts: Workers,
     streams: Arc<Semaphore>,
     replays: Arc<Semaphore>,
+    /// `None`: the server only reads.
+    appends: Option<Appends>,
     counters: Arc<Counters>,
     reporter: Option<Reporter>,
     stop: watch::Receiver<bool>,
@@ -49,11 +52,12 @@ struct Inner {
 }
 
 impl Service {
-    /// A service that uses `threads` worker threads for single answers and as many for streams, and
-    /// ends its streams when `stop` says so.
+    /// A service that uses `threads` worker threads for single answers, as many for streams and, if
+    /// it has a `recorder`, for appending with it, and ends its streams when `stop` says so.
     pub(super) fn new(
         store: Store,
         threads: usize,
+        recorder: Option<Recorder>,
         reporter: Option<Reporter>,
         stop: watch::Receiver<bool>,
     ) -> Self {
@@ -63,6 +67,7 @@ impl Service {
             parts: Workers::new(threads),
             streams: Arc::new(Semaphore::new(limit::RPC_STREAMS_MAX)),
             replays: Arc::new(Semaphore::new(limit::RPC_REPLAYS_MAX)),
+            appends: recorder.map(|recorder| Appends::new(recorder, threads)),
             counters: Arc::default(),
             reporter,
             stop,
@@ -259,6 +264,25 @@ impl Tickreel for Service {
         };
         let session = Session::new(player, span, query, outlet, around);
         tokio::spawn(session.run(opened, commands));
+        Ok(Response::new(answers))
+    }
+
+    type AppendStream = Answers<proto::AppendResponse>;
+
+    async fn append(
+        &self,
+        request: Request<Streaming<proto::AppendRequest>>,
+    ) -> Result<Response<Self::AppendStream>, Status> {
+        self.inner.counters.requests.add(1);
+        let Inner { appends, counters, reporter, stop, .. } = &*self.inner;
+        let Some(appends) = appends.clone() else {
+            counters.failures.add(1);
+            return Err(only_reads());
+        };
+        let permit = self.permit(&appends.sessions, "append sessions", limit::RPC_APPENDS_MAX)?;
+        let (outlet, answers) = outlet(stop.clone(), vec![permit]);
+        let session = AppendSession::new(appends, outlet, counters.clone(), reporter.clone());
+        tokio::spawn(session.run(request.into_inner()));
         Ok(Response::new(answers))
     }
 

@@ -63,8 +63,10 @@ pub(super) fn code_of(kind: ErrorKind) -> Code {
 
 /// The error as it leaves the server.
 pub(super) fn status_of(error: &Error) -> Status {
-    // That a file of the server is missing is no answer to what the client asked for.
-    let kind = if error.io_source().is_some() { ErrorKind::Io } else { error.kind() };
+    // That a file of the server is missing is no answer to what the client asked for; that its
+    // disk is full is one.
+    let internal = error.io_source().is_some() && error.kind() != ErrorKind::Full;
+    let kind = if internal { ErrorKind::Io } else { error.kind() };
     with_kind(Status::new(code_of(kind), bounded(error.text())), kind)
 }
 
@@ -98,6 +100,30 @@ pub(super) fn report(error: &Error, counters: &Counters, reporter: Option<&Repor
     let kind = if status.code() == Code::DataLoss { ErrorKind::Corrupt } else { ErrorKind::Io };
     let text = format!("{} (incident {number})", bounded(error.text()));
     with_kind(Status::new(status.code(), text), kind)
+}
+
+/// As [`report`], where the writer takes no rows any more. What it says may name files.
+pub(super) fn writer_failed(
+    error: &Error,
+    counters: &Counters,
+    reporter: Option<&Reporter>,
+) -> Status {
+    if error.kind() == ErrorKind::Cancelled {
+        return report(error, counters, reporter);
+    }
+    counters.failures.add(1);
+    let number = counters.incidents.add(1);
+    if let Some(reporter) = reporter {
+        reporter(Incident { number, error });
+    }
+    let text = format!("the writer of the server stopped after a failure (incident {number})");
+    with_kind(Status::unavailable(text), ErrorKind::Poisoned)
+}
+
+/// The server does not write.
+pub(super) fn only_reads() -> Status {
+    let status = Status::failed_precondition("this server only reads");
+    with_kind(status, ErrorKind::Unsupported)
 }
 
 /// The stream ended because the client took nothing for too long.

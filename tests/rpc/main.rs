@@ -4,7 +4,9 @@
 //! hears with what the library says of the same folder. Nothing sleeps but where time is what is
 //! tested.
 
+mod append;
 mod books;
+mod disk;
 mod limits;
 mod market;
 mod replay;

@@ -6,6 +6,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Channel, Endpoint};
 
+use super::append::{AppendAnswers, AppendSender};
 use super::session::Session;
 use super::streams::{Books, RemoteScan};
 use crate::error::{Error, ErrorKind, Result};
@@ -27,7 +28,7 @@ const STREAM_WINDOW_BYTES: u32 = 4 << 20;
 /// request still has its answer.
 const CONNECTION_WINDOW_BYTES: u32 =
     STREAM_WINDOW_BYTES * (limit::RPC_REQUESTS_PER_CONNECTION_MAX + 1);
-/// Commands of a session that wait to be sent.
+/// Commands of a session, or requests to append, that wait to be sent.
 const COMMANDS_WAITING: usize = 16;
 
 /// A connection to a server. Cheap to clone; all clones share the connection.
@@ -174,6 +175,19 @@ impl Client {
         let answer = self.inner().replay(ReceiverStream::new(receiver)).await;
         let answers = answer.map_err(|status| error_of(&status))?.into_inner();
         Session::begin(sender, answers, query.form).await
+    }
+
+    /// Opens a session to append rows with.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] if the server only reads; [`ErrorKind::Limit`] if too many
+    /// sessions are open.
+    pub async fn append(&self) -> Result<(AppendSender, AppendAnswers)> {
+        let (requests, receiver) = mpsc::channel(COMMANDS_WAITING);
+        let mut inner = self.inner().max_encoding_message_size(limit::RPC_APPEND_BYTES_MAX);
+        let answer = inner.append(ReceiverStream::new(receiver)).await;
+        let answers = answer.map_err(|status| error_of(&status))?.into_inner();
+        Ok((AppendSender { requests, next_id: 0 }, AppendAnswers { answers }))
     }
 
     /// Figures of the server and its store.

@@ -1,10 +1,12 @@
 //! The typed client: the questions of the library, asked of a server.
 
+mod append;
 mod ask;
 mod frame;
 mod session;
 mod streams;
 
+pub use append::{AppendAnswers, AppendSender, Appended};
 pub use ask::Client;
 pub use frame::{Frame, FrameStep};
 pub use session::{Controls, Event, Session};

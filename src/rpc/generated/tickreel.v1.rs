@@ -669,6 +669,94 @@ pub struct StreamTotal {
     #[prost(fixed64, optional, tag = "2")]
     pub hash: ::core::option::Option<u64>,
 }
+/// Rows of one stream, in order of ts_recv, which must not fall below that of the stream's last row
+/// (the server may be told to raise it instead: `--late clamp`). A stream begins with its first rows.
+///
+/// Columns are those of `Scan`, by name, in any order; those that may be without a value (ts_event,
+/// venue_seq, ...) and trade_id may be left out. Kinds with `flags` (book, orders) tell messages by
+/// it: bit 1 on the last row of each message, bit 2 on every row of a snapshot. A snapshot begins with
+/// a row whose action is `reset`, a book stream with a snapshot or such a row; rows of `reset` and
+/// `gap` have side `bid` and price 0, `reset` also qty 0.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AppendRequest {
+    /// chosen by the client, repeated in the answers
+    #[prost(uint64, tag = "1")]
+    pub id: u64,
+    #[prost(string, tag = "2")]
+    pub instrument: ::prost::alloc::string::String,
+    #[prost(enumeration = "Kind", tag = "3")]
+    pub kind: i32,
+    #[prost(oneof = "append_request::Rows", tags = "4, 5")]
+    pub rows: ::core::option::Option<append_request::Rows>,
+}
+/// Nested message and enum types in `AppendRequest`.
+pub mod append_request {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Rows {
+        /// A whole Arrow IPC stream, uncompressed: schema, record batches, with or without its end mark.
+        /// Types as `Scan` gives them; text and names also plain or with other dictionary keys; decimals
+        /// as Decimal128 of any scale or as text ("61701.20"), never as floats.
+        #[prost(bytes, tag = "4")]
+        Arrow(::prost::bytes::Bytes),
+        /// As `ReplayChunk.data` in the form COLUMNS, with every column.
+        #[prost(bytes, tag = "5")]
+        Columns(::prost::bytes::Bytes),
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AppendResponse {
+    #[prost(oneof = "append_response::Event", tags = "1, 2, 3")]
+    pub event: ::core::option::Option<append_response::Event>,
+}
+/// Nested message and enum types in `AppendResponse`.
+pub mod append_response {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Event {
+        #[prost(message, tag = "1")]
+        Accepted(super::AppendAccepted),
+        #[prost(message, tag = "2")]
+        Refused(super::AppendRefused),
+        #[prost(message, tag = "3")]
+        Durable(super::AppendDurable),
+    }
+}
+/// The rows are in their stream. Not yet durable.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AppendAccepted {
+    #[prost(uint64, tag = "1")]
+    pub id: u64,
+    /// of the whole store; durable once AppendDurable.seq has reached it
+    #[prost(uint64, tag = "2")]
+    pub seq: u64,
+    #[prost(uint64, tag = "3")]
+    pub rows: u64,
+}
+/// Nothing of the request was taken; the text names column and row where there is one.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AppendRefused {
+    #[prost(uint64, tag = "1")]
+    pub id: u64,
+    /// gRPC status code: INVALID_ARGUMENT for wrong or late rows, RESOURCE_EXHAUSTED for
+    #[prost(int32, tag = "2")]
+    pub code: i32,
+    /// more than a limit or a full disk, ...
+    ///
+    /// the kind as one word
+    #[prost(string, tag = "3")]
+    pub kind: ::prost::alloc::string::String,
+    #[prost(string, tag = "4")]
+    pub text: ::prost::alloc::string::String,
+}
+/// Every accepted request up to this one is durable.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AppendDurable {
+    /// of the last such request of this session
+    #[prost(uint64, tag = "1")]
+    pub id: u64,
+    /// of the whole store
+    #[prost(uint64, tag = "2")]
+    pub seq: u64,
+}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetStatsRequest {}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1107,6 +1195,42 @@ pub mod tickreel_client {
                 .insert(GrpcMethod::new("tickreel.v1.Tickreel", "Replay"));
             self.inner.streaming(req, path, codec).await
         }
+        /// Adds rows to streams as they arrive, if the server writes (`tickreel serve --append`). Readers of
+        /// this server see them at once, other processes when they are durable.
+        ///
+        /// Each request is rows of one stream, taken as a whole or refused as a whole. Requests are answered
+        /// in their order with `accepted` or `refused`; after a refused one the session goes on. `durable`
+        /// says how far rows would survive a power cut, usually a few milliseconds later. The answers must be
+        /// read while requests are sent: after 1,024 accepted requests that are not durable the server reads
+        /// no more until some are.
+        ///
+        /// When the client ends its requests the server answers what is open, waits until all is durable and
+        /// ends with OK. UNAVAILABLE ends the session where the server stops or its disk failed: what
+        /// `durable` has told is stored, what it has not may be; `StreamInfo.last_ns` and a Scan tell.
+        pub async fn append(
+            &mut self,
+            request: impl tonic::IntoStreamingRequest<Message = super::AppendRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::AppendResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tickreel.v1.Tickreel/Append",
+            );
+            let mut req = request.into_streaming_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tickreel.v1.Tickreel", "Append"));
+            self.inner.streaming(req, path, codec).await
+        }
         /// Figures of the server and its store.
         pub async fn get_stats(
             &mut self,
@@ -1210,6 +1334,28 @@ pub mod tickreel_server {
             &self,
             request: tonic::Request<tonic::Streaming<super::ReplayRequest>>,
         ) -> std::result::Result<tonic::Response<Self::ReplayStream>, tonic::Status>;
+        /// Server streaming response type for the Append method.
+        type AppendStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::AppendResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Adds rows to streams as they arrive, if the server writes (`tickreel serve --append`). Readers of
+        /// this server see them at once, other processes when they are durable.
+        ///
+        /// Each request is rows of one stream, taken as a whole or refused as a whole. Requests are answered
+        /// in their order with `accepted` or `refused`; after a refused one the session goes on. `durable`
+        /// says how far rows would survive a power cut, usually a few milliseconds later. The answers must be
+        /// read while requests are sent: after 1,024 accepted requests that are not durable the server reads
+        /// no more until some are.
+        ///
+        /// When the client ends its requests the server answers what is open, waits until all is durable and
+        /// ends with OK. UNAVAILABLE ends the session where the server stops or its disk failed: what
+        /// `durable` has told is stored, what it has not may be; `StreamInfo.last_ns` and a Scan tell.
+        async fn append(
+            &self,
+            request: tonic::Request<tonic::Streaming<super::AppendRequest>>,
+        ) -> std::result::Result<tonic::Response<Self::AppendStream>, tonic::Status>;
         /// Figures of the server and its store.
         async fn get_stats(
             &self,
@@ -1553,6 +1699,54 @@ pub mod tickreel_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ReplaySvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tickreel.v1.Tickreel/Append" => {
+                    #[allow(non_camel_case_types)]
+                    struct AppendSvc<T: Tickreel>(pub Arc<T>);
+                    impl<
+                        T: Tickreel,
+                    > tonic::server::StreamingService<super::AppendRequest>
+                    for AppendSvc<T> {
+                        type Response = super::AppendResponse;
+                        type ResponseStream = T::AppendStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                tonic::Streaming<super::AppendRequest>,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Tickreel>::append(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = AppendSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

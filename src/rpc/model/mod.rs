@@ -4,12 +4,14 @@
 //! unchecked.
 
 mod answers;
+mod append;
 mod atoms;
 mod queries;
 mod replay;
 
 pub use answers::{BookAnswer, Level, ScanEnd, ServerStats, StreamSummary};
 pub(super) use answers::{coverage_answer, coverage_from, summaries_answer, summaries_from};
+pub(super) use append::{AppendRows, append_request};
 pub(super) use atoms::kind_code;
 pub use atoms::{ProtocolError, RowForm, Speed};
 pub(super) use queries::InstrumentPage;
