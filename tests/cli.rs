@@ -9,6 +9,10 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use tickreel::event::{BatchBuilder, Kind, StreamKey, TradeRow, TradeSide};
+use tickreel::rpc::{Appended, Client};
+use tickreel::{Decimal, Instrument, TsNs};
+
 const BIN: &str = env!("CARGO_BIN_EXE_tickreel");
 
 fn tickreel(args: &[&str]) -> Output {
@@ -56,9 +60,10 @@ struct Server {
 }
 
 impl Server {
-    fn start(store: &str) -> Self {
+    fn start(store: &str, more: &[&str]) -> Self {
         let mut child = Command::new(BIN)
             .args(["serve", "--store", store, "--listen", "127.0.0.1:0"])
+            .args(more)
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
@@ -84,7 +89,7 @@ fn a_store_and_its_server_give_the_same_answers() {
     let store = folder.path().join("m.reel");
     let store = store.to_str().unwrap();
     stdout(&["import", "--store", store, &files[0], &files[1]]);
-    let server = Server::start(store);
+    let server = Server::start(store, &[]);
 
     let (at, name) = ("2024-08-09T00:00:01Z", "deribit:X");
     let (from, to) = ("2024-08-08T23:55:00Z", "2024-08-09T00:01:00Z");
@@ -114,6 +119,86 @@ fn a_store_and_its_server_give_the_same_answers() {
     assert_eq!(error.status.code(), Some(1));
     let text = String::from_utf8(error.stderr).unwrap();
     assert!(text.contains("deribit:NOPE") && !text.contains(store), "{text}");
+}
+
+/// Appends one print to a server, and waits until it is durable; what became of it.
+async fn append_print(url: &str, ts: i64) -> Result<u64, String> {
+    let mut rows = BatchBuilder::new(Kind::Trades);
+    rows.trade(&TradeRow {
+        ts_recv: TsNs(ts),
+        ts_event: None,
+        side: TradeSide::Buy,
+        price: Decimal::parse("1.50").unwrap(),
+        qty: Decimal::parse("2").unwrap(),
+        trade_id: "t",
+    });
+    let instrument = Instrument::parse("deribit:X").unwrap();
+    let key = StreamKey { instrument, kind: Kind::Trades };
+    let (mut sender, mut answers) = Client::connect(url).await.unwrap().append().await.unwrap();
+    let sent = sender.send(&key, &rows.finish().unwrap()[0]).await.unwrap();
+    loop {
+        match answers.next().await.unwrap().unwrap() {
+            Appended::Accepted { .. } => {}
+            Appended::Refused { error, .. } => return Err(error.to_string()),
+            Appended::Durable { id, seq } => {
+                assert_eq!(id, sent);
+                return Ok(seq);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_server_takes_rows_shows_them_to_all_and_seals_them_at_its_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("live.reel");
+    let store = store.to_str().unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let read = |place: &[&str]| {
+        let question = ["deribit:X", "--kind", "trades", "--columns", "ts_recv,price"];
+        stdout(&[&["read"], place, &question[..], &["--format", "csv"]].concat())
+    };
+    let rows = |times: &[&str]| {
+        let line = |ts: &&str| format!("{ts},1.5\n");
+        format!("ts_recv,price\n{}", times.iter().map(line).collect::<String>())
+    };
+    for (signal, more, late, after) in [
+        ("-TERM", &[][..], Err("late row"), rows(&["5"])),
+        ("-INT", &["--late", "clamp", "--memory-max", "1"][..], Ok(()), rows(&["5", "5"])),
+    ] {
+        let mut server = Server::start(store, &[&["--append"], more].concat());
+        if late.is_err() {
+            runtime.block_on(append_print(&server.url, 5)).unwrap();
+        }
+        match (late, runtime.block_on(append_print(&server.url, 4))) {
+            (Ok(()), Ok(_)) => {}
+            (Err(expected), Err(found)) => assert!(found.contains(expected), "{found}"),
+            (_, other) => panic!("{other:?}"),
+        }
+        // Another process, and a client.
+        assert_eq!(read(&["--store", store]), after);
+        assert_eq!(read(&["--server", &server.url]), after);
+        let second = tickreel(&["serve", "--append", "--store", store, "--listen", "127.0.0.1:0"]);
+        assert_eq!(second.status.code(), Some(1));
+        assert!(String::from_utf8_lossy(&second.stderr).contains("locked by another writer"));
+
+        let started = Instant::now();
+        let pid = server.child.id().to_string();
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+        assert!(server.child.wait().unwrap().success(), "{signal}");
+        assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+        assert_eq!(read(&["--store", store]), after);
+        let listed = stdout(&["ls", "--store", store, "--json"]);
+        assert!(listed.contains("\"live_rows\":0"), "sealed: {listed}");
+        stdout(&["verify", "--store", store]);
+    }
+    let reader = Server::start(store, &[]);
+    let refused = runtime.block_on(async {
+        Client::connect(&reader.url).await.unwrap().append().await.err().unwrap()
+    });
+    assert_eq!(refused.text(), "this server only reads");
+    let usage = tickreel(&["serve", "--store", store, "--late", "clamp"]);
+    assert_eq!(usage.status.code(), Some(2));
 }
 
 #[test]

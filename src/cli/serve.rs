@@ -1,4 +1,4 @@
-//! `tickreel serve`: answers gRPC clients from a store.
+//! `tickreel serve`: answers gRPC clients from a store, and takes rows from them if asked to.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::screen;
 use crate::error::{Error, ErrorKind, Result};
 use crate::rpc::{ServeOptions, serve};
-use crate::store::Store;
+use crate::store::{GroupCommit, LiveOptions, Recorder, Store};
 
 /// Serve a store to gRPC clients until Ctrl-C or SIGTERM.
 #[derive(Debug, clap::Args)]
@@ -17,17 +17,55 @@ pub struct Args {
     /// Address and port to listen on; port 0 takes a free one. Loopback only
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:7400")]
     listen: SocketAddr,
+    /// Take rows from clients too (Append); the store is made if it is missing
+    #[arg(long)]
+    append: bool,
+    /// What becomes of rows older than the last one of their stream
+    #[arg(long, value_name = "RULE", default_value = "refuse", requires = "append")]
+    late: Late,
+    /// MiB of rows in memory; above it the largest streams are sealed into segments
+    #[arg(long, value_name = "MIB", default_value = "256", requires = "append")]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=1 << 20))]
+    memory_max: u64,
     /// Do not let clients ask for the contract (gRPC reflection)
     #[arg(long)]
     no_reflection: bool,
 }
 
+/// What becomes of late rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Late {
+    /// They are refused.
+    Refuse,
+    /// They get the time of the last row.
+    Clamp,
+}
+
 /// Runs the command.
 ///
 /// # Errors
-/// The store cannot be opened or the address cannot be listened on.
+/// The store cannot be opened or the address cannot be listened on; with `--append` also if the
+/// store is written by another process, or the last rows could not be made durable or sealed.
 pub fn run(args: &Args) -> Result<()> {
-    let store = Store::open(&args.store)?;
+    if !args.append {
+        return serve_store(args, Store::open(&args.store)?, None);
+    }
+    let store = Store::open_or_create(&args.store)?;
+    let options = LiveOptions {
+        clamp_late: args.late == Late::Clamp,
+        memory_max: args.memory_max << 20,
+        ..LiveOptions::default()
+    };
+    let recorder = Recorder::start(store.writer(options)?, GroupCommit::default())?;
+    let served = serve_store(args, store, Some(recorder.clone()));
+    let mut writer = recorder.close()?;
+    let sealed = writer.seal_all();
+    sealed.map_err(|error| error.context("all rows are durable, but they cannot be sealed"))?;
+    served
+}
+
+/// Serves until the process is asked to stop.
+fn serve_store(args: &Args, store: Store, recorder: Option<Recorder>) -> Result<()> {
     let runtime = tokio::runtime::Runtime::new().map_err(|e| network("start the network", &e))?;
     runtime.block_on(async {
         let listener = tokio::net::TcpListener::bind(args.listen)
@@ -36,15 +74,18 @@ pub fn run(args: &Args) -> Result<()> {
         let address = listener.local_addr().map_err(|e| network("listen", &e))?;
         if address.ip().is_loopback() {
             screen::error_line(&format!(
-                "serving {} on http://{address} (gRPC); stop with Ctrl-C",
-                args.store.display()
+                "serving {} on http://{address} (gRPC{}); stop with Ctrl-C",
+                args.store.display(),
+                if recorder.is_some() { ", takes rows" } else { "" }
             ));
         }
-        let options = ServeOptions { reflection: !args.no_reflection, ..ServeOptions::default() }
-            .on_incident(|incident| {
+        let reflection = !args.no_reflection;
+        let options = ServeOptions { reflection, recorder, ..ServeOptions::default() }.on_incident(
+            |incident| {
                 let (number, error) = (incident.number, incident.error);
                 screen::error_line(&format!("tickreel: incident {number}: {error}"));
-            });
+            },
+        );
         serve(store, listener, options, stopped()).await
     })
 }
