@@ -305,8 +305,10 @@ impl Market {
 
     /// Asks a client whether it is there.
     pub fn ping(&mut self, id: u64) {
-        if let Some(link) = self.links.get(&id) {
-            link.outbox.push(|out| frame::push(out, frame::PING, b"1767657600000"));
+        let Some(link) = self.links.get(&id) else { return };
+        match self.protocol.beat(&link.session) {
+            Some(text) => self.say(id, "", &text),
+            None => link.outbox.push(|out| frame::push(out, frame::PING, b"1767657600000")),
         }
     }
 

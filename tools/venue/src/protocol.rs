@@ -3,6 +3,18 @@
 //! One file per venue, written from its own documentation and from what it sent in captures.
 
 mod binance;
+mod bitfinex;
+mod bitget;
+mod bitmex;
+mod bitstamp;
+mod bybit;
+mod coinbase;
+mod deribit;
+mod gate;
+mod hyperliquid;
+mod kraken;
+mod kraken_futures;
+mod kucoin;
 mod okx;
 
 use std::collections::BTreeMap;
@@ -61,6 +73,9 @@ impl Role {
     }
 }
 
+/// What a protocol keeps of a captured connection: its channels by their numbers.
+pub type Memory = BTreeMap<String, String>;
+
 /// What a protocol keeps of one connection.
 #[derive(Clone, Debug, Default)]
 pub struct Session {
@@ -70,6 +85,8 @@ pub struct Session {
     pub sequence: i64,
     /// Numbers that the connection gave to topics.
     pub channels: BTreeMap<String, i64>,
+    /// Numbers given to topics so far.
+    pub opened: i64,
     /// What the client asked for with the connection's flags.
     pub flags: i64,
 }
@@ -153,8 +170,8 @@ impl Limits {
 /// How one venue speaks.
 pub trait Protocol: Send + Sync {
     /// What a captured message is today; nothing if it is no data. `address` is what the recorder
-    /// was connected to, empty if it did not say.
-    fn read(&self, address: &str, text: &str) -> Vec<Read>;
+    /// was connected to, empty if it did not say; `memory` is of this connection.
+    fn read(&self, memory: &mut Memory, address: &str, text: &str) -> Vec<Read>;
 
     /// What a captured REST reply is; `None` if it is no snapshot of a book.
     fn read_reply(&self, url: &str, body: &str) -> Option<Read> {
@@ -179,6 +196,12 @@ pub trait Protocol: Send + Sync {
 
     /// A client said something.
     fn hear(&self, session: &mut Session, text: &str, script: &Script) -> Vec<Action>;
+
+    /// The text that asks a client whether it is there, instead of a WebSocket ping.
+    fn beat(&self, session: &Session) -> Option<String> {
+        let _ = session;
+        None
+    }
 
     /// Changes `book` by a message of its topic.
     fn fold(&self, book: &mut Book, text: &str);
@@ -233,6 +256,19 @@ pub fn of_exchange(exchange: &str) -> Option<Box<dyn Protocol>> {
         "binance-futures" => Box::new(binance::USD_M),
         "binance-delivery" => Box::new(binance::COIN_M),
         "okex" | "okex-swap" | "okex-futures" | "okex-options" => Box::new(okx::Okx),
+        "bitfinex" | "bitfinex-derivatives" => Box::new(bitfinex::Bitfinex),
+        "bitget" | "bitget-futures" => Box::new(bitget::Bitget),
+        "bitmex" => Box::new(bitmex::BitMex),
+        "bitstamp" => Box::new(bitstamp::Bitstamp),
+        "bybit" | "bybit-spot" => Box::new(bybit::Bybit),
+        "coinbase" => Box::new(coinbase::Coinbase),
+        "cryptofacilities" => Box::new(kraken_futures::KrakenFutures),
+        "deribit" => Box::new(deribit::Deribit),
+        "gate-io" => Box::new(gate::SPOT),
+        "gate-io-futures" => Box::new(gate::FUTURES),
+        "hyperliquid" => Box::new(hyperliquid::Hyperliquid),
+        "kraken" => Box::new(kraken::Kraken),
+        "kucoin" => Box::new(kucoin::KuCoin),
         _ => return None,
     })
 }

@@ -119,7 +119,11 @@ impl Market {
         if self.offsets.is_empty() {
             return 0;
         }
-        self.offsets.get(&self.script.topics[topic].symbol).copied().unwrap_or(0)
+        let about = &self.script.topics[topic];
+        if about.role == Role::Events {
+            return 0;
+        }
+        self.offsets.get(&about.symbol).copied().unwrap_or(0)
     }
 
     /// Plays the script once more; sequences of books whose snapshot is had over REST go on where

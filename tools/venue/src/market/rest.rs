@@ -1,6 +1,7 @@
 //! REST requests.
 
 use super::{Market, WINDOW_NS};
+use crate::book::{Book, Side};
 use crate::json;
 use crate::protocol::{Answer, Request};
 use crate::script::{Event, TopicId};
@@ -39,6 +40,14 @@ impl Market {
             let Event::Reply { body, .. } = &self.script.topics[topic].events[at] else {
                 return None;
             };
+            let mut book = Book::default();
+            self.protocol.fold_reply(&mut book, body);
+            let sides = [Side::Bid, Side::Ask];
+            if sides.into_iter().any(|side| book.levels(side).count() > levels) {
+                let name = &self.script.topics[topic].name;
+                let body = self.protocol.snapshot(name, &book, levels);
+                return Some(self.shifted(&body, offset));
+            }
             return Some(self.shifted(body, offset));
         }
         let name = self.script.topics[topic].name.clone();

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use tickreel::ingest::sample::VenueForm;
 
-use super::{Action, Answer, Limits, Protocol, Read, Request, Role, Session};
+use super::{Action, Answer, Limits, Memory, Protocol, Read, Request, Role, Session};
 use crate::book::{Book, Side};
 use crate::json::{self, Arrays};
 use crate::script::Script;
@@ -106,7 +106,7 @@ impl Binance {
 }
 
 impl Protocol for Binance {
-    fn read(&self, _: &str, text: &str) -> Vec<Read> {
+    fn read(&self, _: &mut Memory, _: &str, text: &str) -> Vec<Read> {
         if text.starts_with("{\"lastUpdateId\"") {
             let symbol = json::between(text, "\"symbol\":\"", "\"").unwrap_or("").to_owned();
             let stream = canonical(&format!("{symbol}@depth"));

@@ -11,7 +11,7 @@ use serde_json::Value;
 use tickreel::ingest::checksum;
 use tickreel::ingest::sample::VenueForm;
 
-use super::{Action, Answer, Limits, Protocol, Read, Request, Role, Session};
+use super::{Action, Answer, Limits, Memory, Protocol, Read, Request, Role, Session};
 use crate::book::{Book, Side};
 use crate::json::{self, Arrays};
 use crate::script::Script;
@@ -61,6 +61,28 @@ fn about(arg: &Value) -> &str {
     text("instId").or_else(|| text("instFamily")).or_else(|| text("instType")).unwrap_or("")
 }
 
+/// The trades of a message as `trades-all` tells them.
+fn one_by_one(symbol: &str, text: &str) -> Vec<Read> {
+    let message = json::parse::<Value>(text).unwrap_or_default();
+    let trades = message["data"].as_array().into_iter().flatten();
+    let read = |trade: &Value| {
+        let mut trade = trade.clone();
+        if let Some(fields) = trade.as_object_mut() {
+            fields.shift_remove("count");
+        }
+        Read::Message {
+            topic: topic_of("trades-all", symbol),
+            symbol: symbol.to_owned(),
+            role: Role::Events,
+            is_whole: false,
+            text: format!(
+                "{{\"arg\":{{\"channel\":\"trades-all\",\"instId\":\"{symbol}\"}},\"data\":[{trade}]}}"
+            ),
+        }
+    };
+    trades.map(read).collect()
+}
+
 fn inst_type(symbol: &str) -> &'static str {
     match symbol.split('-').collect::<Vec<_>>().as_slice() {
         [_, _] => "SPOT",
@@ -86,7 +108,7 @@ fn answer(asked: &Asked, arg: &Value, known: bool) -> String {
 }
 
 impl Protocol for Okx {
-    fn read(&self, _: &str, text: &str) -> Vec<Read> {
+    fn read(&self, _: &mut Memory, _: &str, text: &str) -> Vec<Read> {
         let Some(arg) = json::between(text, "{\"arg\":", "}") else { return Vec::new() };
         let Some(arg) = json::parse::<Value>(&format!("{arg}}}")) else { return Vec::new() };
         let Some(channel) = arg.get("channel").and_then(Value::as_str) else { return Vec::new() };
@@ -102,8 +124,13 @@ impl Protocol for Okx {
             _ => Role::State,
         };
         let is_whole = role == Role::Book && text.contains("\"action\":\"snapshot\"");
+        let mut reads = Vec::new();
+        if channel == "trades" {
+            reads.extend(one_by_one(&symbol, text));
+        }
         let text = text.replacen("books-l2-tbt", "books", 1);
-        vec![Read::Message { topic, symbol, role, is_whole, text }]
+        reads.push(Read::Message { topic, symbol, role, is_whole, text });
+        reads
     }
 
     fn reads_sample(&self, form: VenueForm) -> bool {
@@ -121,7 +148,7 @@ impl Protocol for Okx {
         }
     }
 
-    fn hear(&self, _: &mut Session, text: &str, script: &Script) -> Vec<Action> {
+    fn hear(&self, session: &mut Session, text: &str, script: &Script) -> Vec<Action> {
         if text == "ping" {
             return vec![Action::Pong("pong".to_owned())];
         }
@@ -144,6 +171,8 @@ impl Protocol for Okx {
                 || script.symbols.contains(about)
                 || !is_symbol
                 || script.symbols.iter().any(|symbol| symbol.starts_with(about));
+            let is_business = session.path.starts_with("/ws/v5/business");
+            let known = known && is_business == (channel == "trades-all");
             actions.push(Action::Say(answer(&asked, arg, known)));
             if asked.op == "unsubscribe" {
                 actions.push(Action::Unsubscribe(topic));

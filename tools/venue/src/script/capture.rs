@@ -7,7 +7,7 @@ use tickreel::ingest::line::{self, Event, Record};
 use tickreel::ingest::{Form, Format, Input};
 use tickreel::{Error, Result};
 
-use crate::protocol::{Protocol, Read};
+use crate::protocol::{Memory, Protocol, Read};
 
 /// Adds what a file tells.
 pub(super) fn read_file(
@@ -25,7 +25,7 @@ pub(super) fn read_input(
     lines: &mut Vec<(i64, Read)>,
 ) -> Result<()> {
     let mut form: Option<Form> = None;
-    let mut addresses: HashMap<String, String> = HashMap::new();
+    let mut links: HashMap<String, (String, Memory)> = HashMap::new();
     let begin = lines.len();
     while let Some(line) = input.next_line()? {
         if form.is_none() {
@@ -39,13 +39,14 @@ pub(super) fn read_input(
         let Record::Event { ts_recv, connection, event } = record else { continue };
         let read = match event {
             Event::Connected(address) => {
-                addresses.insert(connection.into_owned(), address.into_owned());
+                let link = (address.into_owned(), Memory::new());
+                links.insert(connection.into_owned(), link);
                 continue;
             }
             Event::Message(text) => {
-                let address = addresses.get(&*connection).map_or("", String::as_str);
+                let (address, memory) = links.entry(connection.into_owned()).or_default();
                 std::str::from_utf8(&text)
-                    .map_or_else(|_| Vec::new(), |text| protocol.read(address, text))
+                    .map_or_else(|_| Vec::new(), |text| protocol.read(memory, address, text))
             }
             Event::Reply { url, body } => {
                 let body = String::from_utf8_lossy(&body);

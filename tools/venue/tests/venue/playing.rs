@@ -108,7 +108,8 @@ async fn a_captured_snapshot_is_answered_once_its_time_has_come_and_later_the_bo
 
     assert!(first.2.starts_with(r#"{"lastUpdateId":"#), "{} {:.100}", first.0, first.2);
     assert!(second.2 != first.2);
-    let id = |body: &str| tickreel_venue::json::between(body, "Id\":", ",").unwrap().to_owned();
+    let id =
+        |body: &str| tickreel_venue::json::between(body, "Id\":", ",").unwrap().trim().to_owned();
     let last = venue.book("btcusdt@depth@100ms").unwrap().seq;
     assert_eq!(id(&second.2), last.to_string());
     assert!(id(&first.2).parse::<i64>().unwrap() < last);
