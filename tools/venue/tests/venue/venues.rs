@@ -119,10 +119,10 @@ const CASES: &[Case] = &[
         capture: "deribit-ws/DERIBIT.jsonl.zst",
         path: "/ws/api/v2",
         greetings: 0,
-        topic: "book.ETH-30JUL21-2800-C.100ms",
-        subscribe: r#"{"jsonrpc":"2.0","id":2,"method":"public/subscribe","params":{"channels":["book.ETH-30JUL21-2800-C.100ms"]}}"#,
-        unsubscribe: r#"{"jsonrpc":"2.0","id":2,"method":"public/unsubscribe","params":{"channels":["book.ETH-30JUL21-2800-C.100ms"]}}"#,
-        answered: r#""id":2,"result":["book.ETH-30JUL21-2800-C.100ms"]"#,
+        topic: "book.BTC-24SEP21-8000-P.100ms",
+        subscribe: r#"{"jsonrpc":"2.0","id":2,"method":"public/subscribe","params":{"channels":["book.BTC-24SEP21-8000-P.100ms"]}}"#,
+        unsubscribe: r#"{"jsonrpc":"2.0","id":2,"method":"public/unsubscribe","params":{"channels":["book.BTC-24SEP21-8000-P.100ms"]}}"#,
+        answered: r#""id":2,"result":["book.BTC-24SEP21-8000-P.100ms"]"#,
         unknown: (
             r#"{"jsonrpc":"2.0","id":2,"method":"public/subscribe","params":{"channels":["book.X.100ms"]}}"#,
             r#""result":[]"#,
@@ -131,7 +131,7 @@ const CASES: &[Case] = &[
         snapshot: "",
         listing: (
             "/api/v2/public/get_instruments?currency=any&expired=false",
-            r#""instrument_name":"ETH-30JUL21-2800-C""#,
+            r#""instrument_name":"BTC-24SEP21-8000-P""#,
         ),
     },
     Case {
@@ -153,17 +153,17 @@ const CASES: &[Case] = &[
         capture: "gateio-ws/GATEIO.jsonl.zst",
         path: "/ws/v4/",
         greetings: 0,
-        topic: "order_book_update:HAI_ETH",
-        subscribe: r#"{"time":1,"channel":"spot.order_book_update","event":"subscribe","payload":["HAI_ETH","100ms"]}"#,
-        unsubscribe: r#"{"time":1,"channel":"spot.order_book_update","event":"unsubscribe","payload":["HAI_ETH","100ms"]}"#,
+        topic: "order_book_update:OMG_USDT",
+        subscribe: r#"{"time":1,"channel":"spot.order_book_update","event":"subscribe","payload":["OMG_USDT","100ms"]}"#,
+        unsubscribe: r#"{"time":1,"channel":"spot.order_book_update","event":"unsubscribe","payload":["OMG_USDT","100ms"]}"#,
         answered: r#""result":{"status":"success"}"#,
         unknown: (
             r#"{"time":1,"channel":"spot.trades","event":"subscribe","payload":["X_Y"]}"#,
             "unknown currency pair: X_Y",
         ),
         ping: (r#"{"time":1,"channel":"spot.ping"}"#, r#""channel":"spot.pong""#),
-        snapshot: "/api/v4/spot/order_book?currency_pair=HAI_ETH&limit=100&with_id=true",
-        listing: ("/api/v4/spot/currency_pairs", r#""id":"HAI_ETH""#),
+        snapshot: "/api/v4/spot/order_book?currency_pair=OMG_USDT&limit=100&with_id=true",
+        listing: ("/api/v4/spot/currency_pairs", r#""id":"OMG_USDT""#),
     },
     Case {
         exchange: "gate-io-futures",
@@ -271,7 +271,7 @@ fn of_no_connection(exchange: &str, text: &str) -> String {
     match exchange {
         "coinbase" => {
             let number = tickreel_venue::json::between(text, "\"sequence_num\":", ",");
-            text.replacen(&format!("\"sequence_num\":{}", number.unwrap_or("")), "", 1)
+            text.replacen(&format!("_num\":{},", number.unwrap_or("")), "_num\":0,", 1)
         }
         "bitfinex" => {
             let text = text.strip_prefix("[200007,").or_else(|| text.strip_prefix("[200014,"));
