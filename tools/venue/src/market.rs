@@ -4,6 +4,8 @@ mod books;
 mod faults;
 mod play;
 mod rest;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use play::Next;
 

@@ -2,6 +2,7 @@
 #![allow(clippy::print_stderr, reason = "skipped captures")]
 
 mod client;
+mod dialects;
 mod faults;
 mod playing;
 mod venues;

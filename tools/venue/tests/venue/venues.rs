@@ -7,15 +7,15 @@ use tickreel_venue::{Pace, Script, Start, protocol};
 use crate::client::{Client, captured, get, request, venue};
 
 /// How one venue is asked.
-struct Case {
-    exchange: &'static str,
-    capture: &'static str,
-    path: &'static str,
+pub struct Case {
+    pub exchange: &'static str,
+    pub capture: &'static str,
+    pub path: &'static str,
     /// Texts before the first answer.
-    greetings: usize,
-    topic: &'static str,
-    subscribe: &'static str,
-    unsubscribe: &'static str,
+    pub greetings: usize,
+    pub topic: &'static str,
+    pub subscribe: &'static str,
+    pub unsubscribe: &'static str,
     /// What the answers to both hold.
     answered: &'static str,
     /// A subscription to what there is not, and what the refusal holds.
@@ -23,12 +23,12 @@ struct Case {
     /// A heartbeat and what its answer holds.
     ping: (&'static str, &'static str),
     /// The book over REST; empty where it comes in the stream.
-    snapshot: &'static str,
+    pub snapshot: &'static str,
     /// The listing and how it names the symbol.
     listing: (&'static str, &'static str),
 }
 
-const CASES: &[Case] = &[
+pub const CASES: &[Case] = &[
     Case {
         exchange: "okex",
         capture: "okx-ws/OKX_20220227_books-l2-tbt.ws.zst",
