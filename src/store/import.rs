@@ -301,6 +301,9 @@ impl Import {
             generation: before.generation + 1,
             next_segment_id: self.sealing.next_segment_id(),
             next_stream_id: self.next_stream_id,
+            // No file ever has the number that is passed over: to the generation before, whose rows
+            // are others, all journal files from now on lack it.
+            first_journal: before.first_journal + 1,
             streams,
             ..*before
         }

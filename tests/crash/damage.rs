@@ -158,3 +158,8 @@ fn every_lie(program: &[Step], is_import: bool) {
 fn after_flushes_that_were_lies_a_crash_never_gives_another_answer() {
     every_lie(&canonical(), true);
 }
+
+#[test]
+fn after_flushes_that_were_lies_a_crash_of_a_live_writer_never_gives_another_answer() {
+    every_lie(&live(), false);
+}
