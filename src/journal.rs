@@ -64,18 +64,12 @@ pub struct JournalWriter {
 }
 
 impl JournalWriter {
-    /// Creates the file with room for `reserve_bytes`, and with its first frames; they are durable
+    /// Creates the file as long as its header says, with its first frames; they are durable
     /// afterwards, but count from [`JournalWriter::publish`] on.
     ///
     /// # Errors
     /// [`ErrorKind::Full`] if there is no room, [`ErrorKind::Io`] otherwise.
-    pub fn create(
-        disk: &dyn Disk,
-        root: &Path,
-        header: Header,
-        reserve_bytes: u64,
-        frames: &[u8],
-    ) -> Result<Self> {
+    pub fn create(disk: &dyn Disk, root: &Path, header: Header, frames: &[u8]) -> Result<Self> {
         let folder = folder(root);
         if disk.len(&folder).is_err() {
             disk.create_folder(&folder).map_err(|e| Error::io(e, "create folder", &folder))?;
@@ -89,7 +83,7 @@ impl JournalWriter {
         let wrong = |verb: &str, e| Error::io(e, &format!("{verb} journal"), &unnamed);
         let mut file = disk.create(&unnamed).map_err(|e| wrong("create", e))?;
         let begun = file
-            .reserve(reserve_bytes)
+            .reserve(header.file_len)
             .map_err(|e| wrong("reserve room for", e))
             .and_then(|()| file.append(bytemuck::bytes_of(&header)).map_err(|e| wrong("write", e)))
             .and_then(|()| file.append(frames).map_err(|e| wrong("write", e)))
@@ -469,7 +463,7 @@ impl JournalReader {
     ///
     /// # Errors
     /// [`ErrorKind::Corrupt`] with file and offset if what is not whole there was
-    /// acknowledged before: later frames say so, or later files.
+    /// acknowledged before: later frames say so, or later files, or that the file is cut short.
     pub fn torn(&self) -> Result<Option<Torn>> {
         let Some(current) = &self.current else { return Ok(None) };
         let rest = current.to_end()?;
@@ -478,6 +472,13 @@ impl JournalReader {
         if watermark >= self.next_seq {
             let text =
                 format!("acknowledged rows of the journal are damaged: frame {}", self.next_seq);
+            return Err(Error::corrupt(text).at_path(&current.path).at_byte(current.offset));
+        }
+        if current.len < current.header.file_len {
+            // No crash cuts a file: there may have been frames that nothing else tells of.
+            let (made, found) = (current.header.file_len, current.len);
+            let text =
+                format!("journal file is shorter than when it was made: {found} bytes of {made}");
             return Err(Error::corrupt(text).at_path(&current.path).at_byte(current.offset));
         }
         let (path, offset, bytes) = (current.path.clone(), current.offset, without_room(rest));

@@ -19,6 +19,7 @@ class Header(NamedTuple):
     journal_id: int
     number: int
     first_seq: int
+    file_len: int
     reserved: bytes
 
 
@@ -42,7 +43,7 @@ class Frame(NamedTuple):
     payload: bytes
 
 
-_HEADER = struct.Struct("<8sHHIQQQQ16s")
+_HEADER = struct.Struct("<8sHHIQQQQQ8s")
 _HEAD = struct.Struct("<IIQQQIB3s")
 _ROWS = struct.Struct("<QII16s16s")
 STREAM, ROWS, MARK = 1, 2, 3
@@ -286,3 +287,5 @@ class Journal:
             head = whole_frame(data, start, header)
             if head and head.watermark >= self.next_seq:
                 raise Refused("acknowledged rows of the journal are damaged", at, file=number)
+        if len(data) < header.file_len:
+            raise Refused("journal file is shorter than when it was made", at, file=number)

@@ -43,15 +43,17 @@ pub struct Header {
     pub number: u64, //  32
     /// Sequence of its first frame; frames of earlier files from here on are void.
     pub first_seq: u64, //  40
+    /// Length of the file when it was made, with its reserved room; it is never shorter.
+    pub file_len: u64, //  48
     /// Written 0; a reader refuses anything else.
-    pub reserved: [u8; 16], //  48
+    pub reserved: [u8; 8], //  56
 }
 const _: () = assert!(size_of::<Header>() == 64);
 
 impl Header {
     /// A header with its checksum.
     #[must_use]
-    pub fn new(store_id: u64, journal_id: u64, number: u64, first_seq: u64) -> Self {
+    pub fn new(store_id: u64, journal_id: u64, number: u64, first_seq: u64, file_len: u64) -> Self {
         let mut header = Self {
             magic: MAGIC,
             version_major: VERSION_MAJOR,
@@ -61,7 +63,8 @@ impl Header {
             journal_id,
             number,
             first_seq,
-            reserved: [0; 16],
+            file_len,
+            reserved: [0; 8],
         };
         header.header_crc = own_checksum(&header, offset_of!(Self, header_crc));
         header
@@ -86,7 +89,7 @@ impl Header {
             return Err(Fault::new(12, "checksum of the journal header")
                 .expected(header.header_crc.into(), found.into()));
         }
-        if header.version_major == 0 || header.reserved != [0; 16] {
+        if header.version_major == 0 || header.reserved != [0; 8] {
             return Err(Fault::new(8, "version or reserved bytes of the journal header"));
         }
         if [header.number, header.first_seq].iter().any(|count| !(1..=COUNT_MAX).contains(count)) {
@@ -439,7 +442,7 @@ mod tests {
 
     #[test]
     fn a_header_comes_back_and_every_flip_and_cut_is_noticed() {
-        let header = Header::new(1, 77, 3, 500);
+        let header = Header::new(1, 77, 3, 500, 64);
         let bytes = bytemuck::bytes_of(&header);
         assert_eq!(Header::decode(bytes).unwrap(), header);
         for bit in 0..bytes.len() * 8 {
@@ -451,7 +454,7 @@ mod tests {
             assert!(Header::decode(&bytes[..cut]).is_err());
         }
         for (number, first_seq) in [(0, 1), (1, 0), (u64::MAX, 1), (1, u64::MAX)] {
-            let impossible = Header::new(1, 77, number, first_seq);
+            let impossible = Header::new(1, 77, number, first_seq, 64);
             assert_eq!(Header::decode(bytemuck::bytes_of(&impossible)).unwrap_err().at, 32);
         }
         let newer = Header { version_major: 2, ..header };

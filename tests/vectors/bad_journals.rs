@@ -168,6 +168,16 @@ fn ends() -> Vec<Vector> {
                 j.flip(start + 24);
             },
         ),
+        bad(
+            "cut",
+            SMALL,
+            "the file ends before its last rows",
+            "journal file is shorter than when it was made",
+            |j| {
+                let (index, start) = j.frame(LATER_TRADES);
+                j.files[index].1.truncate(start);
+            },
+        ),
         bad("missing-first", TWO, "file 1 is gone", missing, |j| {
             j.files.remove(0);
         }),

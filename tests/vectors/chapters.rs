@@ -98,7 +98,7 @@ fn tables_of_the_journal_are_its_structures() {
     use journal::FrameKind::{Mark, Rows, Stream};
     let text = chapter("07-journal.md");
     same!(text, "7.1", journal::Header: magic version_major version_minor header_crc store_id
-        journal_id number first_seq reserved);
+        journal_id number first_seq file_len reserved);
     same!(text, "7.2", journal::FrameHead: len crc journal_id seq watermark stream_id kind
         reserved);
     let kinds = [(Stream, "stream"), (Rows, "rows"), (Mark, "mark")];

@@ -103,11 +103,20 @@ impl Journal {
     }
 }
 
-/// The file without most of its reserved room.
+/// The file as if little more room had been reserved than it needed.
 fn trimmed(mut bytes: Vec<u8>) -> Vec<u8> {
     let used = bytes.iter().rposition(|&byte| byte != 0).unwrap() + 1;
     bytes.truncate((used + 16).next_multiple_of(64));
+    make_len(&mut bytes);
     bytes
+}
+
+/// Makes the header say that the file was made as long as it is.
+fn make_len(bytes: &mut [u8]) {
+    let len = bytes.len() as u64;
+    let Header { store_id, journal_id, number, first_seq, .. } = Header::decode(bytes).unwrap();
+    let header = Header::new(store_id, journal_id, number, first_seq, len);
+    bytes[..size_of::<Header>()].copy_from_slice(bytemuck::bytes_of(&header));
 }
 
 fn frames(reader: &mut JournalReader) -> Vec<Place> {
@@ -302,7 +311,8 @@ fn two_files() -> Journal {
 }
 
 const TORN_ABOUT: &str = "the journal of journal-small, whose writer was stopped while it wrote a \
-    group: one frame is whole and not known to be durable, the file ends inside the other";
+    group: one frame is whole and not known to be durable, of the other only the beginning is \
+    there";
 
 fn torn() -> Journal {
     let folder = tempfile::tempdir().unwrap();
@@ -315,7 +325,7 @@ fn torn() -> Journal {
     drop(writer);
     let mut journal = Journal::of(folder.path());
     let (index, start) = journal.frame(whole + 1);
-    journal.files[index].1.truncate(start + 60);
+    journal.files[index].1[start + 60..].fill(0);
     journal
 }
 
@@ -338,7 +348,7 @@ fn continued_book() -> Batch {
 
 /// A file of frames of rows and a mark after them; `frames` are messages of `rows`.
 fn file(number: u64, first_seq: u64, rows: &Batch, frames: &[std::ops::Range<usize>]) -> Vec<u8> {
-    let header = Header::new(IDENTITY.store_id, 0xc0de + number, number, first_seq);
+    let header = Header::new(IDENTITY.store_id, 0xc0de + number, number, first_seq, 0);
     let mut bytes = bytemuck::bytes_of(&header).to_vec();
     let mut seq = first_seq;
     let mut head = |kind, stream_id, watermark| {
@@ -361,6 +371,7 @@ fn file(number: u64, first_seq: u64, rows: &Batch, frames: &[std::ops::Range<usi
     }
     let last = first_seq + frames.len() as u64 - 1;
     encode_frame(&mut bytes, head(FrameKind::Mark, 0, last), |_| {});
+    make_len(&mut bytes);
     bytes
 }
 

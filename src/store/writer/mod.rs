@@ -99,12 +99,11 @@ struct OpenStream {
 struct Room {
     header: Header,
     used: u64,
-    reserved: u64,
 }
 
 impl Room {
-    fn new(header: Header, reserved: u64) -> Self {
-        Self { header, used: size_of::<Header>() as u64, reserved }
+    fn new(header: Header) -> Self {
+        Self { header, used: size_of::<Header>() as u64 }
     }
 }
 
@@ -204,12 +203,12 @@ impl Writer {
         let streams: HashMap<_, _> = streams.collect();
         let given = streams.values().map(|stream| stream.known.entry.id + 1).max().unwrap_or(0);
         let id = journal_id(options.nonce, number);
-        let header = Header::new(contents.store_id, id, number, durable + 1);
         let (frames, next_seq) = again(&refill.unsure, id, durable);
-        let reserved = options.journal_bytes.max(frames.len() as u64 + JOURNAL_HEADS_BYTES);
-        let journal = JournalWriter::create(&*disk, &root, header, reserved, &frames)?;
+        let file_len = options.journal_bytes.max(frames.len() as u64 + JOURNAL_HEADS_BYTES);
+        let header = Header::new(contents.store_id, id, number, durable + 1, file_len);
+        let journal = JournalWriter::create(&*disk, &root, header, &frames)?;
         journal.publish(&*disk, &root)?;
-        let mut room = Room::new(header, reserved);
+        let mut room = Room::new(header);
         room.used += frames.len() as u64;
         let live = Arc::new(Live::new(manifest.clone(), refill.tail));
         store.show(&live);
@@ -391,7 +390,7 @@ impl Writer {
     /// Whether the frames of `batch` have room in the newest journal file.
     pub(in crate::store) fn has_room(&self, batch: &Batch) -> bool {
         let waiting = self.group.len() + frame_bytes(batch) + 2 * size_of::<FrameHead>();
-        self.room.used + waiting as u64 <= self.room.reserved
+        self.room.used + waiting as u64 <= self.room.header.file_len
     }
 
     /// Begins a new journal file with room for a frame of `bytes`.
@@ -400,16 +399,16 @@ impl Writer {
         let store_id = self.room.header.store_id;
         // The last mark was never synced: the new file begins in its place.
         let first_seq = self.watermark + 1;
-        let header =
-            Header::new(store_id, journal_id(self.options.nonce, number), number, first_seq);
-        let reserve = self.options.journal_bytes.max(bytes as u64 + JOURNAL_HEADS_BYTES);
+        let id = journal_id(self.options.nonce, number);
+        let file_len = self.options.journal_bytes.max(bytes as u64 + JOURNAL_HEADS_BYTES);
+        let header = Header::new(store_id, id, number, first_seq, file_len);
         let (disk, root) = (self.store.disk_arc(), self.store.root().to_owned());
-        let created = JournalWriter::create(&*disk, &root, header, reserve, &[]);
+        let created = JournalWriter::create(&*disk, &root, header, &[]);
         let journal = self.poison_unless_full(created)?;
         // Once it may have its name, what is written into the old file may be void.
         self.poison(journal.publish(&*disk, &root))?;
         self.journal = Some(journal);
-        self.room = Room::new(header, reserve);
+        self.room = Room::new(header);
         self.next_seq = first_seq;
         Ok(())
     }

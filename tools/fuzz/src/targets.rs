@@ -197,7 +197,7 @@ fn trade_rows() -> Batch {
 const JOURNAL_ID: u64 = 77;
 
 fn journals() -> Vec<Seed> {
-    let header = journal::Header::new(1, JOURNAL_ID, 1, 1);
+    let header = journal::Header::new(1, JOURNAL_ID, 1, 1, 64);
     let mut bytes = bytemuck::bytes_of(&header).to_vec();
     for (seq, batch) in (1..).zip([book_rows(), trade_rows(), book_rows()]) {
         let head = FrameHead {
