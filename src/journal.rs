@@ -188,6 +188,12 @@ impl JournalFile {
         &self.header
     }
 
+    /// Bytes that the file had when it was opened.
+    #[must_use]
+    pub fn len_bytes(&self) -> u64 {
+        self.len
+    }
+
     /// Where the next frame starts.
     #[must_use]
     pub fn offset(&self) -> u64 {

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use tickreel::event::{BatchBuilder, Kind, StreamKey, TradeRow, TradeSide};
 use tickreel::rpc::{Appended, Client};
+use tickreel::store::{LiveOptions, Store};
 use tickreel::{Decimal, Instrument, TsNs};
 
 const BIN: &str = env!("CARGO_BIN_EXE_tickreel");
@@ -297,6 +298,144 @@ fn an_import_that_is_stopped_leaves_the_store_as_it_was() {
     }
     stdout(&["import", "--store", store, &book]);
     stdout(&["verify", "--store", store]);
+}
+
+/// Changes one bit in the middle of what a file holds before zeros.
+fn damage(path: &Path) {
+    let mut bytes = fs::read(path).unwrap();
+    let used = bytes.iter().rposition(|&byte| byte != 0).unwrap();
+    bytes[used / 2] ^= 4;
+    fs::remove_file(path).unwrap();
+    fs::write(path, bytes).unwrap();
+}
+
+/// The command fails with 1 and says all of `words`.
+fn refused(args: &[&str], words: &[&str]) {
+    let output = tickreel(args);
+    let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{args:?}: {said}");
+    assert!(words.iter().all(|word| said.contains(word)), "{args:?}: {said}");
+}
+
+fn json(args: &[&str]) -> Vec<serde_json::Value> {
+    stdout(args).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn a_damaged_segment_is_moved_aside_and_its_rows_show_as_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = write_market(folder.path(), 3000);
+    let root = folder.path().join("m.reel");
+    let store = root.to_str().unwrap();
+    stdout(&["import", "--store", store, &files[0], &files[1]]);
+    let streams = json(&["ls", "--store", store, "--json"]);
+    let trades = streams.iter().position(|stream| stream["kind"] == "trades").unwrap();
+    let book = 1 - trades;
+    // Streams are numbered as they were imported, segments as they were written.
+    let segment = |stream: &str, day: &str| {
+        let day = root.join("segments").join(stream).join(day);
+        fs::read_dir(day).unwrap().next().unwrap().unwrap().path()
+    };
+    let [lost, other] = ["0", "1"].map(|stream| segment(stream, "2024-08-08"));
+    let bytes = fs::read(&lost).unwrap();
+    refused(&["quarantine", "--store", store, lost.to_str().unwrap()], &["not damaged"]);
+    assert_eq!(fs::read(&lost).unwrap(), bytes);
+    for path in [&lost, &other] {
+        damage(path);
+        let path = path.to_str().unwrap();
+        refused(&["verify", "--store", store], &[path]);
+
+        let report = json(&["quarantine", "--store", store, "--json", path]);
+
+        let moved = report[0]["files"][0].as_str().unwrap();
+        assert!(moved.contains("quarantine") && Path::new(moved).exists(), "{report:?}");
+        assert!(!Path::new(path).exists());
+        stdout(&["verify", "--store", store]);
+        refused(&["quarantine", "--store", store, path], &["no segment", path]);
+    }
+
+    let after = json(&["ls", "--store", store, "--json"]);
+    let [before, left] = [&streams, &after].map(|streams| streams[trades]["rows"].as_u64());
+    let lost_rows = after[trades]["lost_rows"].as_u64().unwrap();
+    assert_eq!(left.unwrap() + lost_rows, before.unwrap());
+    assert!(lost_rows > 0 && left > Some(0));
+    assert_eq!(after[book]["lost_rows"], 0, "a gap says so in its place");
+    let listed = stdout(&["ls", "--store", store]);
+    assert!(listed.contains(&format!("deribit:X trades: {lost_rows} rows were lost")), "{listed}");
+    let coverage = json(&["coverage", "--store", store, "deribit:X", "--json"]);
+    for stream in [book, trades] {
+        let gap = &coverage[stream]["gaps"][0];
+        assert_eq!(gap["since_ns"], streams[stream]["first_ns"], "{coverage:?}");
+        assert!(gap["until_ns"].as_i64() < streams[stream]["last_ns"].as_i64(), "{coverage:?}");
+        assert!(gap["missing"].as_u64() > Some(0), "{coverage:?}");
+    }
+    let coverage = stdout(&["coverage", "--store", store, "deribit:X"]);
+    assert_eq!(coverage.lines().filter(|line| line.contains("  gap  ")).count(), 2, "{coverage}");
+}
+
+/// Appends rows of a stream to a journal, one durable group per row.
+fn write_journal(root: &Path, rows: u64) {
+    let store = Store::open_or_create(root).unwrap();
+    let options = LiveOptions { journal_bytes: 64 << 10, ..LiveOptions::default() };
+    let mut writer = store.writer(options).unwrap();
+    let key = StreamKey { instrument: "test:LIVE".parse().unwrap(), kind: Kind::Trades };
+    for row in 0..rows {
+        let mut builder = BatchBuilder::new(Kind::Trades);
+        builder.trade(&TradeRow {
+            ts_recv: TsNs(1_723_161_000_000_000_000 + row as i64),
+            ts_event: None,
+            side: TradeSide::Buy,
+            price: "1000.5".parse().unwrap(),
+            qty: "2".parse().unwrap(),
+            trade_id: "t",
+        });
+        writer.append(&key, &builder.finish().unwrap()[0]).unwrap();
+        writer.commit().unwrap();
+    }
+}
+
+#[test]
+fn a_journal_is_shown_in_words_and_moved_aside_when_it_is_damaged() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("m.reel");
+    let store = root.to_str().unwrap();
+    write_journal(&root, 40);
+    let path = root.join("journal/1.jnl");
+    let journal = path.to_str().unwrap();
+    let whole = fs::read(&path).unwrap();
+
+    // A name, 40 times rows, and 40 marks.
+    let shown = stdout(&["inspect", journal]);
+    let lines: Vec<_> = shown.lines().collect();
+    assert!(lines[0].starts_with("journal 1 of store "), "{shown}");
+    assert!(lines[1].contains(" 81 frames up to byte "), "{shown}");
+    assert!(lines[1].ends_with("durable up to frame 80; 0 bytes after them are no frame"));
+    assert!(lines[2].contains("frame 1: byte 64, names stream 0"), "{shown}");
+    assert!(lines[3].contains("frame 2: ") && lines[3].contains("rows of stream 0"), "{shown}");
+    assert!(shown.contains("and 71 more: see --all"), "{shown}");
+    let all = stdout(&["inspect", journal, "--all"]);
+    assert_eq!(all.lines().filter(|line| line.contains(" frame ")).count(), 1 + 81, "{all}");
+    refused(&["quarantine", "--store", store, journal], &["not damaged"]);
+
+    let cut = folder.path().join("cut.jnl");
+    fs::write(&cut, &whole[..1000]).unwrap();
+    let shown = stdout(&["inspect", cut.to_str().unwrap()]);
+    assert!(shown.contains("cut short: 1,000 bytes are left of 65,536"), "{shown}");
+
+    damage(&path);
+    let shown = stdout(&["inspect", journal]);
+    assert!(!shown.contains(" 81 frames") && !shown.contains(" 0 bytes after"), "{shown}");
+    refused(&["verify", "--store", store], &["journal", journal]);
+    let moved = stdout(&["quarantine", "--store", store, journal]);
+    let quarantined = root.join("quarantine/journal-1.bad");
+    assert!(moved.contains(&format!("moved to {}", quarantined.display())), "{moved}");
+    assert!(moved.contains("perhaps missing: test:LIVE trades, rows after 2024-08-08T"), "{moved}");
+    assert!(quarantined.exists() && !path.exists());
+    stdout(&["verify", "--store", store]);
+    let streams = json(&["ls", "--store", store, "--json"]);
+    let rows = streams[0]["rows"].as_u64().unwrap();
+    assert!((10..30).contains(&rows), "{rows} rows before the damage");
+    assert_eq!(streams[0]["live_rows"], 0);
 }
 
 #[test]

@@ -75,6 +75,11 @@ fn journal_lines(path: &Path, all: bool) -> Result<Option<Vec<String>>> {
         "journal {} of store {:016x}, id {:016x}, frames from {}",
         header.number, header.store_id, header.journal_id, header.first_seq
     )];
+    let (made, left) = (header.file_len, file.len_bytes());
+    if left < made {
+        let [made, left] = [made, left].map(screen::count);
+        lines.push(format!("  the file is cut short: {left} bytes are left of {made}"));
+    }
     let (mut frames, mut watermark) = (0, header.first_seq.saturating_sub(1));
     let mut shown_lines = Vec::new();
     while let Some((offset, frame)) = file.next_frame()? {
