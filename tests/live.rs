@@ -727,6 +727,72 @@ fn a_damaged_journal_is_moved_aside_and_everything_after_it_may_be_missing() {
     assert_eq!(now.state(), tickreel::book::State::Live);
 }
 
+/// What it has shown is no longer there: it sees what everybody sees then, and a replay that played
+/// it ends with an error.
+#[test]
+fn a_reader_that_follows_a_journal_sees_when_it_is_moved_aside() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder);
+    let keys = [key("test:A", Kind::Book), key("test:A", Kind::Trades)];
+    let rows = [book_stream(60, START, 1_000_000, 1), trade_stream(60, START, 1_000_000, 3)];
+    let append = |writer: &mut Writer, rows: &[Batch; 2]| {
+        for start in (0..rows[0].messages()).step_by(10) {
+            for (key, rows) in keys.iter().zip(rows) {
+                writer.append(key, &rows.slice_messages(start..start + 10)).unwrap();
+            }
+            writer.commit().unwrap();
+        }
+    };
+    let hashes = |snapshot: &Snapshot| keys.clone().map(|key| hash(&scan_all(snapshot, &key)));
+    let mut writer = store.writer(options()).unwrap();
+    append(&mut writer, &rows);
+    drop(writer);
+    let whole = [&rows[0], &rows[1]].map(hash);
+    let early = open(&folder);
+    let held = early.snapshot().unwrap();
+    let mut replay = held.replay(&keys, TsNs::MIN..TsNs::MAX).unwrap();
+    replay.play(true, |_| Ok(true)).unwrap();
+    let journal = folder.path().join("journal/1.jnl");
+    let mut bytes = std::fs::read(&journal).unwrap();
+    let used = bytes.iter().rposition(|&byte| byte != 0).unwrap() + 1;
+    bytes[used / 2] ^= 4;
+    std::fs::write(&journal, bytes).unwrap();
+    assert_eq!(hashes(&early.snapshot().unwrap()), whole, "it has read them");
+    let late = open(&folder);
+    let before = late.snapshot().unwrap();
+    assert!(scan_all(&before, &keys[1]).rows() < 60, "it has not");
+
+    store.quarantine(&journal).unwrap();
+
+    let wait = std::time::Duration::from_secs(20);
+    let readers = [(&early, &held), (&late, &before)];
+    let check = || {
+        let expected = hashes(&open(&folder).snapshot().unwrap());
+        for (reader, seen) in readers {
+            assert_eq!(hashes(&reader.snapshot_after(seen, wait).unwrap()), expected);
+        }
+    };
+    check();
+    let now = early.snapshot().unwrap();
+    let book = now.book_at(&keys[0].instrument, TsNs::MAX).unwrap();
+    assert!(matches!(book.state(), tickreel::book::State::Stale { .. }));
+    let error = replay.follow(&now).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Stale, "{error}");
+    let mut waits = held.replay(&keys, TsNs(START + 900_000_000_000)..TsNs::MAX).unwrap();
+    waits.follow(&now).unwrap();
+    assert_eq!(hashes(&held), whole, "what is held stays");
+    // Rows that come now have the numbers of those that are gone.
+    let mut writer = store.writer(options()).unwrap();
+    let later = [
+        book_stream(80, START + 1_000_000_000_000, 1, 9),
+        trade_stream(80, START + 1_000_000_000_000, 1, 8),
+    ];
+    append(&mut writer, &later);
+    check();
+    drop(writer);
+    check();
+}
+
 /// One step of a program.
 #[derive(Clone, Debug)]
 enum Action {

@@ -10,7 +10,7 @@ use std::ops::Range;
 
 use super::scan::Scan;
 use crate::book::Tracker;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Batch, ContentHash, Kind, StreamKey, book};
 use crate::limit;
 use crate::quantity::TsNs;
@@ -27,8 +27,8 @@ impl Snapshot {
     /// Plays streams from `range.start` (inclusive) to `range.end` (exclusive) in the total order.
     ///
     /// # Errors
-    /// [`crate::ErrorKind::NotFound`] if a stream is not there; [`crate::ErrorKind::Limit`] for too
-    /// many; [`crate::ErrorKind::Corrupt`] if an opening book cannot be read.
+    /// [`ErrorKind::NotFound`] if a stream is not there; [`ErrorKind::Limit`] for too many;
+    /// [`ErrorKind::Corrupt`] if an opening book cannot be read.
     pub fn replay(&self, streams: &[StreamKey], range: Range<TsNs>) -> Result<Replay> {
         let mut keys = streams.to_vec();
         keys.sort_by(|a, b| (&a.instrument, a.kind).cmp(&(&b.instrument, b.kind)));
@@ -245,7 +245,7 @@ impl Replay {
     /// their hash start over.
     ///
     /// # Errors
-    /// [`crate::ErrorKind::Corrupt`] with file and offset.
+    /// [`ErrorKind::Corrupt`] with file and offset.
     pub fn seek(&mut self, at: TsNs) -> Result<()> {
         self.heap.clear();
         self.hash = ContentHash::EMPTY;
@@ -283,7 +283,7 @@ impl Replay {
     /// The next run of messages, at most `messages_max` of them; `None` at the end.
     ///
     /// # Errors
-    /// [`crate::ErrorKind::Corrupt`] with file and offset.
+    /// [`ErrorKind::Corrupt`] with file and offset.
     pub fn step(&mut self, messages_max: usize) -> Result<Option<Step<'_>>> {
         let Some((stream, messages)) = self.advance(messages_max)? else { return Ok(None) };
         let cursor = &self.cursors[stream];
@@ -301,7 +301,7 @@ impl Replay {
     /// again without it shows the same step again.
     ///
     /// # Errors
-    /// [`crate::ErrorKind::Corrupt`] if the rows are no book.
+    /// [`ErrorKind::Corrupt`] if the rows are no book.
     pub fn accept(&mut self, stream: usize, messages: Range<usize>, hash: bool) -> Result<()> {
         let Some(cursor) = self.cursors.get_mut(stream) else { return Ok(()) };
         if messages.start != cursor.message || messages.end > cursor.batch.messages() {
@@ -327,7 +327,7 @@ impl Replay {
     /// Plays everything that is left, handing each step to `each`, which may stop it with `false`.
     ///
     /// # Errors
-    /// [`crate::ErrorKind::Corrupt`] with file and offset, or what `each` gives.
+    /// [`ErrorKind::Corrupt`] with file and offset, or what `each` gives.
     pub fn play(
         &mut self,
         hash: bool,
@@ -374,7 +374,7 @@ impl Replay {
     /// rows; after an import that replaced some, the replay goes on at the same time.
     ///
     /// # Errors
-    /// [`crate::ErrorKind::Invalid`] for a cursor of other streams; [`crate::ErrorKind::Corrupt`]
+    /// [`ErrorKind::Invalid`] for a cursor of other streams; [`ErrorKind::Corrupt`]
     /// with file and offset.
     pub fn resume(&mut self, at: &Cursor) -> Result<()> {
         if at.places.len() != self.cursors.len() || at.hashes.len() != self.cursors.len() {
@@ -394,8 +394,17 @@ impl Replay {
     /// that came since.
     ///
     /// # Errors
-    /// [`crate::ErrorKind::Corrupt`] with file and offset.
+    /// [`ErrorKind::Stale`] if a stream ends before what was played of it: its journal was damaged
+    /// and moved aside; [`ErrorKind::Corrupt`] with file and offset.
     pub fn follow(&mut self, newer: &Snapshot) -> Result<()> {
+        for cursor in &self.cursors {
+            let Place { ts, done } = cursor.played();
+            let last = newer.parts(cursor.stream_id).last_ts();
+            if done > 0 && last < Some(ts) {
+                let text = format!("{}: rows that were played are no longer there", cursor.key);
+                return Err(Error::new(ErrorKind::Stale, text));
+            }
+        }
         self.snapshot = newer.clone();
         self.reopen(false)
     }

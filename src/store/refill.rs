@@ -262,8 +262,14 @@ impl Follower {
         let contents = manifest.contents();
         if contents.generation != self.generation {
             self.generation = contents.generation;
-            self.refill.rebase(manifest)?;
             let gone = self.reader.number().is_none_or(|number| number < contents.first_journal);
+            if gone {
+                // Of what was read, only what segments have counts: perhaps it was moved aside as
+                // damaged, and its numbers of rows were given again.
+                self.refill = Refill::new(manifest);
+            } else {
+                self.refill.rebase(manifest)?;
+            }
             if gone || self.stopped {
                 self.restart(reader());
             }
