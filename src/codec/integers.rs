@@ -271,6 +271,7 @@ impl<'a> IntegerPage<'a> {
             Form::Constant(value) => out.resize(out.len() + range.len(), value),
             Form::Plain { plain_bytes } => read_plain(self.bytes, plain_bytes, range, out)?,
             Form::Packed { .. } => {
+                out.reserve(range.len());
                 let mut group: Group = [[0; LANES]; LANE_VALUES];
                 let mut at = range.start;
                 while at < range.end {
@@ -309,6 +310,7 @@ impl<'a> IntegerPage<'a> {
             }
             Form::Plain { .. } => return Err(Fault("plain page of codes is not of bytes")),
             Form::Packed { .. } => {
+                out.reserve(range.len());
                 let mut group: Group<u8> = [[0; LANES]; LANE_VALUES];
                 let mut at = range.start;
                 while at < range.end {

@@ -164,12 +164,12 @@ pub fn decode(bytes: &[u8], at: u64) -> Result<CheckpointBook> {
     if start != bytes.len() {
         return Err(fault("bytes after the last page of a checkpoint"));
     }
-    if columns.iter().flatten().any(|&value| value == crate::quantity::NULL) {
+    if columns.iter().any(|values| values.contains(&crate::quantity::NULL)) {
         return Err(fault("null in a level of a checkpoint"));
     }
     let [bid_prices, bid_qtys, ask_prices, ask_qtys] = columns;
     let in_order = bid_prices.is_sorted_by(|a, b| a > b) && ask_prices.is_sorted_by(|a, b| a < b);
-    if !in_order || bid_qtys.iter().chain(&ask_qtys).any(|&qty| qty == 0) {
+    if !in_order || bid_qtys.contains(&0) || ask_qtys.contains(&0) {
         return Err(fault("levels of a checkpoint are not in order"));
     }
     Ok(CheckpointBook {
