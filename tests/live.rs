@@ -538,6 +538,37 @@ fn a_torn_end_is_kept_aside_and_damage_before_it_refuses_the_writer() {
 }
 
 #[test]
+fn a_verifier_finds_no_damage_where_a_writer_lets_its_journal_go() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, elsewhere) = (open(&folder), open(&folder));
+    let trades = key("test:A", Kind::Trades);
+    let rows = trade_stream(200, START, 1_000_000, 3);
+    let small = LiveOptions { journal_bytes: 4 << 10, ..options() };
+    let mut writer = store.writer(small).unwrap();
+    writer.append(&trades, &rows.slice_messages(0..20)).unwrap();
+    writer.seal_all().unwrap();
+    for start in (20..100).step_by(10) {
+        writer.append(&trades, &rows.slice_messages(start..start + 10)).unwrap();
+        writer.commit().unwrap();
+    }
+    let files = || tickreel::journal::numbers(&OsDisk, folder.path()).unwrap();
+    let before = files();
+
+    // After the first segment, when the manifest has been read, the journal has not.
+    let mut sealed = false;
+    let report = elsewhere.verify(|_, _| {
+        if !std::mem::replace(&mut sealed, true) {
+            writer.append(&trades, &rows.slice_messages(100..200)).unwrap();
+            writer.seal_all().unwrap();
+        }
+    });
+
+    assert!(sealed && files()[0] > before[0], "{before:?}, {:?}", files());
+    let report = report.unwrap();
+    assert!(report.damage.is_empty(), "{:?}", report.damage);
+}
+
+#[test]
 fn a_recorder_takes_rows_from_many_threads_and_says_when_they_are_durable() {
     let folder = tempfile::tempdir().unwrap();
     let (store, elsewhere) = (open(&folder), open(&folder));
