@@ -109,7 +109,8 @@ impl Store {
         if !catalog::is_store(store.disk(), root)? {
             store.create(store_id)?;
         }
-        store.snapshot()?;
+        // Not a snapshot: a writer reads the whole journal anyway.
+        Manifest::load(store.disk(), root)?;
         Ok(store)
     }
 

@@ -1,5 +1,5 @@
 //! Opening a store costs the same however many segments it has: it reads two small files and maps
-//! one, and touches no segment.
+//! one, and touches no segment. Nor does it read what the journal says before that is needed.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,8 +10,12 @@ use tickreel::format::manifest::{SegmentEntry, StreamEntry};
 use tickreel::quantity::TsNs;
 use tickreel::store::Store;
 
+use crate::live::live_options;
+use crate::model::{ROOT, open};
 use crate::oracle::key;
+use crate::program::small_live;
 use crate::sim::{SimDisk, State};
+use crate::world::World;
 
 /// What a store of so many segments does to its disk to be opened and listed.
 fn operations(segments: i64) -> Vec<String> {
@@ -49,6 +53,26 @@ fn operations(segments: i64) -> Vec<String> {
     let infos = store.snapshot().unwrap().stream_infos();
     assert_eq!((infos[0].rows, infos[0].segments), (segments as u64 * 5, segments as usize));
     (0..disk.operations()).map(|operation| disk.describe(operation)).collect()
+}
+
+#[test]
+fn a_writer_reads_the_journal_once() {
+    let mut world = World::empty(|disk| disk);
+    world.run(&small_live(1)).unwrap();
+    let reads = |open: &dyn Fn(&SimDisk)| {
+        let disk = SimDisk::new(world.disk.state()).record();
+        open(&disk);
+        let operations = (0..disk.operations()).map(|operation| disk.describe(operation));
+        operations
+            .filter(|operation| operation.contains("(ReadAt") && operation.contains(".jnl"))
+            .count()
+    };
+
+    let reader = reads(&|disk| drop(Store::open_on(Arc::new(disk.clone()), Path::new(ROOT))));
+    let writer = reads(&|disk| drop(open(disk).unwrap().writer(live_options()).unwrap()));
+
+    // The end is read again for what a crash tore off.
+    assert!(reader > 2 && writer <= reader + 3, "{reader} reads by a reader, {writer} by a writer");
 }
 
 #[test]
