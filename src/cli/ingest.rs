@@ -121,7 +121,8 @@ fn record(args: &Args, folder: &Path, config: Config) -> Result<()> {
         if let Some(address) = args.serve {
             let listener = listen(address).await?;
             info!(address = %address_of(&listener), "serving gRPC");
-            let options = ServeOptions::default();
+            let options =
+                ServeOptions { recorder: Some(recorder.clone()), ..ServeOptions::default() };
             doors.spawn(serve(store.clone(), listener, options, until(stopped.clone())));
         }
         let signals = tokio::spawn(heed_signals(args.config.clone(), controls));
