@@ -64,6 +64,8 @@ struct Running {
     /// Books to fetch a snapshot for, oldest first.
     snapshots: VecDeque<Instrument>,
     snapshot_at: Instant,
+    /// Books whose snapshot was asked for and did not come yet.
+    asked: BTreeSet<Instrument>,
     /// Asks which symbols there are.
     listing: Option<JoinHandle<()>>,
 }
@@ -94,6 +96,7 @@ impl Feed {
             up: BTreeSet::new(),
             snapshots: VecDeque::new(),
             snapshot_at: Instant::now(),
+            asked: BTreeSet::new(),
             listing: None,
             feed: self,
         };
@@ -260,7 +263,11 @@ impl Running {
             News::Down(number) => {
                 self.up.remove(&number);
             }
-            News::NoSnapshot(instrument, Refusal { error, wait }) => {
+            News::Snapshot(instrument, None) => {
+                self.asked.remove(&instrument);
+            }
+            News::Snapshot(instrument, Some(Refusal { error, wait })) => {
+                self.asked.remove(&instrument);
                 let exchange = self.feed.config.exchange;
                 warn!(exchange, symbol = instrument.symbol(), %error, "no snapshot");
                 if let Some(wait) = wait {
@@ -304,7 +311,7 @@ impl Running {
         }
         let order = match self.feed.live.manners().resync {
             Resync::Snapshot => {
-                if !self.snapshots.contains(&instrument) {
+                if !self.asked.contains(&instrument) && !self.snapshots.contains(&instrument) {
                     self.snapshots.push_back(instrument);
                 }
                 return;
@@ -344,23 +351,24 @@ impl Running {
         self.feed.stats.requests.fetch_add(1, Relaxed);
         let (network, inbox) = (self.feed.network.clone(), self.feed.inbox.clone());
         let (clock, news) = (self.clock.clone(), self.news.clone());
+        self.asked.insert(instrument.clone());
         tokio::spawn(async move {
             let request = Request { url: url.clone(), headers: live.headers(), body: None };
-            let body = match network.ask(request).await {
-                Ok(body) => body,
-                Err(refusal) => {
-                    // The feed may be gone already.
-                    drop(news.send(News::NoSnapshot(instrument, refusal)));
-                    return;
+            let refusal = match network.ask(request).await {
+                Ok(body) => {
+                    let now = clock.lock().unwrap_or_else(PoisonError::into_inner).read();
+                    for (replica, connection) in connections {
+                        let mut portion = Portion::new(replica, connection);
+                        portion.add(now, Event::Reply { url: url.clone(), body: body.clone() });
+                        // Without room the book is asked for again later.
+                        drop(inbox.put(portion).await);
+                    }
+                    None
                 }
+                Err(refusal) => Some(refusal),
             };
-            let now = clock.lock().unwrap_or_else(PoisonError::into_inner).read();
-            for (replica, connection) in connections {
-                let mut portion = Portion::new(replica, connection);
-                portion.add(now, Event::Reply { url: url.clone(), body: body.clone() });
-                // Without room the book is asked for again later.
-                drop(inbox.put(portion).await);
-            }
+            // The feed may be gone already.
+            drop(news.send(News::Snapshot(instrument, refusal)));
         });
     }
 

@@ -103,13 +103,34 @@ pub async fn eventually(venue: &Venue, what: &str, holds: impl Fn(&Counters) -> 
     assert!(waited.is_ok(), "not {what}: {:?} {:#?}", venue.topics(), venue.counters());
 }
 
-/// The rows of every stream as text, without their receive times.
-pub fn rows_of(snapshot: &Snapshot, kinds: &[Kind]) -> BTreeMap<StreamKey, Vec<String>> {
+/// Waits until nobody has asked `venue` for anything new for a while.
+pub async fn quiet(venue: &Venue) {
+    let asked = || {
+        let counters = venue.counters();
+        let subscribed: u64 = counters.connections.iter().map(|c| c.subscribed).sum();
+        (subscribed, counters.requests)
+    };
+    let mut before = Default::default();
+    loop {
+        let now = asked();
+        if now == before && now.0 > 0 {
+            return;
+        }
+        before = now;
+        tokio::time::sleep(Duration::from_millis(2500)).await;
+    }
+}
+
+/// Rows as text.
+pub type Streams = BTreeMap<StreamKey, Vec<String>>;
+
+/// The rows of every stream as text, without their receive times and the columns `without`.
+pub fn rows_of(snapshot: &Snapshot, kinds: &[Kind], without: &[&str]) -> Streams {
     let mut all = BTreeMap::new();
     for entry in snapshot.streams().filter(|entry| kinds.contains(&entry.key.kind)) {
         let mut rows = Vec::new();
         for batch in batches(snapshot, &entry.key) {
-            rows.extend(texts(&batch));
+            rows.extend(texts(&batch, without));
         }
         all.insert(entry.key.clone(), rows);
     }
@@ -133,14 +154,17 @@ pub fn batches(snapshot: &Snapshot, key: &StreamKey) -> Vec<Batch> {
     batches
 }
 
-fn texts(batch: &Batch) -> Vec<String> {
+fn texts(batch: &Batch, without: &[&str]) -> Vec<String> {
+    let columns = batch.schema().columns;
     let row = |row: usize| {
         let message = batch.message_of(row);
         let values =
-            (1..batch.schema().columns.len()).map(|at| match batch.value(message, row, at) {
-                Value::Text(text) => String::from_utf8_lossy(text).into_owned(),
-                Value::Decimal(value) => value.to_string(),
-                other => format!("{other:?}"),
+            (1..columns.len()).filter(|at| !without.contains(&columns[*at].name)).map(|at| {
+                match batch.value(message, row, at) {
+                    Value::Text(text) => String::from_utf8_lossy(text).into_owned(),
+                    Value::Decimal(value) => value.to_string(),
+                    other => format!("{other:?}"),
+                }
             });
         values.collect::<Vec<_>>().join(" ")
     };
