@@ -1,4 +1,5 @@
-//! A venue on loopback that plays captures: `tickreel-venue --venue binance-futures --capture FILE`.
+//! A venue on loopback that plays captures:
+//! `tickreel-venue --venue binance-futures --capture FILE`.
 //!
 //! Prints its address, then does what the lines of its input say: `go`, `counters`, `topics`,
 //! `subscribed`, `quit` and the faults of [`tickreel_venue::COMMANDS`].

@@ -23,22 +23,22 @@ impl Market {
             Fault::HalfFrame => {
                 let mut whole = Vec::new();
                 frame::push(&mut whole, frame::TEXT, b"{\"this\":\"text is never finished\"}");
-                self.to_all("half", &whole[..whole.len() / 2], Some(End::Closed));
+                self.send_all("half", &whole[..whole.len() / 2], Some(End::Closed));
             }
-            Fault::Garbage => self.frame_to_all("garbage", frame::TEXT, b"{\"a\":[}garbage\x7f"),
+            Fault::Garbage => self.send_frame_all("garbage", frame::TEXT, b"{\"a\":[}garbage\x7f"),
             Fault::Binary => {
                 let bytes: Vec<u8> = (0..257u32).map(|at| (at * 197 % 251) as u8).collect();
-                self.frame_to_all("binary", frame::BINARY, &bytes);
+                self.send_frame_all("binary", frame::BINARY, &bytes);
             }
             Fault::Large(bytes) => {
                 let text = format!("{{\"pad\":\"{}\"}}", "x".repeat(bytes.saturating_sub(10)));
-                self.frame_to_all("large", frame::TEXT, text.as_bytes());
+                self.send_frame_all("large", frame::TEXT, text.as_bytes());
             }
             Fault::Close(code) => {
                 let close = frame::close(*code, "on command");
-                self.to_all("close", &close, Some(End::Closed));
+                self.send_all("close", &close, Some(End::Closed));
             }
-            Fault::Reset => self.to_all("reset", &[], Some(End::Reset)),
+            Fault::Reset => self.send_all("reset", &[], Some(End::Reset)),
             Fault::Status { status, count } => {
                 self.statuses.extend(std::iter::repeat_n(*status, *count));
             }
@@ -62,14 +62,14 @@ impl Market {
         }
     }
 
-    fn frame_to_all(&mut self, name: &'static str, opcode: u8, payload: &[u8]) {
+    fn send_frame_all(&mut self, name: &'static str, opcode: u8, payload: &[u8]) {
         let mut bytes = Vec::new();
         frame::push(&mut bytes, opcode, payload);
-        self.to_all(name, &bytes, None);
+        self.send_all(name, &bytes, None);
     }
 
     /// Sends bytes on every connection, and counts one for each.
-    fn to_all(&mut self, name: &'static str, bytes: &[u8], end: Option<End>) {
+    fn send_all(&mut self, name: &'static str, bytes: &[u8], end: Option<End>) {
         let ids: Vec<u64> = self.links.keys().copied().collect();
         for id in ids {
             *self.counters.faults.entry(name).or_default() += 1;
@@ -84,7 +84,7 @@ impl Market {
 
     /// Every connection ends, every sequence begins again with 1.
     fn restart(&mut self) {
-        self.to_all("restart", &frame::close(1012, "service restart"), Some(End::Closed));
+        self.send_all("restart", &frame::close(1012, "service restart"), Some(End::Closed));
         self.offsets.clear();
         for topic in 0..self.script.topics.len() {
             let about = &self.script.topics[topic];

@@ -13,9 +13,9 @@ fn okx(again_s: i64) -> Market {
     let protocol = of_exchange("okex").unwrap();
     let message = |action: &str, price: i64| {
         let arg = r#"{"channel":"books","instId":"A-B"}"#;
-        let data = format!(
-            r#"{{"asks":[["{price}","1","0","1"]],"bids":[],"ts":"1","seqId":{price},"prevSeqId":1}}"#
-        );
+        let asks = format!(r#"[["{price}","1","0","1"]]"#);
+        let numbers = format!(r#""seqId":{price},"prevSeqId":1"#);
+        let data = format!(r#"{{"asks":{asks},"bids":[],"ts":"1",{numbers}}}"#);
         format!(r#"{{"arg":{arg},"action":"{action}","data":[{data}]}}"#)
     };
     let lines = [
@@ -38,10 +38,9 @@ fn binance() -> Market {
     let topic = "ab@depth@100ms".to_owned();
     let mut lines: Vec<(i64, Read)> = (11..16)
         .flat_map(|id| {
-            let data = format!(
-                r#"{{"e":"depthUpdate","E":1,"T":1,"s":"AB","U":{id},"u":{id},"pu":{},"b":[["{id}","1"]],"a":[]}}"#,
-                id - 1
-            );
+            let numbers = format!(r#""U":{id},"u":{id},"pu":{}"#, id - 1);
+            let levels = format!(r#""b":[["{id}","1"]],"a":[]"#);
+            let data = format!(r#"{{"e":"depthUpdate","E":1,"s":"AB",{numbers},{levels}}}"#);
             let text = format!(r#"{{"stream":"ab@depth@0ms","data":{data}}}"#);
             let read = protocol.read(&mut Default::default(), "", &text);
             read.into_iter().map(move |read| ((id - 11) * SECOND_NS, read)).collect::<Vec<_>>()

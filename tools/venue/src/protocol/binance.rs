@@ -175,7 +175,8 @@ impl Protocol for Binance {
             }
             other => {
                 return vec![Action::Say(format!(
-                    "{{\"error\":{{\"code\":2,\"msg\":\"Invalid request: unknown variant `{other}`, \
+                    "{{\"error\":{{\"code\":2,\"msg\":\"Invalid request: \
+                     unknown variant `{other}`, \
                      expected one of `SUBSCRIBE`, `UNSUBSCRIBE`, `LIST_SUBSCRIPTIONS`, \
                      `SET_PROPERTY`, `GET_PROPERTY`\"}},\"id\":{}}}",
                     asked.id
@@ -264,9 +265,20 @@ impl Protocol for Binance {
 
     fn refusal(&self, status: u16) -> String {
         match status {
-            429 => r#"{"code":-1003,"msg":"Too many requests; current limit of IP(127.0.0.1) is 2400 requests per minute. Please use the websocket for live updates to avoid polling the API."}"#,
-            418 => r#"{"code":-1003,"msg":"Way too many requests; IP(127.0.0.1) banned until 1767657600000. Please use the websocket for live updates to avoid bans."}"#,
-            _ => r#"{"code":-1001,"msg":"Internal error; unable to process your request. Please try again."}"#,
+            429 => concat!(
+                r#"{"code":-1003,"msg":"Too many requests; current limit of IP(127.0.0.1) "#,
+                r#"is 2400 requests per minute. Please use the websocket for live updates "#,
+                r#"to avoid polling the API."}"#
+            ),
+            418 => concat!(
+                r#"{"code":-1003,"msg":"Way too many requests; IP(127.0.0.1) banned until "#,
+                r#"1767657600000. Please use the websocket for live updates to avoid "#,
+                r#"bans."}"#
+            ),
+            _ => concat!(
+                r#"{"code":-1001,"msg":"Internal error; unable to process your request. "#,
+                r#"Please try again."}"#
+            ),
         }
         .to_owned()
     }

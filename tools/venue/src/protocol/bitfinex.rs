@@ -1,9 +1,9 @@
 //! Bitfinex, API version 2.
 //!
-//! From "General", "Public Channels" and "Configuration" of docs.bitfinex.com: the venue gives every
-//! subscription a number and puts it before its data; the flag 65536 adds the connection's sequence,
-//! 32768 the time; 25 channels on one connection, 20 connections a minute. Checksums (131072) are
-//! not sent.
+//! From "General", "Public Channels" and "Configuration" of docs.bitfinex.com: the venue gives
+//! every subscription a number and puts it before its data; the flag 65536 adds the connection's
+//! sequence, 32768 the time; 25 channels on one connection, 20 connections a minute. Checksums
+//! (131072) are not sent.
 
 use std::time::Duration;
 
@@ -78,7 +78,11 @@ impl Protocol for Bitfinex {
     }
 
     fn open(&self, _: &mut Session, _: &Script) -> Vec<Action> {
-        let info = r#"{"event":"info","version":2,"serverId":"083bd8d4-aca7-4690-a573-eabfc8103de8","platform":{"status":1}}"#;
+        let info = concat!(
+            r#"{"event":"info","version":2,"#,
+            r#""serverId":"083bd8d4-aca7-4690-a573-eabfc8103de8","platform":{"#,
+            r#""status":1}}"#
+        );
         vec![Action::Say(info.to_owned())]
     }
 

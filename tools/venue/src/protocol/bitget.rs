@@ -138,7 +138,8 @@ impl Protocol for Bitget {
             let [market, channel, symbol] = parts[..] else { continue };
             if !script.symbols.contains(&format!("{market}:{symbol}")) && !symbol.is_empty() {
                 actions.push(Action::Say(format!(
-                    "{{\"event\":\"error\",\"arg\":{arg},\"code\":30001,\"msg\":\"instType:{market},\
+                    "{{\"event\":\"error\",\"arg\":{arg},\"code\":30001,\
+                     \"msg\":\"instType:{market},\
                      channel:{channel},instId:{symbol} doesn't exist\",\"op\":\"{}\"}}",
                     asked.op
                 )));

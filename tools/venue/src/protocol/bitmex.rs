@@ -65,7 +65,12 @@ impl Protocol for BitMex {
     }
 
     fn open(&self, _: &mut Session, _: &Script) -> Vec<Action> {
-        let info = r#"{"info":"Welcome to the BitMEX Realtime API.","version":"2021-07-14T01:26:29.000Z","timestamp":"2021-07-22T22:36:07.865Z","docs":"https://www.bitmex.com/app/wsAPI","limit":{"remaining":39}}"#;
+        let info = concat!(
+            r#"{"info":"Welcome to the BitMEX Realtime API.","#,
+            r#""version":"2021-07-14T01:26:29.000Z","#,
+            r#""timestamp":"2021-07-22T22:36:07.865Z","#,
+            r#""docs":"https://www.bitmex.com/app/wsAPI","limit":{"remaining":39}}"#
+        );
         vec![Action::Say(info.to_owned())]
     }
 
@@ -74,7 +79,10 @@ impl Protocol for BitMex {
             return vec![Action::Pong("pong".to_owned())];
         }
         let Some(asked) = json::parse::<Asked>(text) else {
-            let error = r#"{"status":400,"error":"Unrecognized request. See https://www.bitmex.com/app/wsAPI for more details.","meta":{}}"#;
+            let error = concat!(
+                r#"{"status":400,"error":"Unrecognized request. See "#,
+                r#"https://www.bitmex.com/app/wsAPI for more details.","meta":{}}"#
+            );
             return vec![Action::Say(error.to_owned())];
         };
         let args = match asked.args {
@@ -147,8 +155,14 @@ impl Protocol for BitMex {
 
     fn refusal(&self, status: u16) -> String {
         match status {
-            429 => r#"{"error":{"message":"Rate limit exceeded, retry in 1 seconds.","name":"RateLimitError"}}"#,
-            _ => r#"{"error":{"message":"The system is currently overloaded.","name":"HTTPError"}}"#,
+            429 => concat!(
+                r#"{"error":{"message":"Rate limit exceeded, retry in 1 seconds.","#,
+                r#""name":"RateLimitError"}}"#
+            ),
+            _ => concat!(
+                r#"{"error":{"message":"The system is currently overloaded.","#,
+                r#""name":"HTTPError"}}"#
+            ),
         }
         .to_owned()
     }

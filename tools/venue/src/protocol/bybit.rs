@@ -159,7 +159,8 @@ impl Protocol for Bybit {
         }
         let across = json::between(&book.last, "\"seq\":", "}").unwrap_or("0");
         vec![format!(
-            "{{\"topic\":\"{topic}\",\"type\":\"snapshot\",\"ts\":{ts},\"data\":{{\"s\":\"{symbol}\",\
+            "{{\"topic\":\"{topic}\",\"type\":\"snapshot\",\"ts\":{ts},\
+             \"data\":{{\"s\":\"{symbol}\",\
              \"b\":{},\"a\":{},\"u\":{},\"seq\":{across}}},\"cts\":{ts}}}",
             book.arrays(Side::Bid, 1000),
             book.arrays(Side::Ask, 1000),

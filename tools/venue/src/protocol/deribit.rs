@@ -1,8 +1,8 @@
 //! Deribit, API version 2.
 //!
-//! From "Subscriptions", `public/subscribe` and `public/set_heartbeat` of docs.deribit.com: channels
-//! that do not exist are missing in the answer; `raw` needs a login, so captured `raw` channels are
-//! played as `100ms`; once asked to, the venue sends test requests; 32 connections.
+//! From "Subscriptions", `public/subscribe` and `public/set_heartbeat` of docs.deribit.com:
+//! channels that do not exist are missing in the answer; `raw` needs a login, so captured `raw`
+//! channels are played as `100ms`; once asked to, the venue sends test requests; 32 connections.
 
 use std::time::Duration;
 
@@ -154,7 +154,8 @@ impl Protocol for Deribit {
             book.write(side, usize::MAX, |level| format!("[\"new\",{},{}]", level.price, level.qty))
         };
         vec![format!(
-            "{{\"jsonrpc\":\"2.0\",\"method\":\"subscription\",\"params\":{{\"channel\":\"{topic}\",\
+            "{{\"jsonrpc\":\"2.0\",\"method\":\"subscription\",\
+             \"params\":{{\"channel\":\"{topic}\",\
              \"data\":{{\"type\":\"snapshot\",\"timestamp\":{},\"instrument_name\":\"{}\",\
              \"change_id\":{},\"bids\":{},\"asks\":{}}}}}}}",
             book.ts,

@@ -119,7 +119,10 @@ impl Protocol for Gate {
 
     fn hear(&self, _: &mut Session, text: &str, script: &Script) -> Vec<Action> {
         let Some(Asked { time, channel, event, payload }) = json::parse(text) else {
-            let error = r#"{"time":1767657600,"channel":"","event":"","error":{"code":1,"message":"invalid argument"},"result":null}"#;
+            let error = concat!(
+                r#"{"time":1767657600,"channel":"","event":"","error":{"code":1,"#,
+                r#""message":"invalid argument"},"result":null}"#
+            );
             return vec![Action::Say(error.to_owned())];
         };
         let name = channel.split_once('.').map_or("", |(_, name)| name);

@@ -167,7 +167,11 @@ impl Protocol for Kraken {
     }
 
     fn open(&self, _: &mut Session, _: &Script) -> Vec<Action> {
-        let status = r#"{"channel":"status","type":"update","data":[{"version":"2.0.10","system":"online","api_version":"v2","connection_id":12393906104898154338}]}"#;
+        let status = concat!(
+            r#"{"channel":"status","type":"update","data":[{"version":"2.0.10","#,
+            r#""system":"online","api_version":"v2","#,
+            r#""connection_id":12393906104898154338}]}"#
+        );
         vec![Action::Say(status.to_owned())]
     }
 

@@ -194,7 +194,8 @@ impl Protocol for KuCoin {
             "/api/v1/bullet-public" => Answer::Body(
                 200,
                 format!(
-                    "{{\"code\":\"200000\",\"data\":{{\"token\":\"2neAiuYvAU61\",\"instanceServers\":[{{\
+                    "{{\"code\":\"200000\",\"data\":{{\"token\":\"2neAiuYvAU61\",\
+                     \"instanceServers\":[{{\
                  \"endpoint\":\"ws://{}/endpoint\",\"encrypt\":false,\"protocol\":\"websocket\",\
                  \"pingInterval\":18000,\"pingTimeout\":10000}}]}}}}",
                     request.host

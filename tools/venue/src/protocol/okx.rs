@@ -76,7 +76,8 @@ fn one_by_one(symbol: &str, text: &str) -> Vec<Read> {
             role: Role::Events,
             is_whole: false,
             text: format!(
-                "{{\"arg\":{{\"channel\":\"trades-all\",\"instId\":\"{symbol}\"}},\"data\":[{trade}]}}"
+                "{{\"arg\":{{\"channel\":\"trades-all\",\"instId\":\"{symbol}\"}},\
+                 \"data\":[{trade}]}}"
             ),
         }
     };

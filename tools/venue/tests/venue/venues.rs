@@ -83,8 +83,14 @@ pub const CASES: &[Case] = &[
         path: "/v2",
         greetings: 1,
         topic: "book:BTC/CHF",
-        subscribe: r#"{"method":"subscribe","params":{"channel":"book","symbol":["BTC/CHF"],"depth":1000},"req_id":3}"#,
-        unsubscribe: r#"{"method":"unsubscribe","params":{"channel":"book","symbol":["BTC/CHF"],"depth":1000},"req_id":3}"#,
+        subscribe: concat!(
+            r#"{"method":"subscribe","params":{"channel":"book","symbol":["BTC/CHF"],"#,
+            r#""depth":1000},"req_id":3}"#
+        ),
+        unsubscribe: concat!(
+            r#"{"method":"unsubscribe","params":{"channel":"book","symbol":["BTC/CHF"],"#,
+            r#""depth":1000},"req_id":3}"#
+        ),
         answered: r#""success":true"#,
         unknown: (
             r#"{"method":"subscribe","params":{"channel":"book","symbol":["X/Y"],"depth":1000}}"#,
@@ -100,8 +106,14 @@ pub const CASES: &[Case] = &[
         path: "/v2/ws/public",
         greetings: 0,
         topic: "USDT-FUTURES:books:UNIUSDT",
-        subscribe: r#"{"op":"subscribe","args":[{"instType":"USDT-FUTURES","channel":"books","instId":"UNIUSDT"}]}"#,
-        unsubscribe: r#"{"op":"unsubscribe","args":[{"instType":"USDT-FUTURES","channel":"books","instId":"UNIUSDT"}]}"#,
+        subscribe: concat!(
+            r#"{"op":"subscribe","args":[{"instType":"USDT-FUTURES","channel":"books","#,
+            r#""instId":"UNIUSDT"}]}"#
+        ),
+        unsubscribe: concat!(
+            r#"{"op":"unsubscribe","args":[{"instType":"USDT-FUTURES","#,
+            r#""channel":"books","instId":"UNIUSDT"}]}"#
+        ),
         answered: r#"subscribe","arg":{"#,
         unknown: (
             r#"{"op":"subscribe","args":[{"instType":"SPOT","channel":"books","instId":"X"}]}"#,
@@ -120,11 +132,20 @@ pub const CASES: &[Case] = &[
         path: "/ws/api/v2",
         greetings: 0,
         topic: "book.BTC-24SEP21-8000-P.100ms",
-        subscribe: r#"{"jsonrpc":"2.0","id":2,"method":"public/subscribe","params":{"channels":["book.BTC-24SEP21-8000-P.100ms"]}}"#,
-        unsubscribe: r#"{"jsonrpc":"2.0","id":2,"method":"public/unsubscribe","params":{"channels":["book.BTC-24SEP21-8000-P.100ms"]}}"#,
+        subscribe: concat!(
+            r#"{"jsonrpc":"2.0","id":2,"method":"public/subscribe","params":{"#,
+            r#""channels":["book.BTC-24SEP21-8000-P.100ms"]}}"#
+        ),
+        unsubscribe: concat!(
+            r#"{"jsonrpc":"2.0","id":2,"method":"public/unsubscribe","params":{"#,
+            r#""channels":["book.BTC-24SEP21-8000-P.100ms"]}}"#
+        ),
         answered: r#""id":2,"result":["book.BTC-24SEP21-8000-P.100ms"]"#,
         unknown: (
-            r#"{"jsonrpc":"2.0","id":2,"method":"public/subscribe","params":{"channels":["book.X.100ms"]}}"#,
+            concat!(
+                r#"{"jsonrpc":"2.0","id":2,"method":"public/subscribe","params":{"#,
+                r#""channels":["book.X.100ms"]}}"#
+            ),
             r#""result":[]"#,
         ),
         ping: (r#"{"jsonrpc":"2.0","id":9,"method":"public/test"}"#, r#""version""#),
@@ -140,8 +161,14 @@ pub const CASES: &[Case] = &[
         path: "/endpoint?token=2neAiuYvAU61",
         greetings: 1,
         topic: "/market/level2:FET-BTC",
-        subscribe: r#"{"id":"5","type":"subscribe","topic":"/market/level2:FET-BTC","response":true}"#,
-        unsubscribe: r#"{"id":"5","type":"unsubscribe","topic":"/market/level2:FET-BTC","response":true}"#,
+        subscribe: concat!(
+            r#"{"id":"5","type":"subscribe","topic":"/market/level2:FET-BTC","#,
+            r#""response":true}"#
+        ),
+        unsubscribe: concat!(
+            r#"{"id":"5","type":"unsubscribe","topic":"/market/level2:FET-BTC","#,
+            r#""response":true}"#
+        ),
         answered: r#"{"id":"5","type":"ack"}"#,
         unknown: (r#"{"id":"5","type":"subscribe","topic":"/market/level2:X-Y"}"#, "is not found"),
         ping: (r#"{"id":"6","type":"ping"}"#, r#"{"id":"6","type":"pong"}"#),
@@ -154,8 +181,14 @@ pub const CASES: &[Case] = &[
         path: "/ws/v4/",
         greetings: 0,
         topic: "order_book_update:OMG_USDT",
-        subscribe: r#"{"time":1,"channel":"spot.order_book_update","event":"subscribe","payload":["OMG_USDT","100ms"]}"#,
-        unsubscribe: r#"{"time":1,"channel":"spot.order_book_update","event":"unsubscribe","payload":["OMG_USDT","100ms"]}"#,
+        subscribe: concat!(
+            r#"{"time":1,"channel":"spot.order_book_update","event":"subscribe","#,
+            r#""payload":["OMG_USDT","100ms"]}"#
+        ),
+        unsubscribe: concat!(
+            r#"{"time":1,"channel":"spot.order_book_update","event":"unsubscribe","#,
+            r#""payload":["OMG_USDT","100ms"]}"#
+        ),
         answered: r#""result":{"status":"success"}"#,
         unknown: (
             r#"{"time":1,"channel":"spot.trades","event":"subscribe","payload":["X_Y"]}"#,
@@ -171,8 +204,14 @@ pub const CASES: &[Case] = &[
         path: "/v4/ws/usdt",
         greetings: 0,
         topic: "order_book_update:RDNT_USDT",
-        subscribe: r#"{"time":1,"channel":"futures.order_book_update","event":"subscribe","payload":["RDNT_USDT","100ms","100"]}"#,
-        unsubscribe: r#"{"time":1,"channel":"futures.order_book_update","event":"unsubscribe","payload":["RDNT_USDT","100ms","100"]}"#,
+        subscribe: concat!(
+            r#"{"time":1,"channel":"futures.order_book_update","event":"subscribe","#,
+            r#""payload":["RDNT_USDT","100ms","100"]}"#
+        ),
+        unsubscribe: concat!(
+            r#"{"time":1,"channel":"futures.order_book_update","event":"unsubscribe","#,
+            r#""payload":["RDNT_USDT","100ms","100"]}"#
+        ),
         answered: r#""result":{"status":"success"}"#,
         unknown: (
             r#"{"time":1,"channel":"futures.trades","event":"subscribe","payload":["X_USDT"]}"#,
@@ -239,7 +278,10 @@ pub const CASES: &[Case] = &[
         path: "/ws/2",
         greetings: 1,
         topic: "book:tTESTBTC:TESTUSD",
-        subscribe: r#"{"event":"subscribe","channel":"book","symbol":"tTESTBTC:TESTUSD","prec":"P0","freq":"F0","len":"250"}"#,
+        subscribe: concat!(
+            r#"{"event":"subscribe","channel":"book","symbol":"tTESTBTC:TESTUSD","#,
+            r#""prec":"P0","freq":"F0","len":"250"}"#
+        ),
         unsubscribe: r#"{"event":"unsubscribe","chanId":200007}"#,
         answered: r#"ubscribed""#,
         unknown: (r#"{"event":"subscribe","channel":"book","symbol":"tNONE"}"#, "symbol: invalid"),
