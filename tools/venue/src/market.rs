@@ -55,6 +55,9 @@ pub(crate) struct Market {
     books: Books,
     /// Events of a topic up to the last REST reply of it that was given.
     replies_used: HashMap<TopicId, usize>,
+    /// Of every topic, the number that its first change follows and that of its last; known after
+    /// the first lap.
+    chains: Vec<Option<(i64, i64)>>,
     /// What to subtract from sequence numbers, by symbol.
     offsets: HashMap<String, i64>,
     spoils: Spoils,
@@ -102,6 +105,7 @@ impl Market {
             wanted: BTreeMap::new(),
             books: Books::new(topics),
             replies_used: HashMap::new(),
+            chains: Vec::new(),
             offsets: HashMap::new(),
             spoils: Spoils::default(),
             statuses: VecDeque::new(),

@@ -53,6 +53,9 @@ impl Market {
     /// Sends a message, or another text in its place, to everybody who subscribed to its topic.
     fn send(&mut self, index: usize, instead: Option<&str>) {
         let message = self.script.messages[index];
+        if self.subscribers[message.topic].is_empty() {
+            return;
+        }
         let offset = self.offset(message.topic);
         let Self { protocol, script, links, subscribers, counters, .. } = self;
         let text = instead.unwrap_or_else(|| script.text(&message));
@@ -130,29 +133,37 @@ impl Market {
     /// they were, all others begin with a snapshot of their own.
     fn begin_lap(&mut self) {
         self.laps_left -= 1;
+        if self.lap_ns == 0 {
+            self.chains = (0..self.script.topics.len()).map(|topic| self.chain(topic)).collect();
+        }
         self.lap_ns += self.played_ns + 1_000_000;
-        for topic in 0..self.script.topics.len() {
-            let about = &self.script.topics[topic];
-            let mut before = None;
-            if about.role == Role::SplicedBook {
-                let first = about.events.iter().find_map(|event| match event {
-                    Event::Message { index, .. } => Some(*index),
-                    Event::Reply { .. } => None,
-                });
-                let text = first.map(|index| self.script.text(&self.script.messages[index]));
-                before = text.and_then(|text| self.protocol.before(text));
-                let symbol = about.symbol.clone();
-                let book = self.books.at(&*self.protocol, &self.script, topic, self.next);
-                if let Some(before) = before {
-                    *self.offsets.entry(symbol).or_default() -= book.seq - before;
-                }
+        for (topic, chain) in self.chains.iter().enumerate() {
+            if let Some((before, last)) = chain {
+                let symbol = self.script.topics[topic].symbol.clone();
+                *self.offsets.entry(symbol).or_default() -= last - before;
             }
-            self.books.begin_lap(topic, before);
+            self.books.begin_lap(topic, chain.map(|(before, _)| before));
         }
         self.next = 0;
         self.played_ns = 0;
         for subscriber in self.subscribers.iter_mut().flatten() {
             subscriber.from = 0;
         }
+    }
+
+    /// The number that a topic's first change follows and that of its last; `None` if every lap
+    /// begins with a snapshot.
+    fn chain(&mut self, topic: TopicId) -> Option<(i64, i64)> {
+        let about = &self.script.topics[topic];
+        if about.role != Role::SplicedBook {
+            return None;
+        }
+        let first = about.events.iter().find_map(|event| match event {
+            Event::Message { index, .. } => Some(*index),
+            Event::Reply { .. } => None,
+        })?;
+        let before = self.protocol.before(self.script.text(&self.script.messages[first]))?;
+        let last = self.books.at(&*self.protocol, &self.script, topic, self.next).seq;
+        Some((before, last))
     }
 }

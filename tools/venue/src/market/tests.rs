@@ -165,3 +165,19 @@ fn a_client_that_reads_slowly_holds_the_playing_up() {
     outbox.take(&mut Vec::new());
     assert!(matches!(market.play(0, 9), Next::At(SECOND_NS)));
 }
+
+#[test]
+fn books_of_later_laps_stand_as_a_client_holds_them() {
+    let mut market = binance();
+    market.laps_left = 3;
+    let (id, outbox) = client(&mut market, "/stream");
+    market.hear(id, r#"{"method":"SUBSCRIBE","params":["ab@depth"],"id":1}"#);
+    market.go();
+    market.play(i64::MAX, 5 + 1 + 5 + 1 + 2);
+
+    // Two laps of five changes and two of the third: 10 + 12 changes were made.
+    assert!(texts(&outbox).last().unwrap().contains(r#""U":22,"u":22,"pu":21,"#));
+    let (_, body) = market.rest(&depth()).unwrap();
+    assert!(body.contains(r#""lastUpdateId":22,"#), "{body}");
+    assert!(body.contains(r#"[["15","1"],["14","1"],["13","1"]"#), "{body}");
+}
