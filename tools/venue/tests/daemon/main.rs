@@ -3,4 +3,5 @@
 #![allow(clippy::print_stderr, clippy::print_stdout, reason = "skipped captures, figures")]
 
 mod captures;
+mod faults;
 mod recorded;

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use tickreel::book::State;
 use tickreel::event::{Action, Batch, Kind, StreamKey, Value, book};
 use tickreel::ingest::daemon::config::Config;
 use tickreel::ingest::daemon::stats::{Stats, Status};
@@ -15,7 +14,7 @@ use tickreel_venue::{Counters, Venue};
 use tokio::sync::mpsc;
 
 /// Everything in a test comes to pass within this time.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A daemon that runs.
 pub struct Running {
@@ -176,11 +175,4 @@ pub fn gaps(snapshot: &Snapshot, key: &StreamKey) -> usize {
     let is_gap = |action: &&u8| **action == Action::Gap as u8;
     let of = |batch: &Batch| batch.u8s(book::ACTION).iter().filter(is_gap).count();
     batches(snapshot, key).iter().map(of).sum()
-}
-
-/// Whether the book of `key` is whole at its end.
-pub fn is_live(store: &Store, key: &StreamKey) -> bool {
-    let snapshot = store.snapshot().unwrap();
-    let at = tickreel::TsNs::MAX;
-    snapshot.book_at(&key.instrument, at).is_ok_and(|book| book.state() == State::Live)
 }
