@@ -35,6 +35,17 @@ pub enum Fault {
     Close(u16),
     /// Every connection is reset.
     Reset,
+    /// One connection is reset, by its number in [`crate::Counters::connections`].
+    ResetOne(usize),
+    /// The next messages of a topic are not sent on one connection; others get them.
+    Skip {
+        /// Its number in [`crate::Counters::connections`].
+        connection: usize,
+        /// Its name, see [`crate::Venue::topics`].
+        topic: String,
+        /// How many messages.
+        count: usize,
+    },
     /// The next REST requests are answered with this status.
     Status {
         /// 429, 418 or 500.
@@ -78,8 +89,8 @@ impl FromStr for Spoil {
 
 /// The commands, for people.
 pub const COMMANDS: &str = "expected one of: drop|double|swap|checksum|price TOPIC [COUNT], \
-     stall|deaf|refuse on|off, half, garbage, binary, large BYTES, close CODE, reset, \
-     status CODE [COUNT], restart";
+     stall|deaf|refuse on|off, half, garbage, binary, large BYTES, close CODE, \
+     reset [CONNECTION], skip CONNECTION TOPIC COUNT, status CODE [COUNT], restart";
 
 impl FromStr for Fault {
     type Err = String;
@@ -104,6 +115,12 @@ impl FromStr for Fault {
             ["large", bytes] => Self::Large(number(bytes)?),
             ["close", code] => Self::Close(small(code)?),
             ["reset"] => Self::Reset,
+            ["reset", connection] => Self::ResetOne(number(connection)?),
+            ["skip", connection, topic, count] => Self::Skip {
+                connection: number(connection)?,
+                topic: (*topic).to_owned(),
+                count: number(count)?,
+            },
             ["status", status] => Self::Status { status: small(status)?, count: 1 },
             ["status", status, count] => {
                 Self::Status { status: small(status)?, count: number(count)? }
@@ -124,6 +141,8 @@ pub(crate) struct Spoils {
     by_topic: HashMap<TopicId, VecDeque<Spoil>>,
     /// Messages that are sent after the next of their topic.
     held: HashMap<TopicId, usize>,
+    /// Messages that one connection does not get.
+    skips: HashMap<(u64, TopicId), usize>,
 }
 
 impl Spoils {
@@ -155,6 +174,20 @@ impl Spoils {
         self.held.insert(topic, index);
     }
 
+    pub fn skip(&mut self, link: u64, topic: TopicId, count: usize) {
+        *self.skips.entry((link, topic)).or_default() += count;
+    }
+
+    /// Whether a connection does not get the next message of a topic.
+    pub fn skips(&mut self, link: u64, topic: TopicId) -> bool {
+        let Some(left) = self.skips.get_mut(&(link, topic)) else { return false };
+        *left -= 1;
+        if *left == 0 {
+            self.skips.remove(&(link, topic));
+        }
+        true
+    }
+
     pub fn take_held(&mut self, topic: TopicId) -> Option<usize> {
         self.held.remove(&topic)
     }
@@ -169,9 +202,14 @@ mod tests {
         let spoil = Fault::Spoil { topic: "a@b".to_owned(), how: Spoil::Drop, count: 3 };
         assert_eq!("drop a@b 3".parse(), Ok(spoil));
         assert_eq!("stall on".parse(), Ok(Fault::Stall(true)));
+        assert_eq!("reset 3".parse(), Ok(Fault::ResetOne(3)));
+        let skip = Fault::Skip { connection: 1, topic: "a@b".to_owned(), count: 2 };
+        assert_eq!("skip 1 a@b 2".parse(), Ok(skip));
         assert_eq!("close 1012".parse(), Ok(Fault::Close(1012)));
         assert_eq!("status 429 2".parse(), Ok(Fault::Status { status: 429, count: 2 }));
-        for bad in ["", "x", "stall", "stall x", "drop", "lose a", "close x", "drop a -1"] {
+        for bad in
+            ["", "x", "stall", "stall x", "drop", "lose a", "close x", "drop a -1", "reset x"]
+        {
             assert!(bad.parse::<Fault>().unwrap_err().contains("expected one of"), "{bad}");
         }
     }

@@ -111,7 +111,7 @@ impl Venue {
     /// Does something wrong, now or with the messages to come.
     ///
     /// # Errors
-    /// The script has no such topic, or its venue no checksum.
+    /// The script has no such topic, its venue no checksum, or the connection is not up.
     pub fn fault(&self, fault: &Fault) -> Result<(), String> {
         self.shared.market().fault(fault)?;
         match fault {

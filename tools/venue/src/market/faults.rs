@@ -4,13 +4,14 @@ use super::Market;
 use crate::fault::{Fault, Spoil};
 use crate::frame;
 use crate::outbox::End;
+use crate::script::TopicId;
 
 impl Market {
     /// Does a fault, or has it done to the messages to come. Stalling and refusing are the
     /// sockets' and only counted here.
     ///
     /// # Errors
-    /// The script has no such topic, or its venue no checksum.
+    /// The script has no such topic, its venue no checksum, or the connection is not up.
     pub fn fault(&mut self, fault: &Fault) -> Result<(), String> {
         match fault {
             Fault::Spoil { topic, how, count } => return self.spoil(topic, *how, *count),
@@ -39,6 +40,15 @@ impl Market {
                 self.send_all("close", &close, Some(End::Closed));
             }
             Fault::Reset => self.send_all("reset", &[], Some(End::Reset)),
+            Fault::ResetOne(connection) => {
+                let id = self.link(*connection)?;
+                self.send_to(id, "reset", &[], Some(End::Reset));
+            }
+            Fault::Skip { connection, topic, count } => {
+                let id = self.link(*connection)?;
+                let topic = self.topic(topic)?;
+                self.spoils.skip(id, topic, *count);
+            }
             Fault::Status { status, count } => {
                 self.statuses.extend(std::iter::repeat_n(*status, *count));
             }
@@ -48,12 +58,22 @@ impl Market {
     }
 
     fn spoil(&mut self, topic: &str, how: Spoil, count: usize) -> Result<(), String> {
-        let id = self.script.topic(topic).ok_or_else(|| format!("no topic {topic:?}"))?;
+        let id = self.topic(topic)?;
         if how == Spoil::Checksum && self.protocol.checksum_key().is_none() {
             return Err("the venue sends no checksum".to_owned());
         }
         self.spoils.add(id, how, count);
         Ok(())
+    }
+
+    fn topic(&self, name: &str) -> Result<TopicId, String> {
+        self.script.topic(name).ok_or_else(|| format!("no topic {name:?}"))
+    }
+
+    /// A connection that is up.
+    fn link(&self, connection: usize) -> Result<u64, String> {
+        let id = connection as u64;
+        self.links.get(&id).map(|_| id).ok_or_else(|| format!("connection {id} is not up"))
     }
 
     fn count_fault(&mut self, name: &'static str, on: bool) {
@@ -71,14 +91,17 @@ impl Market {
     /// Sends bytes on every connection, and counts one for each.
     fn send_all(&mut self, name: &'static str, bytes: &[u8], end: Option<End>) {
         let ids: Vec<u64> = self.links.keys().copied().collect();
-        for id in ids {
-            *self.counters.faults.entry(name).or_default() += 1;
-            let Some(link) = self.links.get(&id) else { continue };
-            link.outbox.push(|out| out.extend_from_slice(bytes));
-            if let Some(end) = end {
-                link.outbox.end(end);
-                self.gone(id);
-            }
+        ids.into_iter().for_each(|id| self.send_to(id, name, bytes, end));
+    }
+
+    /// Sends bytes on one connection, and counts one.
+    fn send_to(&mut self, id: u64, name: &'static str, bytes: &[u8], end: Option<End>) {
+        *self.counters.faults.entry(name).or_default() += 1;
+        let Some(link) = self.links.get(&id) else { return };
+        link.outbox.push(|out| out.extend_from_slice(bytes));
+        if let Some(end) = end {
+            link.outbox.end(end);
+            self.gone(id);
         }
     }
 

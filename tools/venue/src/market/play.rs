@@ -57,7 +57,7 @@ impl Market {
             return;
         }
         let offset = self.offset(message.topic);
-        let Self { protocol, script, links, subscribers, counters, .. } = self;
+        let Self { protocol, script, links, subscribers, counters, spoils, .. } = self;
         let text = instead.unwrap_or_else(|| script.text(&message));
         let text = match offset {
             0 => Cow::Borrowed(text),
@@ -66,6 +66,10 @@ impl Market {
         let name = &script.topics[message.topic].name;
         for subscriber in subscribers[message.topic].iter().filter(|one| one.from <= index) {
             let Some(link) = links.get_mut(&subscriber.link) else { continue };
+            if spoils.skips(subscriber.link, message.topic) {
+                *counters.faults.entry("skip").or_default() += 1;
+                continue;
+            }
             let own = protocol.deliver(&mut link.session, name, &text);
             let text = own.as_deref().unwrap_or(&text);
             link.outbox.push(|out| frame::push(out, frame::TEXT, text.as_bytes()));
