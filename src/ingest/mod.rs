@@ -57,6 +57,8 @@ mod okx;
 mod open;
 mod raw_lane;
 mod recent_trades;
+#[cfg(feature = "daemon")]
+mod redundant;
 mod rows;
 pub mod sample;
 mod sequence;

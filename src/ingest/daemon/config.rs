@@ -46,7 +46,8 @@ pub struct FeedConfig {
     pub exchange: &'static str,
     /// What is recorded of which symbols.
     pub selections: Vec<Selection>,
-    /// Connections side by side for each subscription.
+    /// Connections side by side for each subscription. What they hear is stored once; one may be
+    /// lost as long as another lives.
     pub connections: usize,
     /// Whether every frame is kept verbatim too.
     pub raw: bool,

@@ -61,11 +61,11 @@ struct Running {
     books: BTreeMap<Instrument, Vec<Topic>>,
     /// Connections that are up.
     up: BTreeSet<u32>,
-    /// Books to fetch a snapshot for, oldest first.
-    snapshots: VecDeque<Instrument>,
+    /// Books to fetch a snapshot for, oldest first, and the copies that need it.
+    snapshots: VecDeque<(Instrument, BTreeSet<usize>)>,
     snapshot_at: Instant,
-    /// Books whose snapshot was asked for and did not come yet.
-    asked: BTreeSet<Instrument>,
+    /// Books of copies whose snapshot was asked for and did not come yet.
+    asked: BTreeSet<(Instrument, usize)>,
     /// Asks which symbols there are.
     listing: Option<JoinHandle<()>>,
 }
@@ -81,7 +81,7 @@ impl Feed {
     pub async fn run(
         self,
         mut commands: mpsc::UnboundedReceiver<Command>,
-        mut wants: mpsc::UnboundedReceiver<Instrument>,
+        mut wants: mpsc::UnboundedReceiver<(usize, Instrument)>,
     ) {
         let (news, mut heard) = mpsc::unbounded_channel();
         let limit = self.live.manners().topics_per_connection;
@@ -110,7 +110,7 @@ impl Feed {
                     None => break,
                 },
                 Some(news) = heard.recv() => running.news(news).await,
-                Some(book) = wants.recv() => running.want(book),
+                Some((replica, book)) = wants.recv() => running.want(replica, book),
                 () = sleep_until(running.snapshot_at), if !running.snapshots.is_empty() => {
                     running.fetch_next();
                 }
@@ -263,16 +263,16 @@ impl Running {
             News::Down(number) => {
                 self.up.remove(&number);
             }
-            News::Snapshot(instrument, None) => {
-                self.asked.remove(&instrument);
-            }
-            News::Snapshot(instrument, Some(Refusal { error, wait })) => {
-                self.asked.remove(&instrument);
+            News::Snapshot(instrument, replicas, refusal) => {
+                for replica in &replicas {
+                    self.asked.remove(&(instrument.clone(), *replica));
+                }
+                let Some(Refusal { error, wait }) = refusal else { return };
                 let exchange = self.feed.config.exchange;
                 warn!(exchange, symbol = instrument.symbol(), %error, "no snapshot");
                 if let Some(wait) = wait {
                     self.snapshot_at = Instant::now() + wait;
-                    self.snapshots.push_front(instrument);
+                    self.snapshots.push_front((instrument, replicas));
                 }
             }
             News::Up(number) => {
@@ -298,37 +298,35 @@ impl Running {
         self.replicas.iter().enumerate().filter_map(move |(at, replica)| Some((at, of(replica)?)))
     }
 
-    /// A book needs a snapshot.
-    fn want(&mut self, instrument: Instrument) {
+    /// A book of a copy needs a snapshot.
+    fn want(&mut self, replica: usize, instrument: Instrument) {
         let Some(topics) = self.books.get(&instrument) else { return };
-        let connections: Vec<_> = self
-            .connections_of(topics)
-            .filter(|(_, connection)| self.up.contains(connection))
-            .collect();
-        if connections.is_empty() {
+        let mut connections = self.connections_of(topics);
+        let Some((_, connection)) =
+            connections.find(|(copy, connection)| *copy == replica && self.up.contains(connection))
+        else {
             // It will be asked for when the connection is up.
             return;
-        }
-        let order = match self.feed.live.manners().resync {
-            Resync::Snapshot => {
-                if !self.asked.contains(&instrument) && !self.snapshots.contains(&instrument) {
-                    self.snapshots.push_back(instrument);
-                }
-                return;
-            }
-            Resync::Resubscribe => {
-                || Order::Again(topics.iter().map(|topic| topic.name.clone()).collect())
-            }
-            Resync::Reconnect => {
-                let why = format!("{instrument} needs a snapshot");
-                for (replica, connection) in connections {
-                    self.order(replica, connection, Order::Reconnect(why.clone()));
-                }
-                return;
-            }
         };
-        for (replica, connection) in connections {
-            self.order(replica, connection, order());
+        drop(connections);
+        let order = match self.feed.live.manners().resync {
+            Resync::Snapshot => return self.want_snapshot(replica, instrument),
+            Resync::Resubscribe => {
+                Order::Again(topics.iter().map(|topic| topic.name.clone()).collect())
+            }
+            Resync::Reconnect => Order::Reconnect(format!("{instrument} needs a snapshot")),
+        };
+        self.order(replica, connection, order);
+    }
+
+    /// One snapshot is for all copies that wait for it.
+    fn want_snapshot(&mut self, replica: usize, instrument: Instrument) {
+        if self.asked.contains(&(instrument.clone(), replica)) {
+            return;
+        }
+        match self.snapshots.iter_mut().find(|(waiting, _)| *waiting == instrument) {
+            Some((_, replicas)) => drop(replicas.insert(replica)),
+            None => self.snapshots.push_back((instrument, BTreeSet::from([replica]))),
         }
     }
 
@@ -339,19 +337,20 @@ impl Running {
         }
     }
 
-    /// Fetches the snapshot of the book that waited longest, for every copy of it.
+    /// Fetches the snapshot of the book that waited longest, for the copies that need it.
     fn fetch_next(&mut self) {
         let live = self.feed.live;
         self.snapshot_at = Instant::now() + live.manners().snapshot_every;
-        let Some(instrument) = self.snapshots.pop_front() else { return };
+        let Some((instrument, replicas)) = self.snapshots.pop_front() else { return };
         let Some(path) = live.snapshot(instrument.symbol()) else { return };
         let Some(topics) = self.books.get(&instrument) else { return };
-        let connections: Vec<_> = self.connections_of(topics).collect();
+        let connections = self.connections_of(topics);
+        let connections: Vec<_> = connections.filter(|(copy, _)| replicas.contains(copy)).collect();
         let url = format!("{}{path}", self.feed.config.rest_url);
         self.feed.stats.requests.fetch_add(1, Relaxed);
         let (network, inbox) = (self.feed.network.clone(), self.feed.inbox.clone());
         let (clock, news) = (self.clock.clone(), self.news.clone());
-        self.asked.insert(instrument.clone());
+        self.asked.extend(replicas.iter().map(|replica| (instrument.clone(), *replica)));
         tokio::spawn(async move {
             let request = Request { url: url.clone(), headers: live.headers(), body: None };
             let refusal = match network.ask(request).await {
@@ -368,7 +367,7 @@ impl Running {
                 Err(refusal) => Some(refusal),
             };
             // The feed may be gone already.
-            drop(news.send(News::Snapshot(instrument, refusal)));
+            drop(news.send(News::Snapshot(instrument, replicas, refusal)));
         });
     }
 

@@ -19,6 +19,7 @@ use crate::book::{State, Tracker};
 use crate::error::{ErrorKind, Result};
 use crate::event::{Batch, BatchBuilder, Kind, StatusWhat, StreamKey};
 use crate::ingest::raw_lane::{push_frame, raw_instrument};
+use crate::ingest::redundant::{Made, Merger};
 use crate::ingest::{Dialect, Frame, Rows};
 use crate::limit;
 use crate::quantity::{Instrument, TsNs};
@@ -71,8 +72,8 @@ pub(super) struct Recording {
     pub rejects: RejectFile,
     /// Keep every frame verbatim too.
     pub raw: bool,
-    /// Books that need a snapshot.
-    pub wants: mpsc::UnboundedSender<Instrument>,
+    /// Books that need a snapshot, with the number of the copy that needs it.
+    pub wants: mpsc::UnboundedSender<(usize, Instrument)>,
     /// The daemon is stopping: a full disk is not waited for.
     pub stopping: Arc<AtomicBool>,
 }
@@ -81,16 +82,51 @@ pub(super) struct Recording {
 struct Copy {
     dialect: Box<dyn Dialect>,
     rows: Rows,
+    /// Its books, as it has heard them.
+    books: BookWatch,
     /// Its frames, verbatim.
     raw: BatchBuilder,
+}
+
+impl Copy {
+    fn new(dialect: Box<dyn Dialect>) -> Self {
+        let raw = BatchBuilder::new(Kind::Raw);
+        Self { dialect, rows: Rows::new(), books: BookWatch::default(), raw }
+    }
+
+    /// Takes its rows. Rows that cannot be taken are a hole.
+    fn take(&mut self, stats: &FeedStats, now: Instant) -> Result<Made> {
+        let mut made = Made::new();
+        for (key, batch) in self.rows.take_each() {
+            match batch {
+                Ok(batch) => made.push((key, batch)),
+                Err(error) => {
+                    stats.rejects.fetch_add(1, Relaxed);
+                    error!(stream = %key.instrument, %error, "rows refused");
+                    let last = self.rows.last_ts_recv(&key);
+                    if let (Kind::Book, Some(ts_recv)) = (key.kind, last) {
+                        self.rows.gap(&key.instrument, ts_recv, None, 0, error.text());
+                    }
+                }
+            }
+        }
+        made.extend(self.rows.take()?);
+        for (key, batch) in &made {
+            self.books.note(key, batch, now);
+        }
+        Ok(made)
+    }
 }
 
 /// The thread and what it knows.
 struct Thread {
     recording: Recording,
     copies: Vec<Copy>,
+    /// Makes one feed of several copies.
+    merger: Merger,
     /// What the daemon itself has to say.
     facts: Rows,
+    /// The books as they are stored.
     books: BookWatch,
     recorded: BTreeSet<StreamKey>,
     read_at: Option<Instant>,
@@ -106,10 +142,10 @@ impl Recording {
         dialects: Vec<Box<dyn Dialect>>,
         mut inbox: mpsc::Receiver<Incoming>,
     ) -> Result<()> {
-        let copy = |dialect| Copy { dialect, rows: Rows::new(), raw: BatchBuilder::new(Kind::Raw) };
         let mut state = Thread {
             recording: self,
-            copies: dialects.into_iter().map(copy).collect(),
+            merger: Merger::new(dialects.len()),
+            copies: dialects.into_iter().map(Copy::new).collect(),
             facts: Rows::new(),
             books: BookWatch::default(),
             recorded: BTreeSet::new(),
@@ -140,12 +176,20 @@ impl Thread {
             Incoming::Portion(portion) => self.portion(&portion),
             Incoming::Expect(books, patience) => {
                 let now = Instant::now();
-                books.iter().for_each(|book| self.books.expect(book, now, patience));
+                for watch in self.watches() {
+                    books.iter().for_each(|book| watch.expect(book, now, patience));
+                }
             }
             Incoming::Recorded(streams, ts_recv) => self.recorded(streams, ts_recv)?,
             Incoming::Tick => {}
         }
         Ok(())
+    }
+
+    /// What is known of the books: as stored, and of each copy.
+    fn watches(&mut self) -> impl Iterator<Item = &mut BookWatch> {
+        let of_copies = self.copies.iter_mut().map(|copy| &mut copy.books);
+        std::iter::once(&mut self.books).chain(of_copies)
     }
 
     fn portion(&mut self, portion: &Portion) {
@@ -198,8 +242,10 @@ impl Thread {
     /// Notes what is recorded from now on. A book that is no longer recorded, or was when an
     /// earlier process ended, is unknown from its last row on.
     fn recorded(&mut self, streams: BTreeSet<StreamKey>, ts_recv: TsNs) -> Result<()> {
-        for key in self.recorded.difference(&streams).filter(|key| key.kind == Kind::Book) {
-            self.books.forget(&key.instrument);
+        let ended: Vec<_> = self.recorded.difference(&streams).cloned().collect();
+        ended.iter().for_each(|key| self.merger.forget(key));
+        for key in ended.iter().filter(|key| key.kind == Kind::Book) {
+            self.watches().for_each(|watch| watch.forget(&key.instrument));
             self.facts.gap(&key.instrument, ts_recv, None, 0, "no longer recorded");
         }
         let snapshot = self.recording.store.snapshot()?;
@@ -226,7 +272,9 @@ impl Thread {
 
     /// Hands all rows to the store.
     fn flush(&mut self) -> Result<()> {
-        let mut batches = Vec::new();
+        let now = Instant::now();
+        let mut batches = Made::new();
+        let mut made = Vec::new();
         for (number, copy) in self.copies.iter_mut().enumerate() {
             if !copy.raw.is_empty() {
                 let instrument = raw_instrument(self.recording.exchange, number)?;
@@ -234,22 +282,13 @@ impl Thread {
                 let rows = copy.raw.finish()?;
                 batches.extend(rows.into_iter().map(|batch| (key.clone(), batch)));
             }
-            for (key, batch) in copy.rows.take_each() {
-                match batch {
-                    Ok(batch) => batches.push((key, batch)),
-                    Err(error) => {
-                        self.recording.feed.rejects.fetch_add(1, Relaxed);
-                        error!(stream = %key.instrument, %error, "rows refused");
-                        let last = copy.rows.last_ts_recv(&key);
-                        if let (Kind::Book, Some(ts_recv)) = (key.kind, last) {
-                            self.facts.gap(&key.instrument, ts_recv, None, 0, error.text());
-                        }
-                    }
-                }
-            }
+            made.push(copy.take(&self.recording.feed, now)?);
         }
+        batches.extend(match made.len() {
+            1 => made.pop().unwrap_or_default(),
+            _ => self.merger.merge(made)?,
+        });
         batches.extend(self.facts.take()?);
-        let now = Instant::now();
         let mut last = None;
         for (key, batch) in batches {
             let told = self.books.note(&key, &batch, now);
@@ -309,9 +348,12 @@ impl Thread {
 
     /// Asks for the books that need a snapshot.
     fn ask(&mut self) {
-        for instrument in self.books.due(Instant::now()) {
-            // The feed may be stopping.
-            drop(self.recording.wants.send(instrument));
+        let now = Instant::now();
+        for (number, copy) in self.copies.iter_mut().enumerate() {
+            for instrument in copy.books.due(now) {
+                // The feed may be stopping.
+                drop(self.recording.wants.send((number, instrument)));
+            }
         }
         let (all, live) = self.books.counts();
         self.recording.feed.books.store(all as u64, Relaxed);

@@ -60,8 +60,8 @@ pub(super) enum Order {
 pub(super) enum News {
     /// What is to be recorded, by symbol.
     Chosen(BTreeMap<String, BTreeSet<Kind>>),
-    /// A snapshot was handed on, or could not be had.
-    Snapshot(Instrument, Option<Refusal>),
+    /// A snapshot for these copies was handed on, or could not be had.
+    Snapshot(Instrument, BTreeSet<usize>, Option<Refusal>),
     /// A connection is up.
     Up(u32),
     /// A connection is lost.

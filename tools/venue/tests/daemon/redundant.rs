@@ -1,0 +1,160 @@
+//! Two connections of a feed that fail in turns: what is stored is what one that never fails hears.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use tickreel::event::{Kind, StreamKey};
+use tickreel::ingest::sample::MarketOptions;
+use tickreel_venue::{Counters, Fault, Limits, Options, Pace, Script, Start, Venue, protocol};
+
+use crate::recorded::{Running, config, eventually, feed, finished, is_live, rows_of};
+
+type Rows = BTreeMap<StreamKey, Vec<String>>;
+
+/// Messages that both connections hear between two faults.
+const QUIET_MESSAGES: u64 = 60;
+
+/// A market that never loses a message, and how it is recorded.
+struct Market {
+    exchange: &'static str,
+    kinds: &'static [Kind],
+    book_topic: &'static str,
+}
+
+impl Market {
+    /// A venue that plays `seconds` of it.
+    async fn venue(&self, seconds: i64, pace: Pace) -> Venue {
+        let protocol = protocol::of_exchange(self.exchange).unwrap();
+        let mut market = MarketOptions::new(11).unwrap();
+        market.duration_ns = seconds * 1_000_000_000;
+        market.instruments.iter_mut().for_each(|instrument| instrument.gaps = 0);
+        let (script, _) = Script::of_sample(&*protocol, &market).unwrap();
+        let limits = Some(Limits::NONE);
+        let options = Options { pace, start: Start::Go, limits, ..Options::default() };
+        Venue::start(protocol, script, options).await.unwrap()
+    }
+
+    /// A daemon that has subscribed to everything, the script begun.
+    async fn record(&self, root: &Path, venue: &Venue, connections: u64) -> Running {
+        let kinds: Vec<_> = self.kinds.iter().map(|kind| format!("{:?}", kind.name())).collect();
+        let more = format!("kinds = [{}]\nconnections = {connections}", kinds.join(", "));
+        let daemon = Running::start(root, config(&feed(self.exchange, venue, &more)));
+        // A snapshot that is asked for by REST waits for the script to come to it.
+        let asked = if self.is_spliced() { 1 } else { 0 };
+        eventually(venue, "subscribed", |counters| {
+            let subscribed: u64 = counters.connections.iter().map(|c| c.subscribed).sum();
+            let answers: u64 = counters.requests.values().sum();
+            subscribed == connections * self.kinds.len() as u64 && answers > asked
+        })
+        .await;
+        venue.go();
+        daemon
+    }
+
+    fn is_spliced(&self) -> bool {
+        self.exchange == "binance"
+    }
+
+    /// Snapshots given after the first.
+    fn snapshots(&self, counters: &Counters) -> u64 {
+        let asked: u64 = counters.requests.values().sum();
+        if self.is_spliced() { asked } else { counters.fresh }
+    }
+
+    /// Waits until as many rows are stored as `expected` has; the rows.
+    async fn stored(&self, daemon: &Running, expected: &Rows) -> Rows {
+        let rows = || rows_of(&daemon.store.snapshot().unwrap(), self.kinds);
+        let count = |rows: &Rows| rows.values().map(Vec::len).sum::<usize>();
+        let wait = async {
+            while count(&rows()) < count(expected) {
+                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            }
+        };
+        let patience = std::time::Duration::from_secs(20);
+        // What is missing is seen where the rows are compared.
+        let _ = tokio::time::timeout(patience, wait).await;
+        rows()
+    }
+
+    /// What one connection that never fails records.
+    async fn truth(&self, root: &Path, seconds: i64) -> Rows {
+        let venue = self.venue(seconds, Pace::FlatOut).await;
+        let daemon = self.record(root, &venue, 1).await;
+        finished(&venue).await;
+        let counters = venue.counters();
+        let answers: u64 = counters.connections.iter().map(|c| c.texts).sum();
+        let played = counters.messages + answers;
+        daemon.until("heard", |status| status.feeds[0].messages >= played).await;
+        daemon.until("whole", |status| status.feeds[0].books_live == 1).await;
+        let store = daemon.store.clone();
+        assert_eq!(daemon.stop().await.feeds[0].gaps, 1, "the end of the recording");
+        let mut rows = rows_of(&store.snapshot().unwrap(), self.kinds);
+        for (_, rows) in rows.iter_mut().filter(|(key, _)| key.kind == Kind::Book) {
+            rows.pop();
+        }
+        rows
+    }
+}
+
+async fn fails_in_turns(market: &Market) {
+    let (folder, seconds) = (tempfile::tempdir().unwrap(), 45);
+    let truth = market.truth(&folder.path().join("truth"), seconds).await;
+    let venue = market.venue(seconds, Pace::Times(2.0)).await;
+    let root = folder.path().join("recorded");
+    let daemon = market.record(&root, &venue, 2).await;
+
+    // Connections 0 and 1 are lost one after the other, then those made in their place each lose
+    // messages. Each heals before the other fails.
+    let mut heard = QUIET_MESSAGES;
+    let topic = || market.book_topic.to_owned();
+    let faults = [
+        Fault::ResetOne(0),
+        Fault::ResetOne(1),
+        Fault::Skip { connection: 2, topic: topic(), count: 3 },
+        Fault::Skip { connection: 3, topic: topic(), count: 1 },
+        Fault::ResetOne(2),
+    ];
+    for (done, fault) in faults.into_iter().enumerate() {
+        eventually(&venue, "quiet", |counters| counters.messages >= heard).await;
+        let before = market.snapshots(&venue.counters());
+        venue.fault(&fault).unwrap();
+        eventually(&venue, &format!("healed {done}"), |counters| {
+            market.snapshots(counters) > before
+        })
+        .await;
+        heard = venue.counters().messages + QUIET_MESSAGES;
+    }
+    eventually(&venue, "quiet", |counters| counters.messages >= heard).await;
+    finished(&venue).await;
+
+    let rows = market.stored(&daemon, &truth).await;
+    for (key, expected) in &truth {
+        let found = &rows[key];
+        let first = expected.iter().zip(found).position(|(a, b)| a != b);
+        let around = first.map(|at| (at, &expected[at], &found[at]));
+        assert_eq!(around, None, "{} {:?}", key.instrument, key.kind);
+        assert_eq!(found.len(), expected.len(), "{} {:?}", key.instrument, key.kind);
+        assert!(key.kind != Kind::Book || is_live(&daemon.store, key));
+    }
+    let status = daemon.stats.status().feeds[0].clone();
+    assert_eq!((status.gaps, status.resyncs, status.rejects), (0, 0, 0), "{status:#?}");
+    assert_eq!((status.reconnects, status.connections_up), (3, 2), "{status:#?}");
+    let faults = venue.counters().faults;
+    assert_eq!(faults, BTreeMap::from([("reset", 3), ("skip", 4)]));
+    daemon.stop().await;
+    println!("{}: {} rows without a hole", market.exchange, truth.values().flatten().count());
+}
+
+#[tokio::test]
+async fn a_book_with_rest_snapshots_trades_and_quotes() {
+    let kinds = &[Kind::Book, Kind::Trades, Kind::Quotes];
+    let market = Market { exchange: "binance", kinds, book_topic: "btcusdt@depth@100ms" };
+    fails_in_turns(&market).await;
+}
+
+#[tokio::test]
+async fn a_book_with_checksums_and_quotes() {
+    let kinds = &[Kind::Book, Kind::Quotes];
+    let market = Market { exchange: "okex", kinds, book_topic: "books:BTC-USDT" };
+    fails_in_turns(&market).await;
+}
