@@ -394,19 +394,38 @@ impl Replay {
     /// that came since.
     ///
     /// # Errors
-    /// [`ErrorKind::Stale`] if a stream ends before what was played of it: its journal was damaged
-    /// and moved aside; [`ErrorKind::Corrupt`] with file and offset.
+    /// [`ErrorKind::Stale`] if a stream ends before what was played of it, because its journal was
+    /// damaged and moved aside, or if rows were dropped before they were played;
+    /// [`ErrorKind::Corrupt`] with file and offset.
     pub fn follow(&mut self, newer: &Snapshot) -> Result<()> {
         for cursor in &self.cursors {
-            let Place { ts, done } = cursor.played();
-            let last = newer.parts(cursor.stream_id).last_ts();
-            if done > 0 && last < Some(ts) {
-                let text = format!("{}: rows that were played are no longer there", cursor.key);
-                return Err(Error::new(ErrorKind::Stale, text));
-            }
+            self.check_followed(cursor, newer)?;
         }
         self.snapshot = newer.clone();
         self.reopen(false)
+    }
+
+    /// Refuses a newer snapshot in which rows are missing that come next, or that came last other
+    /// than by a drop.
+    fn check_followed(&self, cursor: &StreamCursor, newer: &Snapshot) -> Result<()> {
+        let stale = |what: &str| {
+            Err(Error::new(ErrorKind::Stale, format!("{}: rows that were {what}", cursor.key)))
+        };
+        let Place { ts, done } = cursor.played();
+        let parts = newer.parts(cursor.stream_id);
+        let first = parts.times(0).map_or(i64::MAX, |(first, _)| first);
+        if cursor.batch.ts_recv().get(cursor.message).is_some_and(|&next| next < first) {
+            return stale("to be played next are no longer there");
+        }
+        if done == 0 || parts.last_ts() >= Some(ts) && first <= ts {
+            return Ok(());
+        }
+        let left: u64 = (0..parts.len()).map(|part| parts.rows(part)).sum();
+        let before = rows_appended(&self.snapshot, cursor.stream_id);
+        match rows_appended(newer, cursor.stream_id).checked_sub(before) {
+            Some(new) if first > ts && new == left => Ok(()),
+            _ => stale("played are no longer there"),
+        }
     }
 
     /// Opens every stream anew after what was played of it; `books` too, or they go on as they are.
@@ -416,6 +435,9 @@ impl Replay {
             let cursor = &mut self.cursors[place];
             let Place { ts, done } = cursor.played();
             let start = TsNs(ts).max(self.range.start);
+            // What was played may have been dropped since.
+            let first = self.snapshot.parts(cursor.stream_id).times(0);
+            let done = if first.is_some_and(|(first, _)| first > ts) { 0 } else { done };
             let kind = cursor.key.kind;
             let range = start..self.range.end.max(start);
             cursor.scan = Scan::new(&self.snapshot, cursor.stream_id, kind, range, ColumnMask::ALL)
@@ -450,6 +472,14 @@ impl Replay {
         let totals = self.cursors.iter();
         totals.map(|c| StreamTotal { key: c.key.clone(), hash: c.hash }).collect()
     }
+}
+
+/// Rows that ever came to a stream by a live writer, as far as a snapshot shows.
+fn rows_appended(snapshot: &Snapshot, stream_id: u32) -> u64 {
+    let streams = &snapshot.manifest().contents().streams;
+    let sealed = streams.iter().find(|stream| stream.id == stream_id);
+    let live = snapshot.tail().stream(stream_id).map(|tail| tail.end_row());
+    live.or(sealed.map(|stream| stream.journal_rows)).unwrap_or(0)
 }
 
 impl StreamCursor {

@@ -49,4 +49,10 @@ impl SegmentCache {
         entries.segments.insert(segment_id, (segment.clone(), now));
         Ok(segment)
     }
+
+    /// Lets go of a segment, so that the disk has the room of its file again.
+    pub(super) fn forget(&self, segment_id: u64) {
+        let mut entries = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        entries.segments.remove(&segment_id);
+    }
 }

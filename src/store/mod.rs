@@ -33,7 +33,7 @@ use refill::Follower;
 pub use snapshot::{Snapshot, StreamInfo};
 pub use tail::{StreamTail, Tail};
 pub use verify::{Damage, VerifyReport};
-pub use writer::{LiveOptions, Writer};
+pub use writer::{Dropped, LiveOptions, Writer};
 
 use crate::book::Tracker;
 use crate::catalog::{self, Manifest};

@@ -7,9 +7,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::writer::{Group, Writer};
+use super::writer::{Dropped, Group, Writer};
 use crate::error::{Error, ErrorKind, Result};
-use crate::event::{Batch, StreamKey};
+use crate::event::{Batch, Kind, StreamKey};
+use crate::quantity::Day;
 
 /// When rows that wait are made durable together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +61,8 @@ impl std::fmt::Debug for Recorder {
 struct Shared {
     group: GroupCommit,
     state: Mutex<State>,
+    /// Held while a manifest is made: there is one after the other. Taken before `state`.
+    manifests: Mutex<()>,
     /// There is something to do for the threads.
     work: Condvar,
     /// A commit ended.
@@ -94,7 +97,8 @@ impl Recorder {
             seal_error: None,
         };
         let (work, done) = (Condvar::new(), Condvar::new());
-        let shared = Arc::new(Shared { group, state: Mutex::new(state), work, done });
+        let (state, manifests) = (Mutex::new(state), Mutex::default());
+        let shared = Arc::new(Shared { group, state, manifests, work, done });
         type Job = (&'static str, fn(&Shared));
         let commits: Job = ("tickreel-commit", Shared::commit_loop);
         let seals: Job = ("tickreel-seal", Shared::seal_loop);
@@ -188,6 +192,18 @@ impl Recorder {
         self.shared.lock().seal_error.clone()
     }
 
+    /// Drops days as [`Writer::drop_before`] does; appends go on meanwhile.
+    ///
+    /// # Errors
+    /// As [`Writer::drop_before`]; [`ErrorKind::Cancelled`] if the recorder was closed.
+    pub fn drop_before(&self, kind: Kind, day: Day) -> Result<Dropped> {
+        let _alone = self.shared.alone();
+        let dropped = self.shared.drop_before(kind, day);
+        // Whoever waits hears of a failure.
+        self.shared.done.notify_all();
+        dropped
+    }
+
     /// Makes all rows durable, ends the threads and gives the writer back.
     ///
     /// # Errors
@@ -195,7 +211,9 @@ impl Recorder {
     /// [`ErrorKind::Io`] if the last rows could not be made durable.
     pub fn close(&self) -> Result<Writer> {
         self.shared.stop();
+        let alone = self.shared.alone();
         let writer = self.shared.lock().writer.take();
+        drop(alone);
         self.shared.done.notify_all();
         let mut writer = writer.ok_or_else(closed)?;
         writer.commit()?;
@@ -216,6 +234,10 @@ impl State {
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn alone(&self) -> MutexGuard<'_, ()> {
+        self.manifests.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Ends the threads, after the last commit.
@@ -328,6 +350,7 @@ impl Shared {
 
     /// As [`Writer::maintain`], without holding the writer while segments are written.
     fn seal_due(&self) -> Result<()> {
+        let _alone = self.alone();
         let seal = self.with(|writer| {
             let due = writer.due();
             writer.begin_seal(&due)
@@ -350,5 +373,20 @@ impl Shared {
         drop(state);
         self.work.notify_all();
         tidied
+    }
+
+    /// As [`Writer::drop_before`], without holding the writer while the disk works.
+    fn drop_before(&self, kind: Kind, day: Day) -> Result<Dropped> {
+        let mut dropped = Dropped::default();
+        if let Some(dropping) = self.with(|writer| writer.begin_drop(kind, day))? {
+            let written = dropping.write();
+            dropped = self.with(|writer| writer.finish_drop(dropping, written))?;
+        }
+        let removal = self.with(|writer| Ok(writer.begin_removal()))?;
+        let held = removal.run();
+        self.with(|writer| {
+            writer.finish_removal(held);
+            Ok(dropped)
+        })
     }
 }

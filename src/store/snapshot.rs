@@ -1,5 +1,6 @@
 //! A frozen view of a store: one generation.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use super::Store;
@@ -7,7 +8,7 @@ use super::part::{Part, Parts};
 use super::tail::{StreamTail, Tail};
 use crate::book::Tracker;
 use crate::catalog::{self, Manifest};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Batch, ContentHash, Kind, StreamKey};
 use crate::format::Identity;
 use crate::format::manifest::{FLAG_LOST, SegmentEntry, StreamEntry};
@@ -242,7 +243,8 @@ impl Snapshot {
     /// Opens a segment, or takes it from those open already.
     ///
     /// # Errors
-    /// [`crate::ErrorKind::Corrupt`] if the file is missing, damaged or another one.
+    /// [`crate::ErrorKind::Corrupt`] if the file is missing, damaged or another one;
+    /// [`crate::ErrorKind::Stale`] if it is missing and there is a newer generation.
     pub fn open(&self, entry: &SegmentEntry, kind: Kind) -> Result<Arc<Segment>> {
         self.store.inner.cache.get(entry.segment_id, || self.map(entry, kind))
     }
@@ -263,14 +265,24 @@ impl Snapshot {
             content_hash: entry.content_hash,
             scales: entry.scales,
         };
-        let bytes = self.store.disk().map(&path).map_err(|error| {
-            if error.kind() == std::io::ErrorKind::NotFound {
-                let text = "a segment that the manifest names is not there";
-                return Error::corrupt(text).at_path(&path);
-            }
-            Error::io(error, "map segment", &path)
+        let bytes = self.store.disk().map(&path).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => self.lacks(&path),
+            _ => Error::io(error, "map segment", &path),
         })?;
         Segment::open(bytes, &path, Some(&expected))
+    }
+
+    /// What it means that a segment file is not there. While this snapshot holds its manifest no
+    /// writer removes any, unless the file system does not tell it so.
+    fn lacks(&self, path: &Path) -> Error {
+        let error = match self.is_current() {
+            Ok(false) => {
+                let text = "a later generation has removed this segment: open a new snapshot";
+                Error::new(ErrorKind::Stale, text)
+            }
+            _ => Error::corrupt("a segment that the manifest names is not there"),
+        };
+        error.at_path(path)
     }
 }
 

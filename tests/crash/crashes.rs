@@ -4,7 +4,9 @@ use std::path::Path;
 
 use crate::model::{ROOT, open};
 use crate::power::{Crashed, Judged, Keep, every_crash};
-use crate::program::{Step, canonical, live, live_recovery, recovery, small_live, stream_key};
+use crate::program::{
+    Step, canonical, live, live_recovery, recovery, retention, small_live, stream_key,
+};
 use crate::sim::{Ignored, SimDisk, What};
 use crate::world::World;
 
@@ -66,6 +68,11 @@ fn a_crash_at_any_operation_of_a_live_writer_leaves_what_was_acknowledged() {
     every_operation(&live());
 }
 
+#[test]
+fn a_crash_at_any_operation_of_a_drop_leaves_the_days_before_it_or_after_it() {
+    every_operation(&retention());
+}
+
 /// Power fails in a program, and in each of the recoveries after it; `depth` of these fail.
 fn every_recovery(program: &[Step], recovery: &[Step], depth: usize) {
     let world = honest(program);
@@ -104,6 +111,11 @@ fn a_crash_at_any_operation_of_the_recovery_of_a_live_writer_leaves_what_was_ack
 #[test]
 fn a_crash_in_the_recovery_after_a_crash_in_the_recovery_leaves_what_was_acknowledged() {
     every_recovery(&small_live(1), &live_recovery()[..3], 2);
+}
+
+#[test]
+fn a_crash_at_any_operation_of_the_recovery_after_a_drop_leaves_what_was_acknowledged() {
+    every_recovery(&retention(), &live_recovery()[..3], 1);
 }
 
 fn every_kill(program: &[Step], recovery: &[Step]) {

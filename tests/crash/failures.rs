@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use crate::model::{open, without_panic};
 use crate::power::{Judged, Keep, every_crash};
-use crate::program::{Step, canonical, live, live_recovery, recovery};
+use crate::program::{Step, canonical, live, live_recovery, recovery, retention};
 use crate::sim::{Fault, Plan, SimDisk, State, What};
 use crate::world::World;
 
@@ -87,6 +87,16 @@ fn operations_of_a_live_writer_that_fail_from_one_on_lose_nothing_acknowledged()
     every_failure(&live(), &live_recovery(), true);
 }
 
+#[test]
+fn an_operation_of_a_drop_that_fails_leaves_the_days_before_it_or_after_it() {
+    every_failure(&retention(), &live_recovery()[..3], false);
+}
+
+#[test]
+fn operations_of_a_drop_that_fail_from_one_on_leave_the_days_before_it_or_after_it() {
+    every_failure(&retention(), &live_recovery()[..3], true);
+}
+
 fn every_crash_after_a_failure(program: &[Step], variants: fn(usize) -> Vec<Keep>) {
     let mut judged = Judged::default();
     let makes_durable = [What::Sync, What::SyncFolder, What::Rename, What::Remove];
@@ -116,6 +126,11 @@ fn a_crash_at_any_time_after_a_failure_of_a_live_writer_leaves_what_was_acknowle
 }
 
 #[test]
+fn a_crash_at_any_time_after_a_failed_drop_leaves_what_was_acknowledged() {
+    every_crash_after_a_failure(&retention(), Keep::whole);
+}
+
+#[test]
 fn a_store_is_created_below_folders_that_cannot_be_synced_but_not_in_one() {
     let asked = asked(&canonical());
     let syncs = (0..asked.len()).filter(|&at| asked[at] == What::SyncFolder);
@@ -132,4 +147,28 @@ fn a_store_is_created_below_folders_that_cannot_be_synced_but_not_in_one() {
             assert_eq!(disk.struck(), 1);
         }
     }
+}
+
+/// Whoever drops days to get room must not lose the writer because there is none.
+#[test]
+fn a_drop_on_a_full_disk_is_refused_and_works_when_there_is_room() {
+    let program = retention();
+    let at = program.iter().position(|step| matches!(step, Step::DropBefore { .. })).unwrap();
+    let mut world = World::empty(|disk| disk);
+    world.run(&program[..at]).unwrap();
+    let rows = |world: &World| world.model.values().map(|rows| rows.len()).sum::<usize>();
+    let before = rows(&world);
+    let from = |at| Plan { at, fault: Fault::Enospc, forever: true };
+
+    world.disk = world.disk.clone().plan(from(world.disk.operations()));
+    world.run(&program[at..=at]).unwrap();
+    assert!(world.disk.struck() > 0 && rows(&world) == before);
+    world.writer.as_ref().unwrap().check().unwrap();
+
+    world.disk = world.disk.clone().plan(from(usize::MAX));
+    world.run(&program[at..]).unwrap();
+    assert!(rows(&world) < before);
+    let removed = |at: &usize| world.disk.describe(*at).contains("(Remove /data/market.reel/seg");
+    let removed = (0..world.disk.operations()).filter(removed).count();
+    assert!(removed > 6, "{removed} files were removed");
 }

@@ -5,15 +5,16 @@ use std::path::Path;
 use std::sync::Arc;
 
 use tickreel::event::{
-    Batch, BatchBuilder, Kind, MessageHead, Side, StreamKey, TradeRow, TradeSide,
+    Action, Batch, BatchBuilder, Kind, MessageHead, Side, StreamKey, TradeRow, TradeSide, book,
 };
+use tickreel::quantity::Day;
 use tickreel::segment::WriterOptions;
 use tickreel::store::{LiveOptions, Snapshot, Store};
 use tickreel::{Decimal, Error, ErrorKind, TsNs};
 
-use crate::model::{Allowed, Contents, ROOT, read, rows, scan_batch};
+use crate::model::{Allowed, Contents, ROOT, Row, read, rows, scan_batch};
 use crate::oracle::{Fold, Random};
-use crate::program::{SLOTS_END, STEP_NS, stream_key};
+use crate::program::{SLOTS_END, SLOTS_START, STEP_NS, stream_key};
 use crate::world::{Violation, World};
 
 /// Receive time from which on rows are appended live, in ns: after all that is imported.
@@ -66,6 +67,7 @@ pub fn live_batch(
 }
 
 /// Rows of an append that are not known to be durable yet.
+#[derive(Clone)]
 pub struct Unacknowledged {
     /// The sequence that the append was given.
     seq: u64,
@@ -151,6 +153,57 @@ impl World {
         self.settled(maintained)
     }
 
+    pub fn drop_before(&mut self, kind: Kind, day: i32) -> Outcome {
+        self.open_writer()?;
+        let day = Day(TsNs(SLOTS_START).day().0 + day);
+        let before = (self.model.clone(), self.unacknowledged.clone(), self.live_allowed());
+        let expected = self.forget_before(kind, day)?;
+        self.mark(vec![before.2.clone(), self.live_allowed()]);
+        let dropped = self.writer.as_mut().unwrap().drop_before(kind, day);
+        match &dropped {
+            Ok(dropped) if dropped.rows == expected || self.damaged => self.acknowledge(),
+            Ok(dropped) => {
+                let what = format!("dropped {} rows, not {expected}", dropped.rows);
+                return Err(Violation::Found(what));
+            }
+            Err(_) => {
+                (self.model, self.unacknowledged) = (before.0, before.1);
+                if self.writer.as_ref().unwrap().check().is_ok() {
+                    self.mark(vec![before.2]);
+                }
+            }
+        }
+        self.settled(dropped).map(drop)
+    }
+
+    /// Forgets the rows that are dropped with the days before `day`; how many. Of the store only
+    /// the number of rows is asked that are not sealed.
+    fn forget_before(&mut self, kind: Kind, day: Day) -> tickreel::Result<u64> {
+        let mut after = (*self.model).clone();
+        let mut forgotten = 0;
+        for info in self.store()?.snapshot()?.stream_infos() {
+            let Some(rows) = after.get_mut(&info.key).filter(|_| info.key.kind == kind) else {
+                continue;
+            };
+            let sealed = rows.len().saturating_sub(usize::try_from(info.live_rows).unwrap());
+            let day_of = |row: &Row| TsNs(row[0]).day();
+            let mut end = rows.get(sealed).map_or(day, |row| day.min(day_of(row)));
+            if let (Kind::Book, Some(newest)) = (kind, rows[..sealed].last()) {
+                end = end.min(day_of(newest));
+            }
+            let count = rows.partition_point(|row| day_of(row) < end);
+            Arc::make_mut(rows).drain(..count);
+            forgotten += count as u64;
+            // What was dropped was sealed, and thereby durable.
+            self.unacknowledged.retain(|rows| rows.key != info.key || rows.before >= count);
+            let of_stream = self.unacknowledged.iter_mut().filter(|rows| rows.key == info.key);
+            of_stream.for_each(|rows| rows.before -= count);
+        }
+        after.retain(|_, rows| !rows.is_empty());
+        self.model = Arc::new(after);
+        Ok(forgotten)
+    }
+
     /// Lets go of writer and store. What was not committed may be there or not, from now on.
     pub fn close(&mut self) {
         self.writer = None;
@@ -192,11 +245,16 @@ impl World {
     }
 
     fn mark_live(&mut self) {
+        self.mark(vec![self.live_allowed()]);
+    }
+
+    /// What the store may hold of what was appended.
+    fn live_allowed(&self) -> Allowed {
         let mut shorter: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
         for Unacknowledged { key, before, .. } in &self.unacknowledged {
             shorter.entry(key.clone()).or_default().insert(*before);
         }
-        self.mark(vec![Allowed { contents: self.model.clone(), shorter }]);
+        Allowed { contents: self.model.clone(), shorter }
     }
 
     /// What a writer did or refused. After a failed write it refuses everything; if it goes on,
@@ -209,7 +267,8 @@ impl World {
         let Some(writer) = &mut self.writer else { return Err(error.into()) };
         if writer.check().is_ok() {
             let full = error.kind() == ErrorKind::Full;
-            let harmless = full || self.damaged || !self.disk.struck_a_change();
+            let harmless =
+                full || self.damaged || self.disk.struck_changes() == self.struck_changes;
             return Err(match harmless {
                 true => error.into(),
                 false => Violation::Found(format!("the writer goes on after a failure: {error}")),
@@ -299,7 +358,11 @@ impl World {
             if replayed != rest.rows() {
                 return wrong("other messages");
             }
+            // What the rows before a drop made of a book is known to it alone.
+            let resets = all.u8s(book::ACTION).iter().position(|&a| a == Action::Reset as u8);
+            let begins = resets.map_or(i64::MAX, |row| all.ts_recv()[all.message_of(row)]);
             if key.kind == Kind::Book
+                && at.0 >= begins
                 && Fold::of(&snapshot.book_at(&key.instrument, at)?) != Fold::at(&all, at.0)
             {
                 return wrong("another book");

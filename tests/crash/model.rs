@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
-use tickreel::event::{Batch, StreamKey, Value};
+use tickreel::event::{Batch, StreamKey, Value, book};
 use tickreel::segment::ColumnMask;
 use tickreel::store::{Snapshot, Store};
 use tickreel::{ErrorKind, Result, TsNs, journal};
@@ -22,6 +22,13 @@ pub const STORE_ID: u64 = 0x7ea1;
 
 /// All values of one row, in a form in which equal values have equal numbers.
 pub type Row = Vec<i64>;
+
+/// Whether a row of a book is a reset: its action is the third value, and a text.
+pub fn is_reset(row: &Row) -> bool {
+    let mut action = Row::new();
+    push(&mut action, Value::Code("reset"));
+    row[book::ACTION..].starts_with(&action)
+}
 
 /// The rows of each stream that has any, in order.
 pub type Contents = BTreeMap<StreamKey, Arc<Vec<Row>>>;

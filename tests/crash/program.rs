@@ -34,7 +34,7 @@ pub fn stream_key(stream: usize) -> StreamKey {
 }
 
 /// When the first slot begins, in ns.
-const SLOTS_START: i64 = START - START % DAY_NS + DAY_NS - 120_000_000_000;
+pub const SLOTS_START: i64 = START - START % DAY_NS + DAY_NS - 120_000_000_000;
 /// When the last slot is over, in ns.
 pub const SLOTS_END: i64 = SLOTS_START + SLOTS * SLOT_NS;
 
@@ -108,6 +108,8 @@ pub enum Step {
     Seal,
     /// Seals what is due, and lets journal files go.
     Maintain,
+    /// Drops the rows of a kind of all UTC days before one, counted from that of the first slot.
+    DropBefore { kind: Kind, day: i32 },
     /// Lets go of the writer with what it did not commit, and opens the store for writing anew.
     Reopen,
     /// Another process, which follows the store, looks at it.
@@ -217,6 +219,43 @@ pub fn live_recovery() -> Vec<Step> {
     ]
 }
 
+/// Days that are dropped by a live writer: of streams with rows before and after them, with rows
+/// that are not sealed or not committed, with nothing else; under readers; of a book that goes on.
+pub fn retention() -> Vec<Step> {
+    let append = |stream, messages, seed| Step::Append { stream, messages, seed, after_ns: 1 };
+    let next_day = |stream, seed| Step::Append { stream, messages: 2, seed, after_ns: DAY_NS };
+    let drop = |kind, day| Step::DropBefore { kind, day };
+    vec![
+        Step::Open,
+        Step::Import { slots: slots(1, &[(0, 0), (1, 0), (2, 0)]), replace: false },
+        append(0, 1, 2),
+        append(1, 1, 3),
+        Step::Commit,
+        Step::Snapshot,
+        // The first day is sealed. The second is not, where there are live rows: they stay.
+        drop(Kind::Trades, 2),
+        Step::Follow,
+        Step::ReadSnapshots,
+        Step::DropSnapshots,
+        Step::Seal,
+        next_day(0, 5),
+        append(1, 1, 6),
+        // The book of the day before goes on; one row of a trade is not committed.
+        drop(Kind::Book, 3),
+        drop(Kind::Trades, 3),
+        Step::Follow,
+        Step::Reopen,
+        append(2, 1, 8),
+        append(0, 1, 9),
+        Step::Seal,
+        drop(Kind::Trades, 4),
+        drop(Kind::Book, 4),
+        append(0, 1, 11),
+        Step::Commit,
+        Step::Follow,
+    ]
+}
+
 /// A program that leaves a small store with segments and a journal of acknowledged rows.
 pub fn small_live(seed: u64) -> Vec<Step> {
     let append =
@@ -261,7 +300,11 @@ pub fn random(random: &mut Random, steps: u64) -> Vec<Step> {
             2 | 3 => Step::Snapshot,
             4 => Step::ReadSnapshots,
             5 => Step::DropSnapshots,
-            6 | 7 => Step::Import { slots, replace: false },
+            6 => Step::Import { slots, replace: false },
+            7 => {
+                let kind = [Kind::Book, Kind::Trades][usize::try_from(seed % 2).unwrap()];
+                Step::DropBefore { kind, day: random.int(5) as i32 }
+            }
             8..12 => Step::Import { slots, replace: true },
             12 | 13 => Step::Reopen,
             14..18 => Step::Follow,

@@ -20,7 +20,7 @@
 
 use crate::model::without_panic;
 use crate::power::{Judged, Keep, every_crash};
-use crate::program::{Step, canonical, live};
+use crate::program::{Step, canonical, live, retention};
 use crate::sim::{Fault, Ignored, Plan, Sabotage, SimDisk, What};
 use crate::world::World;
 
@@ -68,6 +68,16 @@ fn no_rule_of_order_can_be_broken() {
         println!("{sabotage:?}: {noticed:?}");
         assert!(noticed.iter().any(Option::is_some), "{sabotage:?} does no harm");
     }
+}
+
+#[test]
+fn days_cannot_be_dropped_under_readers_that_nobody_knows_of() {
+    let noticed = notices(&retention(), Keep::whole, |disk| disk.sabotage(Sabotage::NoPins));
+
+    assert!(
+        noticed.as_ref().is_err_and(|what| what.contains("open a new snapshot")),
+        "{noticed:?}"
+    );
 }
 
 #[test]

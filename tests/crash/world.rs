@@ -4,11 +4,12 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
 use std::sync::Arc;
 
+use tickreel::event::Kind;
 use tickreel::store::{Snapshot, Store, Writer};
 use tickreel::{Error, ErrorKind, Result};
 
 use crate::live::{Unacknowledged, is_clear};
-use crate::model::{Allowed, Contents, ROOT, Row, judge, open, read, rows};
+use crate::model::{Allowed, Contents, ROOT, Row, is_reset, judge, open, read, rows};
 use crate::program::{MESSAGES, Slot, Step, options};
 use crate::sim::{SimDisk, State};
 
@@ -38,6 +39,8 @@ pub struct World {
     pub(crate) damaged: bool,
     /// Operations that went wrong before this step.
     struck: usize,
+    /// How many of these were to change the disk.
+    pub(crate) struck_changes: usize,
     /// The disk and what it may hold when it was looked at last, without a writer or beside one.
     seen: Option<(usize, u64, bool)>,
     marks: Vec<Mark>,
@@ -57,6 +60,7 @@ impl World {
             unacknowledged: Vec::new(),
             damaged: false,
             struck: 0,
+            struck_changes: 0,
             seen: None,
             marks: Vec::new(),
             held: Vec::new(),
@@ -109,7 +113,7 @@ impl World {
     pub fn run(&mut self, steps: &[Step]) -> std::result::Result<(), String> {
         for step in steps {
             let struck = self.disk.struck();
-            self.struck = struck;
+            (self.struck, self.struck_changes) = (struck, self.disk.struck_changes());
             let wrong = |what: String| format!("{step:?}: {what}");
             match self.step(step) {
                 Err(Violation::Found(what)) => return Err(wrong(what)),
@@ -200,6 +204,7 @@ impl World {
             Step::Commit => self.commit()?,
             Step::Seal => self.seal()?,
             Step::Maintain => self.maintain()?,
+            &Step::DropBefore { kind, day } => self.drop_before(kind, day)?,
             Step::Reopen => {
                 self.close();
                 self.open_writer()?;
@@ -222,7 +227,8 @@ impl World {
         let after = Arc::new(imported(&self.model, slots));
         let stored =
             |slot: &Slot| self.model.get(&slot.key()).is_some_and(|rows| covers(rows, *slot));
-        let refusal = !replace && slots.iter().any(stored);
+        let refusal = !replace && slots.iter().any(stored)
+            || slots.iter().any(|slot| is_continued(&self.model, *slot));
 
         let mut import = store.import(options(replace))?;
         for slot in slots {
@@ -238,11 +244,16 @@ impl World {
                 return if expected { Ok(()) } else { Err(error.into()) };
             }
         }
-        let mut either = self.allowed().to_vec();
+        let before = self.allowed().to_vec();
+        let mut either = before.clone();
         either.extend([self.model.clone(), after.clone()].map(Allowed::exactly));
         either.dedup();
         self.mark(either);
         if let Err(error) = import.commit() {
+            if refusal && error.kind() == ErrorKind::Exists {
+                self.mark(before);
+                return Ok(());
+            }
             let durable =
                 judge(self.disk.state().crash(|_| false), &[Allowed::exactly(after.clone())]);
             if after != self.model && durable.is_ok() && !self.disk.reports_wrongly() {
@@ -277,6 +288,13 @@ impl From<Error> for Violation {
 /// Whether rows of this slot are among `rows`.
 fn covers(rows: &[Row], slot: Slot) -> bool {
     rows.iter().any(|row| slot.times().contains(&row[0]))
+}
+
+/// Whether stored rows go on with the book of this slot, although the slot's rows were dropped.
+fn is_continued(model: &Contents, slot: Slot) -> bool {
+    let rows = model.get(&slot.key()).filter(|_| slot.key().kind == Kind::Book);
+    let next = rows.and_then(|rows| rows.iter().find(|row| row[0] >= slot.times().end));
+    next.is_some_and(|row| !is_reset(row))
 }
 
 /// `before` with the rows of these slots in the place of what was there.

@@ -5,12 +5,14 @@
 //! what is due. [`super::Recorder`] runs one in the background. After a failed write or sync the
 //! writer refuses everything; opening the store again recovers what was durable.
 
+mod retention;
 mod seal;
 
 use std::collections::{HashMap, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
 
+pub use self::retention::Dropped;
 use super::live::Live;
 use super::refill::{Known, Refill};
 use super::tail::bytes_of;
@@ -19,7 +21,7 @@ use crate::catalog::{self, Manifest};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Action, Batch, ColumnType, Kind, StreamKey, book, broken_rule};
 use crate::format::journal::{FrameHead, FrameKind, Header, encode_frame, encode_rows};
-use crate::format::manifest::{StreamEntry, encode_stream};
+use crate::format::manifest::{SegmentEntry, StreamEntry, encode_stream};
 use crate::journal::{self, JournalWriter, Torn};
 use crate::limit;
 use crate::quantity::TsNs;
@@ -83,6 +85,8 @@ pub struct Writer {
     group: Vec<u8>,
     next_seq: u64,
     watermark: u64,
+    /// Segments that are no longer part of the store and whose files some reader may need.
+    dropped: Vec<SegmentEntry>,
     failed: Option<String>,
     lock: Option<Box<dyn Send + Sync>>,
 }
@@ -224,6 +228,7 @@ impl Writer {
             group: Vec::new(),
             next_seq,
             watermark: next_seq - 1,
+            dropped: Vec::new(),
             failed: None,
             lock: Some(lock),
             store,

@@ -181,7 +181,8 @@ impl Writer {
                 known.first_journal = if more { journal } else { u64::MAX };
             }
         }
-        Ok(self.next_manifest(self.first_needed_journal(), &entries))
+        let add = |segments: &mut Vec<_>| segments.extend_from_slice(&entries);
+        Ok(self.next_manifest(self.first_needed_journal(), add))
     }
 
     /// The oldest journal file that holds rows that are in no segment; the newest if none does.
@@ -191,11 +192,15 @@ impl Writer {
         needed.unwrap_or(u64::MAX).min(current)
     }
 
-    /// The manifest after this one, with more segments.
-    fn next_manifest(&mut self, first_journal: u64, entries: &[SegmentEntry]) -> Commit {
+    /// The manifest after this one, with other segments.
+    pub(super) fn next_manifest(
+        &self,
+        first_journal: u64,
+        change: impl FnOnce(&mut Vec<SegmentEntry>),
+    ) -> Commit {
         let before = self.live.view().manifest.clone();
         let mut segments = before.segments().to_vec();
-        segments.extend_from_slice(entries);
+        change(&mut segments);
         segments.sort_by_key(segment_order);
         let announced = self.streams.values().filter(|stream| stream.announced);
         let mut streams: Vec<_> = announced.map(|stream| stream.known.entry.clone()).collect();
@@ -236,7 +241,7 @@ impl Writer {
     }
 
     fn commit_manifest(&mut self, first_journal: u64) -> Result<()> {
-        let commit = self.next_manifest(first_journal, &[]);
+        let commit = self.next_manifest(first_journal, |_| {});
         let manifest = commit.write();
         self.finish_manifest(commit, manifest)
     }

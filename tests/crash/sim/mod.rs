@@ -168,8 +168,8 @@ struct Machine {
     plan: Option<Plan>,
     /// Operations that went wrong so far.
     struck: usize,
-    /// Whether one of them was to change the disk.
-    struck_a_change: bool,
+    /// How many of them were to change the disk.
+    struck_changes: usize,
     /// Files whose sync failed.
     failed_syncs: BTreeSet<NodeId>,
     /// Whether one of them was synced again.
@@ -195,7 +195,7 @@ impl SimDisk {
             history: None,
             plan: None,
             struck: 0,
-            struck_a_change: false,
+            struck_changes: 0,
             failed_syncs: BTreeSet::new(),
             retried: false,
             ignored: |_, _| false,
@@ -264,9 +264,9 @@ impl SimDisk {
         self.machine().struck
     }
 
-    /// Whether any of them was to change the disk.
-    pub fn struck_a_change(&self) -> bool {
-        self.machine().struck_a_change
+    /// How many of them were to change the disk.
+    pub fn struck_changes(&self) -> usize {
+        self.machine().struck_changes
     }
 
     /// Whether a file was synced again whose sync had failed.
@@ -315,7 +315,7 @@ impl SimDisk {
         let fault = machine.plan.filter(due).map(|plan| plan.fault);
         let fault = fault.filter(|fault| fault.strikes(what));
         machine.struck += usize::from(fault.is_some());
-        machine.struck_a_change |= fault.is_some() && what.changes();
+        machine.struck_changes += usize::from(fault.is_some() && what.changes());
         match fault {
             Some(fault) if fault.refuses() => Err(fault.error()),
             _ => Ok((machine, fault)),
