@@ -53,7 +53,8 @@ impl ReceiveClock {
     }
 }
 
-fn wall_ns() -> i64 {
+/// The wall clock, ns since the Unix epoch.
+pub(super) fn wall_ns() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, nanos)
 }
 

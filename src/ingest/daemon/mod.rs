@@ -15,6 +15,7 @@ mod plan;
 mod recording;
 mod rejects;
 mod rest;
+mod retention;
 mod socket;
 pub mod stats;
 
@@ -35,9 +36,12 @@ use self::inbox::Inbox;
 use self::recording::{Lags, Recording};
 use self::rejects::RejectFile;
 use self::rest::Network;
+use self::retention::{DROP_EVERY, drop_old};
 use self::stats::Stats;
 use super::venues;
 use crate::error::{Error, ErrorKind, Result};
+use crate::event::Kind;
+use crate::quantity::TsNs;
 use crate::store::{Recorder, Store};
 
 /// How often figures are logged.
@@ -99,6 +103,9 @@ impl Daemon {
         let mut figures = interval(FIGURES_EVERY);
         figures.set_missed_tick_behavior(MissedTickBehavior::Delay);
         figures.tick().await;
+        let mut retention = config.retention.clone();
+        let mut dropping = interval(DROP_EVERY);
+        let mut dropped = None;
         let ended = loop {
             tokio::select! {
                 control = controls.recv() => match control {
@@ -118,10 +125,13 @@ impl Daemon {
                                 Err(error) => error!(exchange = feed.exchange, %error, "not begun"),
                             }
                         }
+                        retention = config.retention;
+                        dropping.reset_immediately();
                     }
                 },
                 Some(failure) = failures.recv() => break Err(failure),
                 _ = figures.tick() => self.log_figures(),
+                _ = dropping.tick() => dropped = Some(self.drop_old(&retention)),
             }
         };
         stopping.store(true, Relaxed);
@@ -129,8 +139,18 @@ impl Daemon {
         for task in ending {
             drop(task.await);
         }
+        if let Some(dropped) = dropped {
+            drop(dropped.await);
+        }
         self.log_figures();
         ended
+    }
+
+    /// Drops what is too old by now, on a thread of its own.
+    fn drop_old(&self, retention: &BTreeMap<Kind, Duration>) -> JoinHandle<()> {
+        let (recorder, retention) = (self.recorder.clone(), retention.clone());
+        let now = TsNs(clock::wall_ns());
+        tokio::task::spawn_blocking(move || drop_old(&recorder, &retention, now))
     }
 
     fn begin(
