@@ -438,6 +438,65 @@ fn a_journal_is_shown_in_words_and_moved_aside_when_it_is_damaged() {
     assert_eq!(streams[0]["live_rows"], 0);
 }
 
+/// A store with the raw lane of a feed: a trade, and a frame that is no text.
+fn write_raw_lane(folder: &Path) {
+    let store = Store::open_or_create(folder).unwrap();
+    let mut writer = store.writer(LiveOptions::default()).unwrap();
+    let mut rows = BatchBuilder::new(Kind::Raw);
+    let ts = 1_723_161_000_000_000_000;
+    rows.raw(TsNs(ts), "connected 0", b"wss://stream.binance.com:9443/stream");
+    let trade = concat!(
+        r#"{"stream":"btcusdt@trade","data":{"e":"trade","E":1723161000000,"s":"BTCUSDT","#,
+        r#""t":12345,"p":"61701.20","q":"0.100","T":1723161000000,"m":true,"M":true}}"#
+    );
+    rows.raw(TsNs(ts + 1), "message 0", trade.as_bytes());
+    rows.raw(TsNs(ts + 2), "message 0", b"\xff,\"\n\x00");
+    let instrument = Instrument::parse("binance:*").unwrap();
+    let key = StreamKey { instrument, kind: Kind::Raw };
+    writer.append(&key, &rows.finish().unwrap()[0]).unwrap();
+    writer.seal_all().unwrap();
+}
+
+#[test]
+fn a_raw_lane_is_shown_and_imported() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (old, new, rejects) = (path("old.reel"), path("new.reel"), path("rejects.txt"));
+    write_raw_lane(Path::new(&old));
+    let read = |format: &str| {
+        let args = ["read", "--store", &old, "binance:*", "--kind", "raw", "--format", format];
+        let output = tickreel(&args);
+        assert!(output.status.success(), "{format}");
+        output.stdout
+    };
+    let csv = read("csv");
+    assert!(csv.starts_with(b"ts_recv,ts_event,channel,payload\n"));
+    assert!(csv.ends_with(b",message 0,\"\xff,\"\"\n\x00\"\n"), "{}", csv.escape_ascii());
+    let ndjson = String::from_utf8(read("ndjson")).unwrap();
+    let lines: Vec<serde_json::Value> =
+        ndjson.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines[0]["payload"], "wss://stream.binance.com:9443/stream");
+    assert_eq!(lines[2]["payload_hex"], "ff2c220a00");
+    let table = String::from_utf8(read("table")).unwrap();
+    assert!(table.contains("{\"stream\":\"btcusdt@trade\""), "{table}");
+    assert!(table.ends_with("  \u{fffd},\"\n"), "{table:?}");
+
+    let args = ["import", "--json", "--store", &new, "--rejects", &rejects, &old];
+    let report = &json(&args)[0];
+    assert_eq!((&report["rows"], &report["rejects"]), (&1.into(), &1.into()), "{report}");
+    let question = ["binance:BTCUSDT", "--kind", "trades", "--columns", "ts_recv,price,trade_id"];
+    let trades =
+        stdout(&[&["read", "--store", &new][..], &question, &["--format", "csv"]].concat());
+    assert_eq!(trades, "ts_recv,price,trade_id\n1723161000000000001,61701.2,12345\n");
+    let refused_frames = fs::read(&rejects).unwrap();
+    assert!(refused_frames.starts_with(b"# binance:*, frame 3: "));
+    assert!(refused_frames.ends_with(b"\n\xff,\"\n\x00\n"));
+
+    refused(&["import", "--store", &path("x.reel"), &new], &["no raw lane", &new]);
+    let folder_of_none = folder.path().to_str().unwrap();
+    refused(&["import", "--store", &path("x.reel"), folder_of_none], &["no tickreel store"]);
+}
+
 #[test]
 fn wrong_usage_exits_with_2_and_failures_with_1() {
     let cases: &[(&[&str], i32)] = &[

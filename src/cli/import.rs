@@ -27,7 +27,7 @@ pub struct Args {
     /// Format of all files, where it cannot be told
     #[arg(long, value_name = "FORMAT", value_parser = format)]
     format: Option<Format>,
-    /// Instrument of a capture, where its lines do not tell
+    /// Instrument of a capture, where its lines do not tell; raw lane of a store (binance:*2)
     #[arg(long, value_name = "EXCHANGE:SYMBOL", value_parser = args::instrument)]
     instrument: Option<Instrument>,
     /// Replace rows of the same streams and times that are stored already
@@ -45,7 +45,7 @@ pub struct Args {
     /// Print the result as one JSON document
     #[arg(long)]
     json: bool,
-    /// Files to import, plain, gzip or zstd
+    /// Files to import, plain, gzip or zstd; or stores whose raw lanes are to be read again
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
 }
@@ -64,16 +64,9 @@ const REJECTS_SHOWN: u64 = 5;
 pub fn run(args: &Args) -> Result<()> {
     screen::catch_interrupts()?;
     let started = Instant::now();
-    let mut bytes_total = 0;
-    for file in &args.files {
-        let meta = std::fs::metadata(file).map_err(|e| Error::io(e, "open input", file))?;
-        if meta.is_dir() {
-            return Err(Error::invalid("input is a folder, expected a file").at_path(file));
-        }
-        bytes_total += meta.len();
-    }
     let options = OpenOptions { format: args.format, instrument: args.instrument.clone() };
     let inputs = ingest::open_all(&args.files, &options)?;
+    let bytes_total = inputs.iter().map(|input| input.bytes).sum();
     let store = Store::open_or_create(&args.store)?;
     let writer = WriterOptions { checkpoint_rows: args.checkpoint_rows, ..Default::default() };
     let mut import = store.import(ImportOptions { replace: args.replace, writer })?;

@@ -23,15 +23,18 @@ pub enum Format {
     Capture(Form),
     /// A CSV file as Tardis.dev delivers it.
     TardisCsv,
+    /// The folder of a store whose daemon kept every frame of its feeds.
+    RawLane,
 }
 
 impl Format {
     /// All formats with their names.
-    pub const ALL: [(Self, &'static str); 4] = [
+    pub const ALL: [(Self, &'static str); 5] = [
         (Self::Capture(Form::LocalTime), "capture"),
         (Self::Capture(Form::CryptofeedJson), "cryptofeed-jsonl"),
         (Self::Capture(Form::CryptofeedText), "cryptofeed-ws"),
         (Self::TardisCsv, "tardis-csv"),
+        (Self::RawLane, "raw-lane"),
     ];
 
     /// Reads a format's name.

@@ -21,6 +21,15 @@ const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 /// A zstd file may begin with a skippable frame: `50..=5f 2a 4d 18`.
 const ZSTD_SKIP_MAGIC: [u8; 3] = [0x2a, 0x4d, 0x18];
 
+/// Length of an input file in bytes.
+///
+/// # Errors
+/// [`crate::ErrorKind::NotFound`] or [`crate::ErrorKind::Io`] with the path.
+pub(super) fn file_len(path: &Path) -> Result<u64> {
+    let meta = std::fs::metadata(path).map_err(|error| Error::io(error, "open input", path))?;
+    Ok(meta.len())
+}
+
 /// How the bytes of an input file are compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compression {

@@ -1,26 +1,30 @@
-//! Opens input files: tells what they are, puts files that continue each other together.
+//! Opens input files and raw lanes: tells what they are, puts files that continue each other
+//! together.
 
 use std::path::{Path, PathBuf};
 
 use super::Source;
 use super::capture::{CaptureSource, Form};
 use super::detect::{Format, Head};
-use super::input::Input;
+use super::input::{Input, file_len};
+use super::raw_lane::{self, RawSource};
 use super::tardis_csv;
 use super::venues;
 use crate::error::{Error, Result};
 use crate::quantity::{Instrument, TsNs};
+use crate::store::{Snapshot, Store};
 
 /// What the caller knows about input files; everything else is told by their first lines.
 #[derive(Clone, Debug, Default)]
 pub struct OpenOptions {
     /// The format of every file.
     pub format: Option<Format>,
-    /// The exchange that every capture is of, and the symbol of messages that name none.
+    /// The exchange that every capture is of, and the symbol of messages that name none; of a
+    /// store, its raw lane that is read.
     pub instrument: Option<Instrument>,
 }
 
-/// Files that are read one after another.
+/// Files that are read one after another, or one raw lane of a store.
 ///
 /// Captures of one exchange continue each other: the dialect keeps its books and sequence numbers
 /// from one file to the next. Different inputs have nothing in common and may be read at the same
@@ -30,8 +34,10 @@ pub struct OpenInput {
     pub paths: Vec<PathBuf>,
     /// Their format.
     pub format: Format,
-    /// The exchange of a capture, as far as the caller or the file tells.
+    /// The exchange of a capture or raw lane, as far as the caller or the file tells.
     pub exchange: Option<&'static str>,
+    /// Bytes of all of it, as [`Source::bytes_read`] counts them.
+    pub bytes: u64,
     /// Reads them all.
     pub source: Box<dyn Source>,
 }
@@ -45,16 +51,22 @@ pub fn open(path: &Path, options: &OpenOptions) -> Result<Box<dyn Source>> {
     opened.map(|input| input.source).ok_or_else(|| Error::not_found("input").at_path(path))
 }
 
-/// Opens files; captures of one exchange become one input, in the order of their first lines.
+/// Opens files; captures of one exchange become one input, in the order of their first lines. A
+/// folder is opened as a store; each exchange that has a raw lane there becomes one input.
 ///
 /// # Errors
 /// With the path: [`crate::ErrorKind::NotFound`] or [`crate::ErrorKind::Io`] if a file cannot be
 /// read; [`crate::ErrorKind::Invalid`], saying what to pass, if it is of no known format or no
-/// known venue, or if [`OpenOptions::instrument`] is of an exchange without a dialect.
+/// known venue, or if [`OpenOptions::instrument`] is of an exchange without a dialect;
+/// [`crate::ErrorKind::NotFound`] if a folder is no store or has no raw lane.
 pub fn open_all(paths: &[PathBuf], options: &OpenOptions) -> Result<Vec<OpenInput>> {
     let mut captures: Vec<Capture> = Vec::new();
     let mut inputs = Vec::new();
     for path in paths {
+        if path.is_dir() {
+            inputs.extend(open_raw_lanes(path, options)?);
+            continue;
+        }
         let known = match &options.instrument {
             Some(instrument) => venues::exchange(instrument.exchange()),
             None => None,
@@ -63,6 +75,10 @@ pub fn open_all(paths: &[PathBuf], options: &OpenOptions) -> Result<Vec<OpenInpu
         match head.format {
             Format::Capture(form) => captures.push(Capture::new(path, form, &head, options)?),
             Format::TardisCsv => inputs.push(open_tardis_csv(path)?),
+            Format::RawLane => {
+                let text = "input is a file, expected the folder of a store with a raw lane";
+                return Err(Error::invalid(text).at_path(path));
+            }
         }
     }
     captures.sort_by(|a, b| (a.exchange, a.first, &a.path).cmp(&(b.exchange, b.first, &b.path)));
@@ -107,6 +123,7 @@ fn open_captures(files: &[Capture], options: &OpenOptions) -> Result<OpenInput> 
         paths: files.iter().map(|file| file.path.clone()).collect(),
         format: Format::Capture(first.form),
         exchange: Some(first.exchange),
+        bytes: files.iter().map(|file| file_len(&file.path)).sum::<Result<u64>>()?,
         source: Box::new(CaptureSource::new(read, dialect)),
     })
 }
@@ -116,7 +133,37 @@ fn open_tardis_csv(path: &Path) -> Result<OpenInput> {
         paths: vec![path.to_owned()],
         format: Format::TardisCsv,
         exchange: None,
+        bytes: file_len(path)?,
         source: tardis_csv::from_input(Input::open(path)?, None)?,
+    })
+}
+
+fn open_raw_lanes(folder: &Path, options: &OpenOptions) -> Result<Vec<OpenInput>> {
+    if options.format.is_some_and(|format| format != Format::RawLane) {
+        return Err(Error::invalid("input is a folder, expected a file").at_path(folder));
+    }
+    let snapshot = Store::open(folder)?.snapshot()?;
+    let lanes = match &options.instrument {
+        Some(instrument) => vec![instrument.clone()],
+        None => raw_lane::lanes(&snapshot),
+    };
+    if lanes.is_empty() {
+        let text = "the store has no raw lane; a daemon keeps one with `raw = true`";
+        return Err(Error::not_found(text).at_path(folder));
+    }
+    let open = |lane| open_raw_lane(&snapshot, lane).map_err(|error| error.at_path(folder));
+    lanes.iter().map(open).collect()
+}
+
+fn open_raw_lane(snapshot: &Snapshot, lane: &Instrument) -> Result<OpenInput> {
+    let dialect = venues::dialect(lane.exchange(), None)?;
+    let source = RawSource::new(snapshot.clone(), lane, dialect)?;
+    Ok(OpenInput {
+        paths: vec![snapshot.store().root().to_owned()],
+        format: Format::RawLane,
+        exchange: venues::exchange(lane.exchange()),
+        bytes: source.bytes(),
+        source: Box::new(source),
     })
 }
 
@@ -124,6 +171,29 @@ fn open_tardis_csv(path: &Path) -> Result<OpenInput> {
 mod tests {
     use super::*;
     use crate::ErrorKind;
+
+    fn folder_error(folder: &Path, options: &OpenOptions) -> Error {
+        open_all(&[folder.to_owned()], options).err().unwrap()
+    }
+
+    #[test]
+    fn a_folder_without_a_raw_lane_is_refused_with_what_is_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let any = OpenOptions::default();
+        let error = folder_error(folder.path(), &any);
+        assert!(error.to_string().contains("no tickreel store"), "{error}");
+
+        Store::open_or_create(folder.path()).unwrap();
+        let error = folder_error(folder.path(), &any);
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+        assert!(error.to_string().contains("no raw lane"), "{error}");
+        let csv = OpenOptions { format: Some(Format::TardisCsv), ..OpenOptions::default() };
+        assert!(folder_error(folder.path(), &csv).to_string().contains("expected a file"));
+
+        let lane = OpenOptions { format: Some(Format::RawLane), ..OpenOptions::default() };
+        let error = open_text("hello\n", &lane).err().unwrap();
+        assert!(error.to_string().contains("expected the folder of a store"), "{error}");
+    }
 
     fn open_text(text: &str, options: &OpenOptions) -> Result<Box<dyn Source>> {
         let folder = tempfile::tempdir().unwrap();

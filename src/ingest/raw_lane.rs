@@ -2,15 +2,19 @@
 //!
 //! A dialect is given the same frames in the same order, so it makes the same rows.
 
-use std::collections::HashMap;
+#[cfg(test)]
+mod tests;
 
+use std::collections::BTreeMap;
+
+use super::capture::{FILL_REJECT_BYTES, FILL_ROWS};
 use super::rows::{Reject, Rows};
 use super::{Dialect, Frame, Source};
 use crate::error::{Error, Result};
 use crate::event::{Batch, BatchBuilder, Kind, Value, raw};
 use crate::quantity::{Instrument, TsNs};
 use crate::segment::ColumnMask;
-use crate::store::{Part, Snapshot};
+use crate::store::{Part, Parts, Snapshot};
 
 /// Messages that are read at once.
 const MESSAGES_AT_ONCE: u64 = 1024;
@@ -64,57 +68,114 @@ fn frame<'a>(channel: &'a str, payload: &'a [u8]) -> Result<(u32, Frame<'a>)> {
     Ok((connection, frame))
 }
 
+/// The raw lanes of a store, of each exchange the first copy that is there.
+pub(super) fn lanes(snapshot: &Snapshot) -> Vec<Instrument> {
+    let raw = snapshot.streams().filter(|stream| stream.key.kind == Kind::Raw);
+    let instruments = raw.map(|stream| &stream.key.instrument);
+    let copies = instruments.filter_map(|lane| Some((lane.exchange(), copy(lane.symbol())?, lane)));
+    let mut copies: Vec<_> = copies.collect();
+    copies.sort();
+    copies.dedup_by_key(|(exchange, ..)| *exchange);
+    copies.into_iter().map(|(.., lane)| lane.clone()).collect()
+}
+
+/// The copy that [`raw_instrument`] gave this symbol.
+fn copy(symbol: &str) -> Option<usize> {
+    match symbol.strip_prefix('*')? {
+        "" => Some(0),
+        number => number.parse::<usize>().ok()?.checked_sub(1),
+    }
+}
+
 /// The raw lane of one exchange in a store, read through its dialect.
 pub struct RawSource {
     snapshot: Snapshot,
+    lane: Instrument,
     stream_id: u32,
     dialect: Box<dyn Dialect>,
     /// Connections, and whether they are up.
-    connections: HashMap<u32, bool>,
+    connections: BTreeMap<u32, bool>,
     part: usize,
+    /// The message of the part that comes next.
     message: u64,
+    bytes_of_read_parts: u64,
     read: Batch,
     rows_read: u64,
+    /// Receive time of the last frame.
+    last: TsNs,
 }
 
 impl RawSource {
-    /// Reads the `raw` stream of `instrument` as `snapshot` has it.
+    /// Reads the `raw` stream of `lane` as `snapshot` has it.
     ///
     /// # Errors
     /// [`crate::ErrorKind::NotFound`] if there is none.
-    pub fn new(
-        snapshot: Snapshot,
-        instrument: &Instrument,
-        dialect: Box<dyn Dialect>,
-    ) -> Result<Self> {
-        let stream_id = snapshot.stream_id(instrument, Kind::Raw)?;
+    pub fn new(snapshot: Snapshot, lane: &Instrument, dialect: Box<dyn Dialect>) -> Result<Self> {
+        let stream_id = snapshot.stream_id(lane, Kind::Raw)?;
         Ok(Self {
             snapshot,
+            lane: lane.clone(),
             stream_id,
             dialect,
-            connections: HashMap::new(),
+            connections: BTreeMap::new(),
             part: 0,
             message: 0,
+            bytes_of_read_parts: 0,
             read: Batch::new(Kind::Raw),
             rows_read: 0,
+            last: TsNs::MIN,
         })
     }
 
-    /// Reads on; `None` at the end.
-    fn next(&mut self) -> Result<Option<()>> {
-        while self.part < self.snapshot.parts(self.stream_id).len() {
-            let part = self.snapshot.open_part(self.stream_id, Kind::Raw, self.part)?;
-            let messages = part.as_ref().map_or(0, Part::messages);
-            if let Some(part) = part.filter(|_| self.message < messages) {
+    /// Bytes of the whole lane, as [`Source::bytes_read`] counts them.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        (0..self.parts().len()).map(|part| self.size(part).1).sum()
+    }
+
+    fn parts(&self) -> Parts<'_> {
+        self.snapshot.parts(self.stream_id)
+    }
+
+    /// Messages and bytes of a part.
+    fn size(&self, part: usize) -> (u64, u64) {
+        let sealed = self.parts().segments().get(part);
+        let live = || self.parts().tail().map(|tail| (tail.messages(), tail.bytes()));
+        sealed.map(|entry| (entry.messages, entry.file_len)).or_else(live).unwrap_or_default()
+    }
+
+    /// Reads on; `false` at the end.
+    fn next(&mut self, rows: &mut Rows) -> Result<bool> {
+        while let Some(part) = self.snapshot.open_part(self.stream_id, Kind::Raw, self.part)? {
+            let messages = part.messages();
+            if self.message < messages {
                 let end = messages.min(self.message + MESSAGES_AT_ONCE);
                 let reuse = std::mem::replace(&mut self.read, Batch::new(Kind::Raw));
                 self.read = part.read(self.message..end, ColumnMask::ALL, reuse)?;
                 self.message += self.read.messages() as u64;
-                return Ok(Some(()));
+                return Ok(true);
             }
+            if matches!(part, Part::Lost(_)) {
+                self.lose(rows)?;
+            }
+            self.bytes_of_read_parts += self.size(self.part).1;
             (self.part, self.message) = (self.part + 1, 0);
         }
-        Ok(None)
+        Ok(false)
+    }
+
+    /// The frames of this part are missing: no connection is as it was.
+    fn lose(&mut self, rows: &mut Rows) -> Result<()> {
+        for (connection, up) in &mut self.connections {
+            if std::mem::replace(up, false) {
+                self.dialect.frame(self.last, *connection, &Frame::Disconnected, rows)?;
+            }
+        }
+        let frames = self.size(self.part).0;
+        let text = format!("{}: {frames} frames are lost, their file was damaged", self.lane);
+        let error = Error::corrupt(text).at_path(self.snapshot.store().root());
+        rows.reject(Reject { line: self.rows_read, error, text: Vec::new() });
+        Ok(())
     }
 
     fn take(&mut self, row: usize, rows: &mut Rows) -> Result<()> {
@@ -122,7 +183,7 @@ impl RawSource {
         let [Value::Text(channel), Value::Text(payload)] = texts else {
             return Err(Error::invalid("raw row: expected texts"));
         };
-        let ts_recv = TsNs(self.read.ts_recv().get(row).copied().unwrap_or_default());
+        self.last = TsNs(self.read.ts_recv().get(row).copied().unwrap_or_default());
         let (connection, frame) = frame(super::json::text(channel)?, payload)?;
         let was_up = match &frame {
             Frame::Connected { .. } => self.connections.insert(connection, true),
@@ -131,32 +192,45 @@ impl RawSource {
         };
         // The process that recorded it was killed: nobody wrote that the connection was lost.
         if matches!(frame, Frame::Connected { .. }) && was_up == Some(true) {
-            self.dialect.frame(ts_recv, connection, &Frame::Disconnected, rows)?;
+            self.dialect.frame(self.last, connection, &Frame::Disconnected, rows)?;
         }
-        self.dialect.frame(ts_recv, connection, &frame, rows)
+        self.dialect.frame(self.last, connection, &frame, rows)
+    }
+
+    /// Notes that a frame cannot be read; the bytes of it.
+    fn refuse(&self, row: usize, error: Error, rows: &mut Rows) -> usize {
+        let text = match self.read.value(row, row, raw::PAYLOAD) {
+            Value::Text(payload) => payload.to_vec(),
+            _ => Vec::new(),
+        };
+        let (bytes, line) = (text.len(), self.rows_read);
+        let error = error.context(format_args!("{}, frame {line}", self.lane));
+        rows.reject(Reject { line, error, text });
+        bytes
     }
 }
 
 impl Source for RawSource {
     fn fill(&mut self, rows: &mut Rows) -> Result<bool> {
-        if self.next()?.is_none() {
-            self.dialect.finish(rows)?;
-            return Ok(false);
-        }
-        for row in 0..self.read.rows() {
-            self.rows_read += 1;
-            if let Err(error) = self.take(row, rows) {
-                let text = match self.read.value(row, row, raw::PAYLOAD) {
-                    Value::Text(payload) => payload.to_vec(),
-                    _ => Vec::new(),
-                };
-                rows.reject(Reject { line: self.rows_read, error, text });
+        let mut reject_bytes = 0;
+        while rows.pending_rows() < FILL_ROWS && reject_bytes < FILL_REJECT_BYTES {
+            if !self.next(rows)? {
+                self.dialect.finish(rows)?;
+                return Ok(false);
+            }
+            for row in 0..self.read.rows() {
+                self.rows_read += 1;
+                if let Err(error) = self.take(row, rows) {
+                    reject_bytes += self.refuse(row, error, rows);
+                }
             }
         }
         Ok(true)
     }
 
     fn bytes_read(&self) -> u64 {
-        self.rows_read
+        let (messages, bytes) = self.size(self.part);
+        let of_part = u128::from(bytes) * u128::from(self.message) / u128::from(messages.max(1));
+        self.bytes_of_read_parts + u64::try_from(of_part).unwrap_or(bytes)
     }
 }

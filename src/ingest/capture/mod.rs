@@ -18,10 +18,10 @@ use crate::limit;
 use crate::quantity::TsNs;
 
 /// Rows after which [`Source::fill`] hands over what there is.
-const FILL_ROWS: usize = 100_000;
+pub(super) const FILL_ROWS: usize = 100_000;
 
 /// Bytes of refused lines after which [`Source::fill`] hands over what there is.
-const FILL_REJECT_BYTES: usize = 16 << 20;
+pub(super) const FILL_REJECT_BYTES: usize = 16 << 20;
 
 /// Lines between two looks at how many rows are pending.
 const LINES_PER_LOOK: u32 = 64;
