@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
+use tickreel::TsNs;
+use tickreel::book::State;
 use tickreel::event::{Action, Batch, Kind, StreamKey, Value, book};
 use tickreel::ingest::daemon::config::Config;
 use tickreel::ingest::daemon::stats::{Stats, Status};
@@ -175,4 +177,11 @@ pub fn gaps(snapshot: &Snapshot, key: &StreamKey) -> usize {
     let is_gap = |action: &&u8| **action == Action::Gap as u8;
     let of = |batch: &Batch| batch.u8s(book::ACTION).iter().filter(is_gap).count();
     batches(snapshot, key).iter().map(of).sum()
+}
+
+/// Whether the book of `key` is whole at its end.
+pub fn is_live(store: &Store, key: &StreamKey) -> bool {
+    let snapshot = store.snapshot().unwrap();
+    let book = snapshot.book_at(&key.instrument, TsNs::MAX);
+    book.is_ok_and(|book| book.state() == State::Live)
 }

@@ -63,7 +63,7 @@ impl Market {
 
     /// Waits until as many rows are stored as `expected` has; the rows.
     async fn stored(&self, daemon: &Running, expected: &Rows) -> Rows {
-        let rows = || rows_of(&daemon.store.snapshot().unwrap(), self.kinds);
+        let rows = || rows_of(&daemon.store.snapshot().unwrap(), self.kinds, &[]);
         let count = |rows: &Rows| rows.values().map(Vec::len).sum::<usize>();
         let wait = async {
             while count(&rows()) < count(expected) {
@@ -88,7 +88,7 @@ impl Market {
         daemon.until("whole", |status| status.feeds[0].books_live == 1).await;
         let store = daemon.store.clone();
         assert_eq!(daemon.stop().await.feeds[0].gaps, 1, "the end of the recording");
-        let mut rows = rows_of(&store.snapshot().unwrap(), self.kinds);
+        let mut rows = rows_of(&store.snapshot().unwrap(), self.kinds, &[]);
         for (_, rows) in rows.iter_mut().filter(|(key, _)| key.kind == Kind::Book) {
             rows.pop();
         }
