@@ -71,8 +71,9 @@ fn answer(mut stream: TcpStream, updates: &AtomicI64) -> Result<(), Box<dyn std:
         line.clear();
     }
     let body = if head.contains("exchangeInfo") {
-        r#"{"symbols":[{"symbol":"AUSDT","status":"TRADING"},{"symbol":"BUSDT","status":"TRADING"}]}"#
-            .to_owned()
+        let listed = ["AUSDT", "BUSDT"]
+            .map(|symbol| format!(r#"{{"symbol":"{symbol}","status":"TRADING"}}"#));
+        format!(r#"{{"symbols":[{}]}}"#, listed.join(","))
     } else {
         let last = updates.load(Ordering::SeqCst);
         format!(r#"{{"lastUpdateId":{last},"bids":[["1.0","{last}"]],"asks":[["2.0","7"]]}}"#)
@@ -116,9 +117,11 @@ fn push(stream: TcpStream, updates: &AtomicI64) -> Result<(), Box<dyn std::error
         let ms = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_millis();
         for topic in topics.keys() {
             let symbol = topic.split('@').next().unwrap_or_default().to_uppercase();
-            socket.send(Message::text(format!(
-                r#"{{"stream":"{topic}","data":{{"e":"depthUpdate","E":{ms},"s":"{symbol}","U":{update},"u":{update},"b":[["1.0","{update}"]],"a":[]}}}}"#
-            )))?;
+            let head = format!(r#""e":"depthUpdate","E":{ms},"s":"{symbol}""#);
+            let data =
+                format!(r#"{head},"U":{update},"u":{update},"b":[["1.0","{update}"]],"a":[]"#);
+            let message = format!(r#"{{"stream":"{topic}","data":{{{data}}}}}"#);
+            socket.send(Message::text(message))?;
         }
     }
 }

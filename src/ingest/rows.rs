@@ -159,8 +159,8 @@ impl Rows {
         each.map(|(key, batch)| batch.map(|batch| (key, batch))).collect()
     }
 
-    /// As [`Rows::take`], but rows of one stream that cannot be taken, and are lost, leave the other
-    /// streams alone.
+    /// As [`Rows::take`], but rows of one stream that cannot be taken, and are lost, leave the
+    /// other streams alone.
     pub fn take_each(&mut self) -> Vec<(StreamKey, Result<Batch>)> {
         let mut taken = Vec::new();
         for Pending { key, builder, .. } in &mut self.streams {

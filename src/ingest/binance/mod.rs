@@ -262,7 +262,12 @@ impl Binance {
                 ));
             }
         };
-        let feed = feed_of(&mut self.feeds, market, &symbol)?;
+        // Asked for on behalf of a connection, it is lost with it even if no message follows.
+        let is_ours = self.connections.get(&context.connection).map(|known| known.market);
+        let feed = match is_ours == Some(market) {
+            true => self.feed(context, &symbol)?,
+            false => feed_of(&mut self.feeds, market, &symbol)?,
+        };
         feed.book.snapshot(&feed.instrument, context.ts_recv, &snapshot, context.rows)
     }
 

@@ -211,7 +211,7 @@ impl FeedConfig {
             && self.rest_url == other.rest_url;
         if !same {
             return Err(format!(
-                "second [[feed]] of {}: expected the same connections, raw, stream_url and rest_url",
+                "second [[feed]] of {}: expected the same connections, raw and addresses",
                 self.exchange
             ));
         }

@@ -150,20 +150,32 @@ macro_rules! captures {
 
 captures! {
     binance_spot: "binance", "binance-ws/spot_btcusdt_20240808.gz", [Book, Trades, Quotes], {};
-    binance_usd_m: "binance-futures", "binance-ws/usdm_btcusdt_20230404.dat.gz", [Book, Trades, Quotes, Ticker], {};
-    binance_coin_m: "binance-delivery", "binance-ws/cm_btcusd_perp_20240808.gz", [Book, Trades, Quotes], {};
+    binance_usd_m: "binance-futures", "binance-ws/usdm_btcusdt_20230404.dat.gz",
+        [Book, Trades, Quotes, Ticker], {};
+    binance_coin_m: "binance-delivery", "binance-ws/cm_btcusd_perp_20240808.gz",
+        [Book, Trades, Quotes], {};
     okx: "okex", "okx-ws/OKX_20220227_books-l2-tbt.ws.zst", [Book], {};
     bybit: "bybit", "bybit-ws/BYBIT.jsonl.zst", [Book, Trades, Ticker], {};
-    coinbase: "coinbase", "coinbase-ws/COINBASE.jsonl.zst", [Book, Trades, Quotes], { columns: &["venue_seq"], };
-    kraken: "kraken", "kraken-ws/KRAKEN.jsonl.zst", [Book, Trades], { spelled: &[("XBT", "BTC"), ("XDG", "DOGE")], columns: &["ts_event", "trade_id", "flags"], order: true, };
+    coinbase: "coinbase", "coinbase-ws/COINBASE.jsonl.zst",
+        [Book, Trades, Quotes], { columns: &["venue_seq"], };
+    kraken: "kraken", "kraken-ws/KRAKEN.jsonl.zst",
+        [Book, Trades],
+        {
+            spelled: &[("XBT", "BTC"), ("XDG", "DOGE")],
+            columns: &["ts_event", "trade_id", "flags"],
+            order: true,
+        };
     bitget: "bitget", "bitget-ws/BITGET.jsonl.zst", [Book, Trades], { columns: &["trade_id"], };
     deribit: "deribit", "deribit-ws/DERIBIT.jsonl.zst", [Book, Trades, Ticker], {};
     kucoin: "kucoin", "kucoin-ws/KUCOIN.jsonl.zst", [Book, Trades, Quotes], { snapshots: true, };
     gate: "gate-io", "gateio-ws/GATEIO.jsonl.zst", [Book, Trades], {};
-    gate_futures: "gate-io-futures", "gateio-ws/GATEIO_FUTURES.jsonl.zst", [Book, Trades, Ticker], {};
-    bitfinex: "bitfinex", "bitfinex-ws/BITFINEX.jsonl.zst", [Book, Trades], { columns: &["ts_event"], };
+    gate_futures: "gate-io-futures", "gateio-ws/GATEIO_FUTURES.jsonl.zst",
+        [Book, Trades, Ticker], {};
+    bitfinex: "bitfinex", "bitfinex-ws/BITFINEX.jsonl.zst",
+        [Book, Trades], { columns: &["ts_event"], };
     bitmex: "bitmex", "bitmex-ws/BITMEX_20210722.ws.zst", [Book, Trades, Quotes], {};
     hyperliquid: "hyperliquid", "hyperliquid-ws/btcusd_20250126.gz", [Book, Trades], {};
-    kraken_futures: "cryptofacilities", "kraken-futures-ws/KRAKEN_FUTURES.jsonl.zst", [Book, Trades], {};
+    kraken_futures: "cryptofacilities", "kraken-futures-ws/KRAKEN_FUTURES.jsonl.zst",
+        [Book, Trades], {};
     bitstamp: "bitstamp", "bitstamp-ws/BITSTAMP.jsonl.zst", [Book, Trades], {};
 }
