@@ -9,13 +9,14 @@
 //! Rows of `status` are facts of each connection and all stored, except the gaps that were never
 //! stored and the resyncs that ended them.
 
+mod outcome;
 mod stream;
 mod twin;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::ops::Range;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use self::outcome::{Out, Work};
 use self::stream::Stream;
 use super::Rows;
 use crate::error::Result;
@@ -36,66 +37,6 @@ pub(super) struct Merger {
     /// The newest receive time seen, and the one when all streams were looked at.
     newest: i64,
     looked: i64,
-}
-
-/// What copies made of one stream.
-#[derive(Debug, Default)]
-struct Work {
-    batches: Vec<(usize, Arc<Batch>)>,
-    /// When a copy lost its connection.
-    lost: Vec<(usize, i64)>,
-}
-
-/// What is to be stored of one stream.
-#[derive(Debug)]
-struct Out {
-    /// Receive time of the last row stored before.
-    after: i64,
-    pieces: Vec<(Arc<Batch>, Range<usize>)>,
-    /// What the merger itself has to say.
-    notes: Vec<(i64, StatusWhat, String)>,
-    /// Gaps and resyncs of a copy that are not stored, by their receive time.
-    healed: BTreeSet<(usize, u8, i64)>,
-}
-
-impl Out {
-    fn new(after: i64) -> Self {
-        Self { after, pieces: Vec::new(), notes: Vec::new(), healed: BTreeSet::new() }
-    }
-
-    /// Stores message `at` of `batch`.
-    fn push(&mut self, batch: &Arc<Batch>, at: usize) {
-        match self.pieces.last_mut() {
-            Some((last, range)) if Arc::ptr_eq(last, batch) && range.end == at => range.end += 1,
-            _ => self.pieces.push((batch.clone(), at..at + 1)),
-        }
-    }
-
-    fn note(&mut self, ts_recv: i64, what: StatusWhat, detail: &str) {
-        self.notes.push((ts_recv, what, detail.to_owned()));
-    }
-
-    /// A gap or resync of `copy` is not stored.
-    fn heal(&mut self, copy: usize, what: StatusWhat, ts_recv: i64) {
-        self.healed.insert((copy, what as u8, ts_recv));
-    }
-
-    /// The rows; none was received before the one before it.
-    fn batches(&mut self) -> Vec<Batch> {
-        let mut last = self.after;
-        let pieces = std::mem::take(&mut self.pieces).into_iter().map(|(batch, messages)| {
-            let mut piece = match messages.len() == batch.messages() {
-                true => Arc::unwrap_or_clone(batch),
-                false => batch.slice_messages(messages),
-            };
-            if piece.ts_recv().first().is_some_and(|first| *first < last) {
-                piece.clamp_ts_recv(last);
-            }
-            last = piece.ts_recv().last().copied().unwrap_or(last);
-            piece
-        });
-        pieces.collect()
-    }
 }
 
 impl Merger {

@@ -8,8 +8,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use super::outcome::{Out, Work};
 use super::twin::{Context, Held, Identity, Position, Twin};
-use super::{Out, Work};
 use crate::book::Tracker;
 use crate::event::{Action, Batch, BatchBuilder, Kind, MessageHead, Side, StatusWhat, book};
 use crate::quantity::{Decimal, TsNs};

@@ -1,5 +1,7 @@
 //! Every small interleaving of two copies that lose messages, one after the other or both.
 
+use std::collections::BTreeSet;
+
 use super::*;
 use crate::book::{State, Tracker};
 use crate::event::{MessageHead, QuoteRow, Side, TickerRow, TradeRow, TradeSide, Value, book};
