@@ -1,8 +1,8 @@
 //! The recorder of live venues: sockets and clocks around the pure dialects.
 //!
-//! Each exchange has one task that plans ([`feed`]), one task per connection that hears
-//! ([`socket`]), and one thread that records ([`recording`]). Frames go one way: socket, inbox,
-//! dialect, rows, store; what must be asked again comes back from the rows that were stored.
+//! Each exchange has one task that plans (`feed`), one task per connection that hears (`socket`),
+//! and one thread that records (`recording`). Frames go one way: socket, inbox, dialect, rows,
+//! store; what must be asked again comes back from the rows that were stored.
 //! Nothing here knows a venue's messages.
 
 mod books;

@@ -181,7 +181,8 @@ impl Thread {
                 }
             }
             Incoming::Recorded(streams, ts_recv) => self.recorded(streams, ts_recv)?,
-            Incoming::Tick => {}
+            // A disk that failed is noticed even if no rows come.
+            Incoming::Tick => self.recording.recorder.check()?,
         }
         Ok(())
     }
@@ -358,6 +359,8 @@ impl Thread {
         let (all, live) = self.books.counts();
         self.recording.feed.books.store(all as u64, Relaxed);
         self.recording.feed.books_live.store(live as u64, Relaxed);
+        let copies_live: usize = self.copies.iter().map(|copy| copy.books.counts().1).sum();
+        self.recording.feed.copies_live.store(copies_live as u64, Relaxed);
     }
 
     fn finish(mut self) -> Result<()> {

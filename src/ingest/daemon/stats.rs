@@ -39,6 +39,7 @@ pub(super) struct FeedStats {
     pub clock_steps: AtomicU64,
     pub books: AtomicU64,
     pub books_live: AtomicU64,
+    pub copies_live: AtomicU64,
     /// From the venue's event to our reading of its frame.
     pub event_lag: Lag,
     streams: Mutex<BTreeMap<StreamKey, StreamStats>>,
@@ -128,6 +129,8 @@ pub struct FeedStatus {
     pub books: u64,
     /// Books that are whole now.
     pub books_live: u64,
+    /// Books that are whole on a connection, counted for each of the connections side by side.
+    pub copies_live: u64,
     /// Rows stored.
     pub rows: u64,
     /// Gaps stored.
@@ -177,7 +180,7 @@ impl Stats {
         let feeds: Vec<_> = lock(&self.feeds).iter().map(|(name, f)| (*name, f.clone())).collect();
         let mut text = String::new();
         type Count = fn(&FeedStats) -> i64;
-        let counters: [(&str, &str, &str, Count); 11] = [
+        let counters: [(&str, &str, &str, Count); 12] = [
             ("connections", "gauge", "Connections wanted", |f| f.connections.load(Relaxed)),
             ("connections_up", "gauge", "Connections up", |f| f.connections_up.load(Relaxed)),
             ("messages_total", "counter", "Messages heard", |f| signed(&f.messages)),
@@ -189,6 +192,7 @@ impl Stats {
             ("clock_steps_total", "counter", "Wall clock set", |f| signed(&f.clock_steps)),
             ("books", "gauge", "Books recorded", |f| signed(&f.books)),
             ("books_live", "gauge", "Books that are whole", |f| signed(&f.books_live)),
+            ("copies_live", "gauge", "Books whole on a connection", |f| signed(&f.copies_live)),
         ];
         for (name, kind, help, count) in counters {
             head(&mut text, name, kind, help);
@@ -249,6 +253,7 @@ impl FeedStats {
             clock_steps: self.clock_steps.load(Relaxed),
             books: self.books.load(Relaxed),
             books_live: self.books_live.load(Relaxed),
+            copies_live: self.copies_live.load(Relaxed),
             rows: sum(|stream| stream.rows),
             gaps: sum(|stream| stream.told.gaps),
             resyncs: sum(|stream| stream.told.resyncs),

@@ -15,26 +15,26 @@ use tickreel_venue::{Options, Pace, Script, Start, Venue, protocol};
 use crate::recorded::{PATIENCE, Running, config, eventually, feed, finished, gaps};
 
 /// One book of one venue.
-struct Market {
-    exchange: &'static str,
+pub struct Market {
+    pub exchange: &'static str,
     symbol: &'static str,
     topic: &'static str,
 }
 
-const BINANCE: Market =
+pub const BINANCE: Market =
     Market { exchange: "binance-futures", symbol: "BTCUSDT", topic: "btcusdt@depth@100ms" };
 const OKX: Market = Market { exchange: "okex", symbol: "BTC-USDT", topic: "books:BTC-USDT" };
 
 type Levels = BTreeMap<(bool, Decimal), Decimal>;
 
 impl Market {
-    fn key(&self) -> StreamKey {
+    pub fn key(&self) -> StreamKey {
         let instrument = Instrument::new(self.exchange, self.symbol).unwrap();
         StreamKey { instrument, kind: Kind::Book }
     }
 
     /// A venue that plays half a minute of it in three seconds.
-    async fn venue(&self) -> Venue {
+    pub async fn venue(&self) -> Venue {
         let protocol = protocol::of_exchange(self.exchange).unwrap();
         let mut market = MarketOptions::new(11).unwrap();
         market.duration_ns = 30_000_000_000;
@@ -79,6 +79,22 @@ impl Market {
     }
 }
 
+impl Market {
+    /// Waits until the recorded book is the venue's.
+    pub async fn agrees(&self, daemon: &Running, venue: &Venue, after: &str) {
+        let agree = async {
+            while self.recorded_book(&daemon.store).as_ref() != Some(&self.true_book(venue)) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        if tokio::time::timeout(PATIENCE, agree).await.is_err() {
+            let is_live = self.recorded_book(&daemon.store).is_some();
+            let (status, counters) = (daemon.stats.status(), venue.counters());
+            panic!("{after}: another book, live {is_live}: {status:#?} {counters:#?}");
+        }
+    }
+}
+
 /// What came of it.
 struct Outcome {
     status: Status,
@@ -107,16 +123,7 @@ async fn survive(market: &Market, command: &str) -> Outcome {
         }
     }
     finished(&venue).await;
-    let agree = async {
-        while market.recorded_book(&daemon.store).as_ref() != Some(&market.true_book(&venue)) {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    if tokio::time::timeout(PATIENCE, agree).await.is_err() {
-        let is_live = market.recorded_book(&daemon.store).is_some();
-        let (status, counters) = (daemon.stats.status(), venue.counters());
-        panic!("{command}: another book, live {is_live}: {status:#?} {counters:#?}");
-    }
+    market.agrees(&daemon, &venue, command).await;
 
     let status = daemon.stop().await;
     let store = Store::open(folder.path()).unwrap();

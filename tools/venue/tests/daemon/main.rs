@@ -6,3 +6,5 @@ mod captures;
 mod faults;
 mod recorded;
 mod redundant;
+mod storage;
+mod tls;

@@ -4,8 +4,6 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use tickreel::TsNs;
-use tickreel::book::State;
 use tickreel::event::{Action, Batch, Kind, StreamKey, Value, book};
 use tickreel::ingest::daemon::config::Config;
 use tickreel::ingest::daemon::stats::{Stats, Status};
@@ -45,8 +43,13 @@ pub fn config(text: &str) -> Config {
 impl Running {
     /// Starts a daemon on the store in `folder`.
     pub fn start(folder: &Path, config: Config) -> Self {
-        let store = Store::open_or_create(folder).unwrap();
         let live = LiveOptions { clamp_late: true, ..LiveOptions::default() };
+        Self::on(Store::open_or_create(folder).unwrap(), live, config)
+    }
+
+    /// Starts a daemon on `store`.
+    pub fn on(store: Store, live: LiveOptions, config: Config) -> Self {
+        let rejects = store.root().join("rejects");
         let writer = store.writer(live).unwrap();
         let recorder = Recorder::start(writer, GroupCommit::default()).unwrap();
         let stats = Stats::default();
@@ -54,7 +57,7 @@ impl Running {
             store: store.clone(),
             recorder: recorder.clone(),
             stats: stats.clone(),
-            rejects: folder.join("rejects"),
+            rejects,
         };
         let (controls, received) = mpsc::unbounded_channel();
         let task = tokio::spawn(async move { daemon.run(config, received).await });
@@ -69,12 +72,18 @@ impl Running {
     /// Waits until `holds` of the figures.
     pub async fn until(&self, what: &str, holds: impl Fn(&Status) -> bool) {
         let wait = async {
-            while !holds(&self.stats.status()) {
+            while self.stats.status().feeds.is_empty() || !holds(&self.stats.status()) {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
         let waited = tokio::time::timeout(PATIENCE, wait).await;
         assert!(waited.is_ok(), "not {what}: {:#?}", self.stats.status());
+    }
+
+    /// Waits until the daemon gives up: why.
+    pub async fn fails(self) -> tickreel::Error {
+        let ended = tokio::time::timeout(PATIENCE, self.task).await.unwrap().unwrap();
+        ended.unwrap_err()
     }
 
     /// Stops the daemon and closes the store.
@@ -177,11 +186,4 @@ pub fn gaps(snapshot: &Snapshot, key: &StreamKey) -> usize {
     let is_gap = |action: &&u8| **action == Action::Gap as u8;
     let of = |batch: &Batch| batch.u8s(book::ACTION).iter().filter(is_gap).count();
     batches(snapshot, key).iter().map(of).sum()
-}
-
-/// Whether the book of `key` is whole at its end.
-pub fn is_live(store: &Store, key: &StreamKey) -> bool {
-    let snapshot = store.snapshot().unwrap();
-    let book = snapshot.book_at(&key.instrument, TsNs::MAX);
-    book.is_ok_and(|book| book.state() == State::Live)
 }
