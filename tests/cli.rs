@@ -483,7 +483,8 @@ fn a_raw_lane_is_shown_and_imported() {
 
     let args = ["import", "--json", "--store", &new, "--rejects", &rejects, &old];
     let report = &json(&args)[0];
-    assert_eq!((&report["rows"], &report["rejects"]), (&1.into(), &1.into()), "{report}");
+    // The trade, and a row that says that its connection was up.
+    assert_eq!((&report["rows"], &report["rejects"]), (&2.into(), &1.into()), "{report}");
     let question = ["binance:BTCUSDT", "--kind", "trades", "--columns", "ts_recv,price,trade_id"];
     let trades =
         stdout(&[&["read", "--store", &new][..], &question, &["--format", "csv"]].concat());
