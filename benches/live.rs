@@ -18,7 +18,7 @@ use tickreel::{Decimal, Instrument, TsNs};
 
 const STREAMS: usize = 1000;
 /// Appends per stream, and messages and levels of each.
-const APPENDS: usize = 40;
+const APPENDS: usize = 64;
 const MESSAGES: usize = 10;
 const LEVELS: usize = 4;
 const SEGMENTS: i64 = 10_000;
