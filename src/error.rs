@@ -41,6 +41,8 @@ pub enum ErrorKind {
     Io,
     /// The server could not be reached or answered with a failure of its own.
     Remote,
+    /// The caller did not show a token that allows it.
+    Denied,
 }
 
 impl ErrorKind {
@@ -62,6 +64,7 @@ impl ErrorKind {
             Self::Full => "full",
             Self::Io => "io",
             Self::Remote => "remote",
+            Self::Denied => "denied",
         }
     }
 }

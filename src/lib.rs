@@ -64,6 +64,8 @@ pub mod format;
 pub mod ingest;
 pub mod journal;
 pub mod limit;
+#[cfg(any(feature = "daemon", feature = "rpc"))]
+mod pattern;
 pub mod quantity;
 pub mod replay;
 pub mod segment;

@@ -99,6 +99,9 @@ pub const REQUEST_DEPTH_MAX: usize = LEVELS_PER_SIDE_MAX;
 /// Books of one request for samples: a whole day of one every 10 milliseconds.
 pub const REQUEST_SAMPLES_MAX: u64 = 10_000_000;
 
+/// Conditions of one filter.
+pub const CONDITIONS_MAX: usize = 32;
+
 /// Instruments in one answer of a list.
 pub const REQUEST_PAGE_MAX: usize = 1000;
 
@@ -142,6 +145,31 @@ pub const RPC_QUEUE_PARTS: usize = 4;
 
 /// Connections of a server.
 pub const RPC_CONNECTIONS_MAX: usize = 256;
+
+/// Connections of one address, where a server listens to other machines.
+pub const RPC_CONNECTIONS_PER_ADDRESS_MAX: usize = 16;
+
+/// Milliseconds in which a client must have shaken hands, and then begun to speak HTTP/2.
+pub const RPC_HANDSHAKE_MS_MAX: u64 = 5_000;
+
+/// Milliseconds after which a connection takes no more requests, and those that open ones have
+/// then: keys change, and a replay goes on elsewhere.
+pub const RPC_CONNECTION_AGE_MS: (u64, u64) = (12 * 3_600_000, 10 * 60_000);
+
+/// Tokens of one server: each is compared with what a request shows.
+pub const TOKENS_MAX: usize = 1000;
+
+/// Bytes of a token file: one kilobyte for each.
+pub const TOKEN_FILE_BYTES_MAX: usize = 1 << 20;
+
+/// Milliseconds after which a request without a valid token is answered.
+pub const RPC_REFUSAL_DELAY_MS: u64 = 250;
+
+/// Addresses whose requests without a valid token are counted.
+pub const REFUSED_ADDRESSES_MAX: usize = 1024;
+
+/// Milliseconds after which a client may try again that has as many streams open as it may.
+pub const RPC_RETRY_MS: u64 = 1_000;
 
 /// Requests at once on one connection.
 pub const RPC_REQUESTS_PER_CONNECTION_MAX: u32 = 32;

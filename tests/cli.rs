@@ -70,7 +70,7 @@ impl Server {
             .unwrap();
         let mut line = String::new();
         BufReader::new(child.stderr.take().unwrap()).read_line(&mut line).unwrap();
-        let url = line.split_whitespace().find(|word| word.starts_with("http://")).unwrap();
+        let url = line.split_whitespace().find(|word| word.starts_with("http")).unwrap();
         let url = url.to_owned();
         Self { child, url }
     }
@@ -517,4 +517,48 @@ fn wrong_usage_exits_with_2_and_failures_with_1() {
         assert_eq!(output.status.code(), Some(*code), "{args:?}");
         assert_eq!(output.stderr.is_empty(), *code == 0, "{args:?}");
     }
+}
+
+/// A certificate for this machine and its key, in files.
+fn write_certificate(folder: &Path) -> [String; 2] {
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let texts = [made.cert.pem(), made.signing_key.serialize_pem()];
+    let files = ["server.crt", "server.key"].map(|name| folder.join(name));
+    files.iter().zip(texts).for_each(|(file, text)| std::fs::write(file, text).unwrap());
+    files.map(|file| file.to_str().unwrap().to_owned())
+}
+
+#[test]
+fn a_server_for_other_machines_wants_a_token_and_reads_tokens_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = write_market(folder.path(), 100);
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (store, tokens, token_file) = (path("m.reel"), path("tokens.toml"), path("token"));
+    stdout(&["import", "--store", &store, &files[0], &files[1]]);
+    let [certificate, key] = write_certificate(folder.path());
+    let far = ["serve", "--store", &store, "--listen", "0.0.0.0:0"];
+    refused(&far, &["--tls-cert", "--tokens", "loopback only"]);
+    refused(&[&far[..], &["--tls-cert", &certificate, "--tls-key", &key]].concat(), &["--tokens"]);
+
+    let made = stdout(&["token", "research"]);
+    let (token, entry) = made.split_once('\n').unwrap();
+    std::fs::write(&tokens, format!("{entry}kinds = [\"trades\"]\n")).unwrap();
+    std::fs::write(&token_file, format!("{token}\n")).unwrap();
+    let doors = ["--tls-cert", &certificate, "--tls-key", &key, "--tokens", &tokens];
+    let server = Server::start(&store, &doors);
+    assert!(server.url.starts_with("https://"), "{}", server.url);
+    let ask = ["ls", "--json", "--server", &server.url, "--ca", &certificate];
+    refused(&ask, &["expected a valid token"]);
+    let with_token = [&ask[..], &["--token-file", &token_file]].concat();
+    let shown = json(&with_token);
+    assert!(!shown.is_empty() && shown.iter().all(|stream| stream["kind"] == "trades"));
+
+    std::fs::write(&tokens, "").unwrap();
+    let hangup = Command::new("kill").args(["-HUP", &server.child.id().to_string()]).status();
+    assert!(hangup.unwrap().success());
+    let begun = Instant::now();
+    while tickreel(&with_token).status.success() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "the token is still taken");
+    }
+    refused(&with_token, &["expected a valid token"]);
 }

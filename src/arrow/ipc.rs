@@ -155,7 +155,7 @@ fn put(target: &mut impl Write, bytes: &[u8]) -> Result<()> {
     target.write_all(bytes).map_err(|error| write_failed(error.into()))
 }
 
-fn encode_failed(error: arrow::error::ArrowError) -> Error {
+pub(crate) fn encode_failed(error: arrow::error::ArrowError) -> Error {
     failed("encode record batch", error)
 }
 

@@ -1,24 +1,85 @@
 //! Arguments that several commands share.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::event::{Kind, StreamKey};
 use crate::quantity::{Instrument, TsNs};
+use crate::rpc::Credentials;
 use crate::store::Snapshot;
+
+/// Where the rows are, and what a server wants to see.
+#[derive(Clone, Debug, Args)]
+pub struct From {
+    #[command(flatten)]
+    pub place: Place,
+    #[command(flatten)]
+    pub proof: Proof,
+}
 
 /// Where the rows are: a store on this machine or a server.
 #[derive(Clone, Debug, Args)]
 #[group(required = true, multiple = false)]
-pub struct From {
+pub struct Place {
     /// Folder of the store
     #[arg(long, value_name = "DIR")]
     pub store: Option<PathBuf>,
-    /// Address of a tickreel server, e.g. http://127.0.0.1:7300
+    /// Address of a tickreel server, e.g. http://127.0.0.1:7400
     #[arg(long, value_name = "URL")]
     pub server: Option<String>,
+}
+
+impl std::convert::From<Place> for From {
+    /// With nothing for a server to see.
+    fn from(place: Place) -> Self {
+        Self { place, proof: Proof::default() }
+    }
+}
+
+/// What a server wants to see.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Proof {
+    /// File with the token for the server [default: the variable TICKREEL_TOKEN]
+    #[arg(long, value_name = "FILE", requires = "server")]
+    pub token_file: Option<PathBuf>,
+    /// Certificates of authorities (PEM) to trust instead of the public ones
+    #[arg(long, value_name = "FILE", requires = "server")]
+    pub ca: Option<PathBuf>,
+    /// Own certificate (PEM), for a server that wants one
+    #[arg(long, value_name = "FILE", requires = "server", requires = "key")]
+    pub cert: Option<PathBuf>,
+    /// Private key of the own certificate (PEM)
+    #[arg(long, value_name = "FILE", requires = "server", requires = "cert")]
+    pub key: Option<PathBuf>,
+}
+
+impl Proof {
+    /// As the client takes it.
+    ///
+    /// # Errors
+    /// One of the files cannot be read.
+    pub fn credentials(&self) -> Result<Credentials> {
+        let token = match &self.token_file {
+            Some(path) => Some(String::from_utf8_lossy(&read(path)?).into_owned()),
+            None => std::env::var("TICKREEL_TOKEN").ok(),
+        };
+        let authorities = self.ca.as_deref().map(read).transpose()?;
+        let certificate = match (&self.cert, &self.key) {
+            (Some(certificate), Some(key)) => Some((read(certificate)?, read(key)?)),
+            _ => None,
+        };
+        Ok(Credentials { token, authorities, certificate })
+    }
+}
+
+/// The bytes of a file of keys or tokens.
+///
+/// # Errors
+/// It cannot be read.
+pub fn read(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).map_err(|error| Error::io(error, "read", path))
 }
 
 /// A range of receive times.

@@ -10,6 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tracing::{error, info};
 
+use super::doors::{Doors, Keys};
 use super::{screen, status};
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::serve_figures;
@@ -37,9 +38,11 @@ pub struct Args {
     /// With --status: print one JSON document
     #[arg(long, requires = "status")]
     json: bool,
-    /// Answer gRPC clients too, at this loopback address
+    /// Answer gRPC clients too; without --tls-cert and --tokens or --client-ca loopback only
     #[arg(long, value_name = "ADDRESS:PORT")]
     serve: Option<SocketAddr>,
+    #[command(flatten)]
+    doors: Doors,
     /// How the log on standard error is written
     #[arg(long, value_name = "FORM", default_value = "text")]
     log: LogForm,
@@ -96,6 +99,7 @@ fn start_log(form: LogForm) {
 }
 
 fn record(args: &Args, folder: &Path, config: Config) -> Result<()> {
+    let keys = args.doors.read()?;
     let store = Store::open_or_create(folder)?;
     let live =
         LiveOptions { memory_max: config.memory_max, clamp_late: true, ..LiveOptions::default() };
@@ -121,11 +125,11 @@ fn record(args: &Args, folder: &Path, config: Config) -> Result<()> {
         if let Some(address) = args.serve {
             let listener = listen(address).await?;
             info!(address = %address_of(&listener), "serving gRPC");
-            let options =
-                ServeOptions { recorder: Some(recorder.clone()), ..ServeOptions::default() };
+            let options = ServeOptions { recorder: Some(recorder.clone()), ..keys.options() };
+            options.check(local_address(&listener)?)?;
             doors.spawn(serve(store.clone(), listener, options, until(stopped.clone())));
         }
-        let signals = tokio::spawn(heed_signals(args.config.clone(), controls));
+        let signals = tokio::spawn(heed_signals(args.config.clone(), keys.clone(), controls));
         let recorded = daemon.run(config, received).await;
         signals.abort();
         stop.send_replace(true);
@@ -152,8 +156,12 @@ async fn listen(address: SocketAddr) -> Result<TcpListener> {
     bound.map_err(|e| network(&format!("listen on {address}"), &e))
 }
 
+fn local_address(listener: &TcpListener) -> Result<SocketAddr> {
+    listener.local_addr().map_err(|e| network("listen", &e))
+}
+
 fn address_of(listener: &TcpListener) -> String {
-    listener.local_addr().map_or_else(|error| error.to_string(), |address| address.to_string())
+    local_address(listener).map_or_else(|error| error.to_string(), |address| address.to_string())
 }
 
 fn network(what: &str, error: &std::io::Error) -> Error {
@@ -166,7 +174,7 @@ async fn until(mut stopped: watch::Receiver<bool>) {
 }
 
 /// Ctrl-C and SIGTERM stop, a second one at once; SIGHUP reads the configuration again.
-async fn heed_signals(path: PathBuf, controls: mpsc::UnboundedSender<Control>) {
+async fn heed_signals(path: PathBuf, keys: Keys, controls: mpsc::UnboundedSender<Control>) {
     let signals = (
         signal(SignalKind::interrupt()),
         signal(SignalKind::terminate()),
@@ -182,6 +190,9 @@ async fn heed_signals(path: PathBuf, controls: mpsc::UnboundedSender<Control>) {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
             _ = hangup.recv() => {
+                if let Err(error) = keys.reload() {
+                    error!(%error, "tokens and certificates are not changed");
+                }
                 match read_config(&path) {
                     Ok(config) => {
                         info!("configuration read again");

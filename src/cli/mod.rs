@@ -8,6 +8,7 @@ mod args;
 mod bench;
 mod book;
 mod demo;
+mod doors;
 mod import;
 mod ingest;
 mod inspect;
@@ -22,6 +23,7 @@ mod screen;
 mod serve;
 mod status;
 mod target;
+mod token;
 mod verify;
 
 use std::process::ExitCode;
@@ -57,6 +59,7 @@ enum Command {
     Replay(replay::Args),
     /// Serve a store to gRPC clients
     Serve(serve::Args),
+    Token(token::Args),
     /// Check every checksum and rebuild every checkpoint of a store
     Verify(verify::Args),
     Quarantine(quarantine::Args),
@@ -95,6 +98,7 @@ fn dispatch(command: Command) -> Result<()> {
         Command::Read(args) => read::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Serve(args) => serve::run(&args),
+        Command::Token(args) => token::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Quarantine(args) => quarantine::run(&args),
         Command::Inspect(args) => inspect::run(&args),

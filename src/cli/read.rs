@@ -13,6 +13,7 @@ use crate::arrow::{Converter, Options};
 use crate::error::{Error, Result};
 use crate::event::{Batch, Kind};
 use crate::quantity::Instrument;
+use crate::replay::Filter;
 use crate::segment::ColumnMask;
 
 /// Read rows of a stream in a range of receive times.
@@ -28,6 +29,10 @@ pub struct Args {
     /// Columns, separated by commas [default: all]
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     columns: Vec<String>,
+    /// Only rows that meet this, e.g. price>=61000.5, qty>10, side=buy; may be given again: all
+    /// must hold
+    #[arg(long = "where", value_name = "CONDITION")]
+    conditions: Vec<String>,
     /// Format of the output
     #[arg(long, value_name = "FORMAT", default_value = "table", value_parser = format)]
     format: Format,
@@ -78,7 +83,9 @@ pub fn run(args: &Args) -> Result<()> {
         return Err(Error::invalid("binary output to a terminal: name a file with -o"));
     }
     let path = args.output.as_deref().unwrap_or(Path::new("-"));
-    let mut scan = target.scan(&args.instrument, args.kind, range, mask_of(args, &selection))?;
+    let filter = Filter::parse(args.kind, &args.conditions)?;
+    let mask = mask_of(args, &selection);
+    let mut scan = target.scan(&args.instrument, args.kind, range, mask, filter)?;
     let sink: Box<dyn Write + Send> = match &args.output {
         Some(file) => {
             let file = File::create(file).map_err(|e| Error::io(e, "create output", file))?;

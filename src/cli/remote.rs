@@ -10,10 +10,10 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Batch, ContentHash, Kind};
 use crate::limit;
 use crate::quantity::{Instrument, TsNs};
-use crate::replay::Coverage;
+use crate::replay::{Coverage, Filter};
 use crate::rpc::{
-    BookAnswer, BookQuery, Client, CoverageQuery, Event, Frame, InstrumentQuery, OpenedStream,
-    RemoteScan, ReplayQuery, ScanQuery, Speed,
+    BookAnswer, BookQuery, Client, CoverageQuery, Credentials, Event, Frame, InstrumentQuery,
+    OpenedStream, RemoteScan, ReplayQuery, ScanQuery, Speed,
 };
 use crate::store::StreamInfo;
 
@@ -27,13 +27,13 @@ impl Remote {
     /// Connects to a server.
     ///
     /// # Errors
-    /// As [`Client::connect`].
-    pub fn connect(url: &str) -> Result<Self> {
+    /// As [`Client::connect_with`].
+    pub fn connect(url: &str, credentials: &Credentials) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(|e| Error::new(ErrorKind::Io, format!("cannot start the network: {e}")))?;
-        let client = runtime.block_on(Client::connect(url))?;
+        let client = runtime.block_on(Client::connect_with(url, credentials))?;
         Ok(Self { runtime, client })
     }
 
@@ -79,8 +79,10 @@ impl Remote {
         instrument: &Instrument,
         kind: Kind,
         range: Range<TsNs>,
+        filter: Filter,
     ) -> Result<RemoteRows<'_>> {
-        let query = ScanQuery { range, hash: false, ..ScanQuery::all(instrument.clone(), kind) };
+        let query =
+            ScanQuery { range, filter, hash: false, ..ScanQuery::all(instrument.clone(), kind) };
         let mut scan = self.runtime.block_on(self.client.scan(&query))?;
         // The first batch tells the scales, which are the same in all of them.
         let first = self.runtime.block_on(scan.next_batch())?;

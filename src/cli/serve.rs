@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use super::doors::{Doors, Keys};
 use super::screen;
 use crate::error::{Error, ErrorKind, Result};
 use crate::rpc::{ServeOptions, serve};
@@ -14,9 +15,12 @@ pub struct Args {
     /// Folder of the store
     #[arg(long, value_name = "DIR")]
     store: PathBuf,
-    /// Address and port to listen on; port 0 takes a free one. Loopback only
+    /// Address and port to listen on; port 0 takes a free one. Without --tls-cert and --tokens or
+    /// --client-ca loopback only
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:7400")]
     listen: SocketAddr,
+    #[command(flatten)]
+    doors: Doors,
     /// Take rows from clients too (Append); the store is made if it is missing
     #[arg(long)]
     append: bool,
@@ -66,32 +70,51 @@ pub fn run(args: &Args) -> Result<()> {
 
 /// Serves until the process is asked to stop.
 fn serve_store(args: &Args, store: Store, recorder: Option<Recorder>) -> Result<()> {
+    let keys = args.doors.read()?;
     let runtime = tokio::runtime::Runtime::new().map_err(|e| network("start the network", &e))?;
     runtime.block_on(async {
         let listener = tokio::net::TcpListener::bind(args.listen)
             .await
             .map_err(|e| network(&format!("listen on {}", args.listen), &e))?;
         let address = listener.local_addr().map_err(|e| network("listen", &e))?;
-        if address.ip().is_loopback() {
-            screen::error_line(&format!(
-                "serving {} on http://{address} (gRPC{}); stop with Ctrl-C",
-                args.store.display(),
-                if recorder.is_some() { ", takes rows" } else { "" }
-            ));
-        }
+        let takes = recorder.is_some();
         let reflection = !args.no_reflection;
-        let options = ServeOptions { reflection, recorder, ..ServeOptions::default() }.on_incident(
-            |incident| {
-                let (number, error) = (incident.number, incident.error);
-                screen::error_line(&format!("tickreel: incident {number}: {error}"));
-            },
-        );
-        serve(store, listener, options, stopped()).await
+        let options = ServeOptions { reflection, recorder, ..keys.options() };
+        let options = options.on_incident(|incident| match incident.number {
+            0 => screen::error_line(&format!("tickreel: {}", incident.error)),
+            number => {
+                screen::error_line(&format!("tickreel: incident {number}: {}", incident.error));
+            }
+        });
+        options.check(address)?;
+        screen::error_line(&format!(
+            "serving {} on {} (gRPC{}); stop with Ctrl-C",
+            args.store.display(),
+            keys.url(address),
+            if takes { ", takes rows" } else { "" }
+        ));
+        let reading = tokio::spawn(read_again(keys));
+        let served = serve(store, listener, options, stopped()).await;
+        reading.abort();
+        served
     })
 }
 
 fn network(what: &str, error: &std::io::Error) -> Error {
     Error::new(ErrorKind::Io, format!("cannot {what}: {error}"))
+}
+
+/// Reads tokens and certificates again at each SIGHUP.
+async fn read_again(keys: Keys) {
+    use tokio::signal::unix::{SignalKind, signal};
+    // Without signals files are read once.
+    let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
+    while hangup.recv().await.is_some() {
+        match keys.reload() {
+            Ok(()) => screen::error_line("tickreel: tokens and certificates read again"),
+            Err(error) => screen::error_line(&format!("tickreel: not changed: {error}")),
+        }
+    }
 }
 
 /// Completes when the process is asked to stop.

@@ -9,7 +9,7 @@ use crate::book::Tracker;
 use crate::error::{Error, Result};
 use crate::event::{Batch, Kind, Side, StreamKey};
 use crate::quantity::{Decimal, Instrument, TsNs};
-use crate::replay::{Coverage, Scan};
+use crate::replay::{Coverage, Filter, Scan};
 use crate::rpc::BookAnswer;
 use crate::segment::ColumnMask;
 use crate::store::{Snapshot, Store, StreamInfo};
@@ -28,9 +28,11 @@ impl Target {
     /// # Errors
     /// It cannot be opened or reached.
     pub fn open(from: &From) -> Result<Self> {
-        match (&from.store, &from.server) {
+        match (&from.place.store, &from.place.server) {
             (Some(store), _) => Ok(Self::Store(Store::open(store)?.snapshot()?)),
-            (None, Some(url)) => Ok(Self::Server(Box::new(Remote::connect(url)?))),
+            (None, Some(url)) => {
+                Ok(Self::Server(Box::new(Remote::connect(url, &from.proof.credentials()?)?)))
+            }
             (None, None) => Err(Error::invalid("name a store (--store) or a server (--server)")),
         }
     }
@@ -82,16 +84,17 @@ impl Target {
         kind: Kind,
         range: Range<TsNs>,
         columns: ColumnMask,
+        filter: Filter,
     ) -> Result<Rows<'_>> {
         match self {
             Self::Store(snapshot) => {
                 let scales = snapshot.scales(snapshot.stream_id(instrument, kind)?);
-                let scan = snapshot.scan(instrument, kind, range, columns)?;
+                let scan = snapshot.scan(instrument, kind, range, columns)?.with_filter(filter);
                 let scales = scales.iter().take(kind.schema().columns.len()).copied().collect();
                 Ok(Rows::Store { scan: Box::new(scan), scales })
             }
             Self::Server(remote) => {
-                Ok(Rows::Server(Box::new(remote.scan(instrument, kind, range)?)))
+                Ok(Rows::Server(Box::new(remote.scan(instrument, kind, range, filter)?)))
             }
         }
     }

@@ -8,6 +8,7 @@ mod batch;
 mod buffer;
 mod builder;
 mod hash;
+mod keep;
 mod rules;
 mod schema;
 

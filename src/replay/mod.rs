@@ -6,10 +6,12 @@
 
 mod books;
 mod coverage;
+mod filter;
 mod merge;
 mod scan;
 
 pub use books::{Books, Sample};
 pub use coverage::{Coverage, Gap, Span};
+pub use filter::Filter;
 pub use merge::{Cursor, Opening, Replay, Step, StreamTotal};
 pub use scan::Scan;

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::filter::Filter;
 use crate::error::Result;
 use crate::event::{Batch, Kind};
 use crate::quantity::{Instrument, TsNs};
@@ -34,6 +35,7 @@ pub struct Scan {
     kind: Kind,
     range: Range<TsNs>,
     columns: ColumnMask,
+    filter: Filter,
     /// Messages given out in one batch at most.
     messages_max: u64,
     part: usize,
@@ -65,6 +67,7 @@ impl Scan {
             kind,
             range,
             columns,
+            filter: Filter::default(),
             messages_max: u64::MAX,
             part,
             open: None,
@@ -77,6 +80,16 @@ impl Scan {
     #[must_use]
     pub fn with_messages_max(mut self, messages: u64) -> Self {
         self.messages_max = messages.max(1);
+        self
+    }
+
+    /// Gives only the rows that `filter` wants. A batch may have more columns then than asked for.
+    #[must_use]
+    pub fn with_filter(mut self, filter: Filter) -> Self {
+        if !filter.is_empty() {
+            self.columns = self.columns.with(filter.columns(self.kind));
+        }
+        self.filter = filter;
         self
     }
 
@@ -118,15 +131,26 @@ impl Scan {
         self.read_next(reuse)
     }
 
-    fn read_next(&mut self, reuse: Batch) -> Result<Option<Batch>> {
-        if !self.advance()? {
-            return Ok(None);
+    fn read_next(&mut self, mut reuse: Batch) -> Result<Option<Batch>> {
+        while self.advance()? {
+            let Some((part, messages)) = &mut self.open else { return Ok(None) };
+            if !self.filter.is_empty() {
+                let (filter, kind) = (&self.filter, self.kind);
+                let wanted = |zones: &_, scales: &_| filter.may_hold(kind, zones, scales);
+                messages.start = part.skip_to(messages.start, wanted).min(messages.end);
+                if messages.is_empty() {
+                    continue;
+                }
+            }
+            let end = messages.end.min(messages.start.saturating_add(self.messages_max));
+            let batch = part.read(messages.start..end, self.columns, reuse)?;
+            messages.start += batch.messages() as u64;
+            reuse = self.filter.keep(batch);
+            if !reuse.is_empty() {
+                return Ok(Some(reuse));
+            }
         }
-        let Some((part, messages)) = &mut self.open else { return Ok(None) };
-        let end = messages.end.min(messages.start.saturating_add(self.messages_max));
-        let batch = part.read(messages.start..end, self.columns, reuse)?;
-        messages.start += batch.messages() as u64;
-        Ok(Some(batch))
+        Ok(None)
     }
 
     /// Makes sure that the open part has messages to come; `false` at the end of the range.

@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
 use tonic::Streaming;
 
+use super::access::Grant;
 use super::counters::Counters;
 use super::model::AppendRows;
 use super::outlet::{Outlet, Over};
@@ -51,6 +52,7 @@ impl Appends {
 /// An append session being served.
 pub(super) struct AppendSession {
     appends: Appends,
+    grant: Arc<Grant>,
     outlet: Outlet<proto::AppendResponse>,
     counters: Arc<Counters>,
     reporter: Option<Reporter>,
@@ -59,14 +61,15 @@ pub(super) struct AppendSession {
 }
 
 impl AppendSession {
-    /// A session that answers into `outlet`.
+    /// A session of the holder of `grant` that answers into `outlet`.
     pub(super) fn new(
         appends: Appends,
+        grant: Arc<Grant>,
         outlet: Outlet<proto::AppendResponse>,
         counters: Arc<Counters>,
         reporter: Option<Reporter>,
     ) -> Self {
-        Self { appends, outlet, counters, reporter, waiting: VecDeque::new() }
+        Self { appends, grant, outlet, counters, reporter, waiting: VecDeque::new() }
     }
 
     /// Takes requests until the client has ended them and all is durable, or the session fails.
@@ -100,9 +103,10 @@ impl AppendSession {
 
     async fn append(&mut self, request: proto::AppendRequest) -> Result<(), Over> {
         let id = request.id;
-        let recorder = self.appends.recorder.clone();
+        let (recorder, grant) = (self.appends.recorder.clone(), Arc::clone(&self.grant));
         let appended = self.appends.workers.run(move || {
             let AppendRows { key, batch } = request.try_into()?;
+            grant.check_appends(&key)?;
             let seq = recorder.append(&key, &batch).map_err(|error| match error.kind() {
                 ErrorKind::Full => error.context("the disk of the server is full"),
                 _ => error,

@@ -10,6 +10,8 @@ pub(super) struct Counters {
     pub(super) rows_sent: Count,
     pub(super) bytes_sent: Count,
     pub(super) incidents: Count,
+    /// Requests without a valid token.
+    pub(super) refused: Count,
 }
 
 /// A number that only grows.

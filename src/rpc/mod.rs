@@ -32,12 +32,14 @@
     allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
 )]
 
+mod access;
 mod append;
 mod client;
 mod clock;
 mod columns;
 mod connection;
 mod counters;
+mod flight;
 mod model;
 mod outlet;
 mod parts;
@@ -60,11 +62,13 @@ mod server;
 mod service;
 mod session;
 mod status;
+mod tls;
 mod workers;
 
+pub use access::{Access, new_token};
 pub use client::{
-    AppendAnswers, AppendSender, Appended, Books, Client, Controls, Event, Frame, FrameStep,
-    RemoteScan, Session,
+    AppendAnswers, AppendSender, Appended, Books, Client, Controls, Credentials, Event, Frame,
+    FrameStep, RemoteScan, Session,
 };
 pub use model::{
     BookAnswer, BookQuery, Command, CoverageQuery, End, EndReason, GapNotice, InstrumentQuery,
@@ -73,3 +77,4 @@ pub use model::{
 };
 pub use server::{ServeOptions, serve};
 pub use status::{Incident, Reporter};
+pub use tls::{Tls, TlsKeys};

@@ -12,8 +12,32 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio_stream::Stream;
 use tonic::Status;
 
-use super::status::{stalled, stopping};
+use super::access::Grant;
+use super::status::{stalled, stopping, withdrawn};
 use crate::limit;
+
+/// What ends streams from outside.
+#[derive(Clone)]
+pub(super) struct Ending {
+    stop: watch::Receiver<bool>,
+    withdrawn: watch::Receiver<bool>,
+}
+
+impl Ending {
+    /// Streams end when `stop` says that the server stops, or when `grant` is withdrawn.
+    pub(super) fn new(stop: &watch::Receiver<bool>, grant: &Grant) -> Self {
+        Self { stop: stop.clone(), withdrawn: grant.withdrawn() }
+    }
+
+    /// Waits for the end, and says which it is.
+    async fn comes(mut self) -> Status {
+        tokio::select! {
+            biased;
+            _ = self.stop.wait_for(|stop| *stop) => stopping(),
+            Ok(_) = self.withdrawn.wait_for(|withdrawn| *withdrawn) => withdrawn(),
+        }
+    }
+}
 
 /// The stream is over: its end is set or its client is gone.
 #[derive(Debug)]
@@ -23,7 +47,7 @@ pub(super) struct Over;
 pub(super) struct Outlet<T> {
     sender: mpsc::Sender<T>,
     end: Arc<Mutex<Option<Status>>>,
-    stop: watch::Receiver<bool>,
+    ending: Ending,
     _open: Vec<OwnedSemaphorePermit>,
 }
 
@@ -35,12 +59,12 @@ pub(super) struct Answers<T> {
 
 /// An outlet and its answers. `open` are given back when the server is done with the stream.
 pub(super) fn outlet<T>(
-    stop: watch::Receiver<bool>,
+    ending: Ending,
     open: Vec<OwnedSemaphorePermit>,
 ) -> (Outlet<T>, Answers<T>) {
     let (sender, receiver) = mpsc::channel(limit::RPC_QUEUE_PARTS);
     let end = Arc::default();
-    (Outlet { sender, end: Arc::clone(&end), stop, _open: open }, Answers { receiver, end })
+    (Outlet { sender, end: Arc::clone(&end), ending, _open: open }, Answers { receiver, end })
 }
 
 impl<T: Send + 'static> Outlet<T> {
@@ -49,11 +73,10 @@ impl<T: Send + 'static> Outlet<T> {
     /// # Errors
     /// [`Over`] if there will be none.
     pub(super) async fn room(&self) -> Result<mpsc::OwnedPermit<T>, Over> {
-        let mut stop = self.stop.clone();
         let stall = Duration::from_millis(limit::RPC_STALL_MS_MAX);
         tokio::select! {
             permit = self.sender.clone().reserve_owned() => permit.map_err(|_| Over),
-            _ = stop.wait_for(|stop| *stop) => Err(self.end(stopping())),
+            status = self.ending.clone().comes() => Err(self.end(status)),
             () = tokio::time::sleep(stall) => Err(self.end(stalled(stall.as_secs()))),
         }
     }
@@ -77,12 +100,11 @@ impl<T: Send + 'static> Outlet<T> {
         self.sender.is_closed()
     }
 
-    /// Waits until the server is told to stop or the client has gone away.
+    /// Waits until the stream is ended from outside or the client has gone away.
     pub(super) async fn over(&self) -> Over {
-        let mut stop = self.stop.clone();
         tokio::select! {
             () = self.sender.closed() => Over,
-            _ = stop.wait_for(|stop| *stop) => self.end(stopping()),
+            status = self.ending.clone().comes() => self.end(status),
         }
     }
 
@@ -118,7 +140,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_client_that_takes_nothing_is_sent_away_after_the_limit_and_not_before() {
         let (_stop, stopped) = watch::channel(false);
-        let (outlet, mut answers) = outlet(stopped, Vec::new());
+        let ending = Ending::new(&stopped, &Grant::everything());
+        let (outlet, mut answers) = outlet(ending, Vec::new());
         for part in 0..limit::RPC_QUEUE_PARTS {
             outlet.send(part).await.unwrap();
         }

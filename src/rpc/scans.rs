@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
 use prost::Message;
 
 use super::counters::Counters;
@@ -64,37 +66,23 @@ pub(super) async fn pump<P: Producer>(
     }
 }
 
-/// Rows of one stream as Arrow IPC.
-pub(super) struct ScanProducer {
+/// Rows of one stream as record batches of about the size of a part.
+pub(super) struct RecordBatches {
     scan: Scan,
     converter: Converter,
-    encoder: ipc::Encoder,
     /// The block being cut, and its next message.
     batch: Option<(Batch, usize)>,
     hash: Option<ContentHash>,
     rows: u64,
     batches: u64,
-    state: ScanState,
-    counters: Arc<Counters>,
 }
 
-#[derive(Clone, Copy, PartialEq)]
-enum ScanState {
-    Schema,
-    Rows,
-    Ended,
-}
-
-impl ScanProducer {
+impl RecordBatches {
     /// Opens the stream that `query` names.
     ///
     /// # Errors
     /// [`crate::ErrorKind::NotFound`] for a stream or column that is not there.
-    pub(super) fn open(
-        snapshot: &Snapshot,
-        query: &ScanQuery,
-        counters: Arc<Counters>,
-    ) -> Result<Self> {
+    pub(super) fn open(snapshot: &Snapshot, query: &ScanQuery) -> Result<Self> {
         let schema = query.kind.schema();
         let stream_id = snapshot.stream_id(&query.instrument, query.kind)?;
         let mut columns = (0..schema.columns.len()).collect::<Vec<_>>();
@@ -107,24 +95,23 @@ impl ScanProducer {
         let instrument = Some(query.instrument.clone());
         let options = Options { decimals: query.decimals, texts: TextAs::Plain, instrument };
         let converter = Converter::new(query.kind, Some(&columns), scales, &options)?;
-        let encoder = ipc::Encoder::new(converter.schema().clone())?;
         let mask = ColumnMask::of(&columns);
         let scan = snapshot.scan(&query.instrument, query.kind, query.range.clone(), mask)?;
-        Ok(Self {
-            scan,
-            converter,
-            encoder,
-            batch: None,
-            hash: query.hash.then_some(ContentHash::EMPTY),
-            rows: 0,
-            batches: 0,
-            state: ScanState::Schema,
-            counters,
-        })
+        let scan = scan.with_filter(query.filter.clone());
+        let hash = query.hash.then_some(ContentHash::EMPTY);
+        Ok(Self { scan, converter, batch: None, hash, rows: 0, batches: 0 })
     }
 
-    /// The next record batch as IPC bytes; `None` behind the last row.
-    fn next_batch(&mut self) -> Result<Option<(bytes::Bytes, u64)>> {
+    /// The schema of the batches.
+    pub(super) fn schema(&self) -> &SchemaRef {
+        self.converter.schema()
+    }
+
+    /// The next rows; `None` behind the last.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Corrupt`] with file and offset.
+    pub(super) fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
         let (batch, start) = match self.batch.take() {
             Some(cut) => cut,
             None => match self.scan.next_owned()? {
@@ -148,10 +135,44 @@ impl ScanProducer {
             self.batch = Some((batch, end)).filter(|(batch, end)| *end < batch.messages());
             part
         };
-        let rows = record_batch.num_rows() as u64;
-        self.rows += rows;
+        self.rows += record_batch.num_rows() as u64;
         self.batches += 1;
-        Ok(Some((self.encoder.encode(&record_batch)?, rows)))
+        Ok(Some(record_batch))
+    }
+
+    fn end(&self) -> ScanEnd {
+        ScanEnd { rows: self.rows, batches: self.batches, hash: self.hash }
+    }
+}
+
+/// Rows of one stream as Arrow IPC.
+pub(super) struct ScanProducer {
+    batches: RecordBatches,
+    encoder: ipc::Encoder,
+    state: ScanState,
+    counters: Arc<Counters>,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum ScanState {
+    Schema,
+    Rows,
+    Ended,
+}
+
+impl ScanProducer {
+    /// Opens the stream that `query` names.
+    ///
+    /// # Errors
+    /// As [`RecordBatches::open`].
+    pub(super) fn open(
+        snapshot: &Snapshot,
+        query: &ScanQuery,
+        counters: Arc<Counters>,
+    ) -> Result<Self> {
+        let batches = RecordBatches::open(snapshot, query)?;
+        let encoder = ipc::Encoder::new(batches.schema().clone())?;
+        Ok(Self { batches, encoder, state: ScanState::Schema, counters })
     }
 }
 
@@ -166,12 +187,12 @@ impl Producer for ScanProducer {
                 self.state = ScanState::Rows;
                 (self.encoder.schema_message().clone(), 0)
             }
-            ScanState::Rows => match self.next_batch()? {
-                Some(made) => made,
+            ScanState::Rows => match self.batches.next_batch()? {
+                Some(batch) => (self.encoder.encode(&batch)?, batch.num_rows() as u64),
                 None => {
                     self.state = ScanState::Ended;
-                    let end = ScanEnd { rows: self.rows, batches: self.batches, hash: self.hash };
-                    return Ok((vec![answer(Part::End((&end).into()))], 0));
+                    let end = (&self.batches.end()).into();
+                    return Ok((vec![answer(Part::End(end))], 0));
                 }
             },
             ScanState::Ended => return Ok((Vec::new(), 0)),

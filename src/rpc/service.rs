@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tonic::{Request, Response, Status, Streaming};
 
+use super::access::{Grant, Guarded};
 use super::append::{AppendSession, Appends};
 use super::counters::Counters;
 use super::model::{
@@ -16,13 +17,13 @@ use super::model::{
     coverage_answer, summaries_answer,
 };
 use super::model::{InstrumentPage, InstrumentQuery};
-use super::outlet::{Answers, outlet};
+use super::outlet::{Answers, Ending, outlet};
 use super::player::Player;
 use super::proto;
 use super::proto::tickreel_server::Tickreel;
 use super::scans::{Producer, SampleProducer, ScanProducer, pump};
 use super::session::{Session, Surroundings};
-use super::status::{Reporter, only_reads, report};
+use super::status::{Reporter, only_reads, report, too_many_open};
 use super::workers::Workers;
 use crate::error::{Error, Result};
 use crate::limit;
@@ -87,13 +88,19 @@ impl Service {
         drop(checked.await);
     }
 
-    fn failed(&self, error: impl Into<Error>) -> Status {
-        report(&error.into(), &self.inner.counters, self.inner.reporter.as_ref())
+    /// What the server counts.
+    pub(super) fn counters(&self) -> Arc<Counters> {
+        Arc::clone(&self.inner.counters)
+    }
+
+    fn failed(&self, grant: &Grant, error: Error) -> Status {
+        report(&grant.veil(error), &self.inner.counters, self.inner.reporter.as_ref())
     }
 
     /// Runs `work` on the newest snapshot, in time.
     async fn ask<T: Send + 'static>(
         &self,
+        grant: &Grant,
         workers: &Workers,
         work: impl FnOnce(Snapshot) -> Result<T> + Send + 'static,
     ) -> Result<T, Status> {
@@ -101,7 +108,7 @@ impl Service {
         let answer = workers.run(move || work(inner.latest.snapshot()?));
         let limit = Duration::from_millis(limit::RPC_UNARY_MS_MAX);
         match tokio::time::timeout(limit, answer).await {
-            Ok(answer) => answer.map_err(|error| self.failed(error)),
+            Ok(answer) => answer.map_err(|error| self.failed(grant, error)),
             Err(_) => {
                 self.inner.counters.failures.add(1);
                 let text = format!("no answer within {} s", limit.as_secs());
@@ -110,32 +117,64 @@ impl Service {
         }
     }
 
-    async fn single<Q: Send + 'static, T: Send + 'static>(
+    /// The question, if it is one and `grant` opens it.
+    fn open<Q: Guarded>(&self, grant: &Grant, query: Result<Q>) -> Result<Q, Status> {
+        self.inner.counters.requests.add(1);
+        let opened = query.and_then(|mut query| {
+            query.guard(grant)?;
+            Ok(query)
+        });
+        opened.map_err(|error| self.failed(grant, error))
+    }
+
+    /// One answer.
+    pub(super) async fn single<Q: Guarded + Send + 'static, T: Send + 'static>(
         &self,
+        grant: &Grant,
         query: Result<Q>,
         work: impl FnOnce(&Snapshot, Q) -> Result<T> + Send + 'static,
     ) -> Result<Response<T>, Status> {
-        self.inner.counters.requests.add(1);
-        let query = query.map_err(|error| self.failed(error))?;
-        let answer = self.ask(&self.inner.singles, move |snapshot| work(&snapshot, query)).await;
-        answer.map(Response::new)
+        let query = self.open(grant, query)?;
+        let work = move |snapshot: Snapshot| work(&snapshot, query);
+        self.ask(grant, &self.inner.singles, work).await.map(Response::new)
     }
 
     /// Makes a producer and sends what it makes.
-    async fn stream<Q: Send + 'static, P: Producer>(
+    pub(super) async fn stream<Q: Guarded + Send + 'static, P: Producer>(
         &self,
+        grant: &Grant,
         query: Result<Q>,
         open: impl FnOnce(&Snapshot, Q) -> Result<P> + Send + 'static,
     ) -> Result<Response<Answers<P::Answer>>, Status> {
-        self.inner.counters.requests.add(1);
-        let query = query.map_err(|error| self.failed(error))?;
-        let permit = self.permit(&self.inner.streams, "streams", limit::RPC_STREAMS_MAX)?;
-        let opened = self.ask(&self.inner.parts, move |snapshot| open(&snapshot, query)).await?;
-        let (outlet, answers) = outlet(self.inner.stop.clone(), vec![permit]);
+        let query = self.open(grant, query)?;
+        let permits = self.stream_permits(grant)?;
+        let open = move |snapshot: Snapshot| open(&snapshot, query);
+        let opened = self.ask(grant, &self.inner.parts, open).await?;
+        let (outlet, answers) = outlet(self.ending(grant), permits);
         let Inner { parts, counters, reporter, .. } = &*self.inner;
         let task = pump(opened, outlet, parts.clone(), counters.clone(), reporter.clone());
         tokio::spawn(task);
         Ok(Response::new(answers))
+    }
+
+    fn ending(&self, grant: &Grant) -> Ending {
+        Ending::new(&self.inner.stop, grant)
+    }
+
+    /// Room for one more stream, of its token's and of the server's.
+    fn stream_permits(&self, grant: &Grant) -> Result<Vec<OwnedSemaphorePermit>, Status> {
+        Ok(vec![
+            self.own_permit(&grant.streams, "streams", grant.open_max().0)?,
+            self.permit(&self.inner.streams, "streams", limit::RPC_STREAMS_MAX)?,
+        ])
+    }
+
+    /// As [`Service::stream_permits`], for one more replay.
+    fn replay_permits(&self, grant: &Grant) -> Result<Vec<OwnedSemaphorePermit>, Status> {
+        let mut permits = self.stream_permits(grant)?;
+        permits.push(self.own_permit(&grant.replays, "replays", grant.open_max().1)?);
+        permits.push(self.permit(&self.inner.replays, "replays", limit::RPC_REPLAYS_MAX)?);
+        Ok(permits)
     }
 
     fn permit(
@@ -146,7 +185,19 @@ impl Service {
     ) -> Result<OwnedSemaphorePermit, Status> {
         permits.clone().try_acquire_owned().map_err(|_| {
             let what = format!("{what} open on this server:");
-            self.failed(Error::limit(&what, max + 1, max))
+            self.failed(&Grant::everything(), Error::limit(&what, max + 1, max))
+        })
+    }
+
+    fn own_permit(
+        &self,
+        permits: &Arc<Semaphore>,
+        what: &str,
+        max: usize,
+    ) -> Result<OwnedSemaphorePermit, Status> {
+        permits.clone().try_acquire_owned().map_err(|_| {
+            self.inner.counters.failures.add(1);
+            too_many_open(what, max)
         })
     }
 
@@ -178,18 +229,23 @@ impl Tickreel for Service {
         &self,
         request: Request<proto::ListInstrumentsRequest>,
     ) -> Result<Response<proto::ListInstrumentsResponse>, Status> {
+        let grant = grant_of(&request)?;
         let page = InstrumentPage::try_from(request.into_inner());
-        self.single(page, |snapshot, page| Ok(list(snapshot, &page))).await
+        let shown = Arc::clone(&grant);
+        self.single(&grant, page, move |snapshot, page| Ok(list(snapshot, &shown, &page))).await
     }
 
     async fn get_coverage(
         &self,
         request: Request<proto::GetCoverageRequest>,
     ) -> Result<Response<proto::GetCoverageResponse>, Status> {
+        let grant = grant_of(&request)?;
         let request = request.into_inner();
         let query = CoverageQuery::try_from(&request).map(|query| (query, request.gaps_skip));
-        self.single(query, |snapshot, (query, skip)| {
+        let shown = Arc::clone(&grant);
+        self.single(&grant, query, move |snapshot, (query, skip)| {
             let mut found = snapshot.coverage(&query.instrument)?;
+            shown.keep_open(&mut found)?;
             found.retain(|c| query.kinds.is_empty() || query.kinds.contains(&c.key.kind));
             found.iter_mut().for_each(|coverage| keep_gaps(coverage, &query));
             let streams = found.iter().map(|coverage| coverage_answer(coverage, skip));
@@ -202,7 +258,8 @@ impl Tickreel for Service {
         &self,
         request: Request<proto::GetBookRequest>,
     ) -> Result<Response<proto::Book>, Status> {
-        self.single(BookQuery::try_from(request.into_inner()), |snapshot, query| {
+        let grant = grant_of(&request)?;
+        self.single(&grant, BookQuery::try_from(request.into_inner()), |snapshot, query| {
             let BookQuery { instrument, at, depth } = query;
             let mut books = snapshot.books(&instrument)?;
             books.at(at)?;
@@ -218,8 +275,9 @@ impl Tickreel for Service {
         &self,
         request: Request<proto::SampleBooksRequest>,
     ) -> Result<Response<Self::SampleBooksStream>, Status> {
+        let grant = grant_of(&request)?;
         let query = SampleQuery::try_from(request.into_inner());
-        self.stream(query, |snapshot, query| SampleProducer::open(snapshot, &query)).await
+        self.stream(&grant, query, |snapshot, query| SampleProducer::open(snapshot, &query)).await
     }
 
     type ScanStream = Answers<proto::ScanResponse>;
@@ -228,9 +286,11 @@ impl Tickreel for Service {
         &self,
         request: Request<proto::ScanRequest>,
     ) -> Result<Response<Self::ScanStream>, Status> {
+        let grant = grant_of(&request)?;
         let query = ScanQuery::try_from(request.into_inner());
-        let counters = self.inner.counters.clone();
-        self.stream(query, |snapshot, query| ScanProducer::open(snapshot, &query, counters)).await
+        let counters = self.counters();
+        let open = |snapshot: &Snapshot, query| ScanProducer::open(snapshot, &query, counters);
+        self.stream(&grant, query, open).await
     }
 
     type ReplayStream = Answers<proto::ReplayResponse>;
@@ -239,23 +299,21 @@ impl Tickreel for Service {
         &self,
         request: Request<Streaming<proto::ReplayRequest>>,
     ) -> Result<Response<Self::ReplayStream>, Status> {
-        self.inner.counters.requests.add(1);
+        let grant = grant_of(&request)?;
         let mut commands = request.into_inner();
-        let query = first_command(&mut commands).await?.map_err(|error| self.failed(error))?;
-        let permits = vec![
-            self.permit(&self.inner.streams, "streams", limit::RPC_STREAMS_MAX)?,
-            self.permit(&self.inner.replays, "replays", limit::RPC_REPLAYS_MAX)?,
-        ];
-        let asked = query.clone();
+        let query = self.open(&grant, first_command(&mut commands).await?)?;
+        let permits = self.replay_permits(&grant)?;
+        let (mut asked, shown) = (query.clone(), Arc::clone(&grant));
         let (player, span, opened) = self
-            .ask(&self.inner.parts, move |snapshot| {
+            .ask(&grant, &self.inner.parts, move |snapshot| {
+                shown.name_kinds(&mut asked, &snapshot)?;
                 let player = Player::open(snapshot, &asked)?;
                 let span = player.span()?;
                 let opened = player.opened(span);
                 Ok((player, span, opened))
             })
             .await?;
-        let (outlet, answers) = outlet(self.inner.stop.clone(), permits);
+        let (outlet, answers) = outlet(self.ending(&grant), permits);
         let Inner { parts, counters, reporter, .. } = &*self.inner;
         let around = Surroundings {
             workers: parts.clone(),
@@ -274,25 +332,37 @@ impl Tickreel for Service {
         request: Request<Streaming<proto::AppendRequest>>,
     ) -> Result<Response<Self::AppendStream>, Status> {
         self.inner.counters.requests.add(1);
-        let Inner { appends, counters, reporter, stop, .. } = &*self.inner;
+        let grant = grant_of(&request)?;
+        let Inner { appends, counters, reporter, .. } = &*self.inner;
         let Some(appends) = appends.clone() else {
             counters.failures.add(1);
             return Err(only_reads());
         };
-        let permit = self.permit(&appends.sessions, "append sessions", limit::RPC_APPENDS_MAX)?;
-        let (outlet, answers) = outlet(stop.clone(), vec![permit]);
-        let session = AppendSession::new(appends, outlet, counters.clone(), reporter.clone());
+        let permits = vec![
+            self.own_permit(&grant.streams, "streams", grant.open_max().0)?,
+            self.permit(&appends.sessions, "append sessions", limit::RPC_APPENDS_MAX)?,
+        ];
+        let (outlet, answers) = outlet(self.ending(&grant), permits);
+        let (counters, reporter) = (counters.clone(), reporter.clone());
+        let session = AppendSession::new(appends, grant, outlet, counters, reporter);
         tokio::spawn(session.run(request.into_inner()));
         Ok(Response::new(answers))
     }
 
     async fn get_stats(
         &self,
-        _request: Request<proto::GetStatsRequest>,
+        request: Request<proto::GetStatsRequest>,
     ) -> Result<Response<proto::GetStatsResponse>, Status> {
+        let grant = grant_of(&request)?;
         let service = self.clone();
-        self.single(Ok(()), move |snapshot, ()| Ok(service.stats(snapshot).into())).await
+        self.single(&grant, Ok(()), move |snapshot, ()| Ok(service.stats(snapshot).into())).await
     }
+}
+
+/// What is open to whom a request comes from.
+pub(super) fn grant_of<T>(request: &Request<T>) -> Result<Arc<Grant>, Status> {
+    let grant = request.extensions().get::<Arc<Grant>>();
+    grant.cloned().ok_or_else(|| Status::internal("a request that did not pass the gate"))
 }
 
 /// The opening of a replay, which must come first and soon.
@@ -309,9 +379,14 @@ async fn first_command(
 }
 
 /// One page of instruments.
-fn list(snapshot: &Snapshot, page: &InstrumentPage) -> proto::ListInstrumentsResponse {
+fn list(
+    snapshot: &Snapshot,
+    grant: &Grant,
+    page: &InstrumentPage,
+) -> proto::ListInstrumentsResponse {
     let InstrumentPage { query, size, after } = page;
     let mut infos = snapshot.stream_infos();
+    infos = infos.into_iter().filter_map(|info| grant.shows(info)).collect();
     infos.retain(|info| {
         let new = after.as_ref().is_none_or(|after| info.key.instrument > *after);
         new && takes(query, info)

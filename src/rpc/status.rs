@@ -3,7 +3,9 @@
 //! The text that leaves the server is [`Error::text`], which names no file. Where the operator has
 //! to know more, the whole error goes to [`Reporter`] under a number that the text repeats.
 
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
@@ -12,11 +14,15 @@ use super::counters::Counters;
 use crate::error::{Error, ErrorKind};
 use crate::limit;
 
+/// Trailer with the milliseconds after which a request may be tried again, as gRPC clients that
+/// retry by themselves read it (gRPC proposal A6).
+const RETRY_TRAILER: &str = "grpc-retry-pushback-ms";
+
 /// Trailer with the kind of the error as one word.
 const KIND_TRAILER: &str = "tickreel-error-kind";
 
 /// Every kind, to find one by its word.
-const KINDS: [ErrorKind; 14] = [
+const KINDS: [ErrorKind; 15] = [
     ErrorKind::NotFound,
     ErrorKind::Exists,
     ErrorKind::OutOfRange,
@@ -31,12 +37,13 @@ const KINDS: [ErrorKind; 14] = [
     ErrorKind::Full,
     ErrorKind::Io,
     ErrorKind::Remote,
+    ErrorKind::Denied,
 ];
 
 /// A failure that is the server's, not the client's.
 #[derive(Clone, Copy, Debug)]
 pub struct Incident<'a> {
-    /// The number that the client sees.
+    /// The number that the client sees; 0 if it sees none.
     pub number: u64,
     /// What happened, with file and place.
     pub error: &'a Error,
@@ -57,6 +64,7 @@ pub(super) fn code_of(kind: ErrorKind) -> Code {
         ErrorKind::Invalid => Code::InvalidArgument,
         ErrorKind::Locked | ErrorKind::Poisoned | ErrorKind::Cancelled => Code::Unavailable,
         ErrorKind::Stale => Code::Aborted,
+        ErrorKind::Denied => Code::PermissionDenied,
         ErrorKind::Io | ErrorKind::Remote => Code::Internal,
     }
 }
@@ -126,6 +134,43 @@ pub(super) fn only_reads() -> Status {
     with_kind(status, ErrorKind::Unsupported)
 }
 
+/// The request came without a token or certificate that opens anything. `told` is how often that
+/// has happened from its address, if the operator is to hear of it.
+pub(super) fn unknown(address: IpAddr, told: Option<u64>, reporter: Option<&Reporter>) -> Status {
+    if let (Some(count), Some(reporter)) = (told, reporter) {
+        let text = format!("{address}: {count} requests without a valid token");
+        reporter(Incident { number: 0, error: &Error::new(ErrorKind::Denied, text) });
+    }
+    let text = "expected a valid token: metadata `authorization: Bearer TOKEN`";
+    with_kind(Status::unauthenticated(text), ErrorKind::Denied)
+}
+
+/// The token was withdrawn while its holder had a stream open.
+pub(super) fn withdrawn() -> Status {
+    with_kind(Status::unauthenticated("this token was withdrawn"), ErrorKind::Denied)
+}
+
+/// The holder of the token has asked too often: it may again after `wait`.
+pub(super) fn too_many_requests(wait: Duration) -> Status {
+    let wait_ms = u64::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
+    let text = format!("more requests a second than this token allows; again in {wait_ms} ms");
+    again_after(Status::resource_exhausted(text), wait_ms)
+}
+
+/// The holder of the token has as many open as it may.
+pub(super) fn too_many_open(what: &str, max: usize) -> Status {
+    let text = format!("{what} open with this token: {} is above the limit {max}", max + 1);
+    again_after(Status::resource_exhausted(text), limit::RPC_RETRY_MS)
+}
+
+fn again_after(status: Status, wait_ms: u64) -> Status {
+    let mut status = with_kind(status, ErrorKind::Limit);
+    if let Ok(value) = MetadataValue::try_from(wait_ms.to_string()) {
+        status.metadata_mut().insert(RETRY_TRAILER, value);
+    }
+    status
+}
+
 /// The stream ended because the client took nothing for too long.
 pub(super) fn stalled(seconds: u64) -> Status {
     Status::deadline_exceeded(format!("the client took nothing for {seconds} s"))
@@ -155,6 +200,7 @@ pub(super) fn kind_of(word: Option<&str>, code: Code) -> ErrorKind {
         Code::InvalidArgument => ErrorKind::Invalid,
         Code::Aborted => ErrorKind::Stale,
         Code::Cancelled => ErrorKind::Cancelled,
+        Code::Unauthenticated | Code::PermissionDenied => ErrorKind::Denied,
         _ => ErrorKind::Remote,
     })
 }

@@ -5,6 +5,7 @@ use super::reader::{ColumnMask, Segment};
 use crate::book::Tracker;
 use crate::error::Result;
 use crate::event::{Batch, Kind, book};
+use crate::format::segment::BlockEntry;
 
 /// What a book needs of its rows.
 pub(super) const BOOK_COLUMNS: [usize; 7] = [
@@ -33,6 +34,15 @@ impl Segment {
             return Ok(entry.first_message);
         }
         BlockReader::open(self, number, entry)?.first_message_at(ts)
+    }
+
+    /// The first message at or after `message` that lies in a block that `may_hold`; the message
+    /// count if there is none.
+    #[must_use]
+    pub fn skip_blocks(&self, message: u64, may_hold: impl Fn(&BlockEntry) -> bool) -> u64 {
+        let blocks = self.blocks().get(self.block_of(message)..).unwrap_or_default();
+        let held = blocks.iter().find(|block| may_hold(block));
+        held.map_or(self.messages(), |block| block.first_message.max(message))
     }
 
     /// Makes `tracker` the book before message `message`: the last checkpoint at or before it, then

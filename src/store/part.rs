@@ -147,6 +147,18 @@ impl Part {
         }
     }
 
+    /// The first message at or after `message` of which `may_hold`, told the smallest and largest
+    /// values of its block and the scales, does not say that it cannot be wanted.
+    #[must_use]
+    pub fn skip_to(&self, message: u64, may_hold: impl Fn(&[i64; 4], &[(u8, u8)]) -> bool) -> u64 {
+        match self {
+            Self::Sealed(segment) => {
+                segment.skip_blocks(message, |block| may_hold(&block.zones, segment.scales()))
+            }
+            Self::Live(_) | Self::Lost(_) => message,
+        }
+    }
+
     /// Some of the messages `messages`, from the first on, with the columns asked for. `reuse`
     /// gives its memory.
     ///

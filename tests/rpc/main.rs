@@ -4,10 +4,14 @@
 //! hears with what the library says of the same folder. Nothing sleeps but where time is what is
 //! tested.
 
+mod access;
 mod append;
 mod books;
 mod disk;
+mod flight;
+mod hostile;
 mod limits;
 mod market;
 mod replay;
 mod scans;
+mod tls;

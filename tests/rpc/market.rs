@@ -5,7 +5,7 @@ use tickreel::event::{
     TradeRow, TradeSide,
 };
 use tickreel::rpc::proto::tickreel_client::TickreelClient;
-use tickreel::rpc::{Client, ServeOptions, serve};
+use tickreel::rpc::{Client, Credentials, ServeOptions, serve};
 use tickreel::store::{ImportOptions, Store};
 use tickreel::{Decimal, Instrument, Result, TsNs};
 use tokio::net::TcpListener;
@@ -165,13 +165,19 @@ pub struct Served {
 
 impl Served {
     pub async fn new(store: Store, options: ServeOptions) -> Self {
+        Self::with(store, options, &Credentials::default()).await
+    }
+
+    /// A server and a client that shows `credentials`.
+    pub async fn with(store: Store, options: ServeOptions, credentials: &Credentials) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
+        let scheme = if options.tls.is_some() { "https" } else { "http" };
+        let url = format!("{scheme}://{}", listener.local_addr().unwrap());
         let (stop, stopped) = oneshot::channel::<()>();
         let task = tokio::spawn(serve(store, listener, options, async move {
             drop(stopped.await);
         }));
-        let client = Client::connect(&url).await.unwrap();
+        let client = Client::connect_with(&url, credentials).await.unwrap();
         Self { client, url, stop: Some(stop), task }
     }
 

@@ -11,7 +11,7 @@ use crate::tree::Tree;
 /// are pages, and pages know nothing of what they are part of.
 const FLOORS: [&[&str]; 13] = [
     &["limit", "error"],
-    &["quantity"],
+    &["quantity", "pattern"],
     &["event"],
     &["book", "disk"],
     &["codec"],

@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
-use super::args::From;
+use super::args::Place;
 use super::play::ReplayRequest;
 use super::target::Target;
 use super::{book, screen};
@@ -59,7 +59,7 @@ pub fn run(args: &Args) -> Result<()> {
     say("\n4. a server, and a client that asks it over gRPC")?;
     let server = Server::start(store)?;
     let url = format!("http://{}", server.address);
-    let target = Target::open(&From { store: None, server: Some(url.clone()) })?;
+    let target = Target::open(&Place { store: None, server: Some(url.clone()) }.into())?;
     compare_books(&target, &captures)?;
     show_book(&target, &captures)?;
     say("\n5. a replay of everything, merged in the total order")?;
@@ -325,7 +325,7 @@ fn replay(target: &Target, root: &Path, captures: &Captures) -> Result<()> {
         screen::count((served.all.rows() as f64 / seconds) as u64),
         served.all
     ))?;
-    let local = Target::open(&From { store: Some(root.to_owned()), server: None })?;
+    let local = Target::open(&Place { store: Some(root.to_owned()), server: None }.into())?;
     let started = Instant::now();
     let played = local.play(&request, |_| screen::check_interrupted())?;
     let seconds = started.elapsed().as_secs_f64();

@@ -13,7 +13,6 @@ use tracing::{info, warn};
 use super::clock::ReceiveClock;
 use super::config::{FeedConfig, Selection};
 use super::inbox::{Event, Inbox, Incoming, Portion};
-use super::pattern::matches;
 use super::plan::{Plan, Wanted};
 use super::rest::{Network, Refusal, Request};
 use super::socket::{News, Order, Socket};
@@ -21,6 +20,7 @@ use super::stats::FeedStats;
 use crate::error::Result;
 use crate::event::{Kind, StreamKey};
 use crate::ingest::live::{LiveFeed, Resync, Topic};
+use crate::pattern::matches;
 use crate::quantity::{Instrument, TsNs};
 
 /// First wait before the list of symbols is asked for again, and the longest.

@@ -10,7 +10,6 @@ mod clock;
 pub mod config;
 mod feed;
 mod inbox;
-mod pattern;
 mod plan;
 mod recording;
 mod rejects;

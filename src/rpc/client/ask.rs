@@ -1,12 +1,12 @@
 //! A connection to a server, and the questions that have one answer.
 
-use std::time::Duration;
-
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::{Channel, Endpoint};
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::Channel;
 
 use super::append::{AppendAnswers, AppendSender};
+use super::credentials::{Bearer, Credentials};
 use super::session::Session;
 use super::streams::{Books, RemoteScan};
 use crate::error::{Error, ErrorKind, Result};
@@ -20,16 +20,11 @@ use crate::rpc::proto;
 use crate::rpc::proto::tickreel_client::TickreelClient;
 use crate::rpc::status::error_of;
 
-/// How long connecting may take.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Bytes that may be under way on one stream: enough for a fast line with a long round trip.
-const STREAM_WINDOW_BYTES: u32 = 4 << 20;
-/// Bytes that may be under way on the connection: every stream may be full and unread, and a new
-/// request still has its answer.
-const CONNECTION_WINDOW_BYTES: u32 =
-    STREAM_WINDOW_BYTES * (limit::RPC_REQUESTS_PER_CONNECTION_MAX + 1);
 /// Commands of a session, or requests to append, that wait to be sent.
 const COMMANDS_WAITING: usize = 16;
+
+/// What requests go through.
+type Line = InterceptedService<Channel, Bearer>;
 
 /// A connection to a server. Cheap to clone; all clones share the connection.
 ///
@@ -37,43 +32,34 @@ const COMMANDS_WAITING: usize = 16;
 /// kind is [`ErrorKind::Remote`].
 #[derive(Clone, Debug)]
 pub struct Client {
-    inner: TickreelClient<Channel>,
+    inner: TickreelClient<Line>,
 }
 
 impl Client {
-    /// Connects to a server, e.g. `http://127.0.0.1:7400`.
+    /// Connects to a server that wants no proof, e.g. `http://127.0.0.1:7400`.
     ///
     /// # Errors
-    /// [`ErrorKind::Invalid`] if `url` is none; [`ErrorKind::Remote`] if no server answers there.
+    /// As [`Client::connect_with`].
     pub async fn connect(url: &str) -> Result<Self> {
-        let (keepalive_ms, answer_ms) = limit::RPC_KEEPALIVE_MS;
-        let endpoint = Endpoint::from_shared(url.to_owned())
-            .map_err(|_| {
-                Error::invalid(format!("address {url:?}: expected e.g. http://host:7400"))
-            })?
-            .connect_timeout(CONNECT_TIMEOUT)
-            .tcp_nodelay(true)
-            .max_frame_size(limit::RPC_FRAME_BYTES)
-            .initial_stream_window_size(STREAM_WINDOW_BYTES)
-            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-            .http2_keep_alive_interval(Duration::from_millis(keepalive_ms))
-            .keep_alive_timeout(Duration::from_millis(answer_ms));
-        let channel = endpoint.connect().await.map_err(|error| {
-            let mut text = format!("cannot reach {url}: {error}");
-            let mut cause = std::error::Error::source(&error);
-            while let Some(deeper) = cause {
-                text = format!("{text}: {deeper}");
-                cause = deeper.source();
-            }
-            Error::new(ErrorKind::Remote, text)
-        })?;
-        let inner = TickreelClient::new(channel)
+        Self::connect_with(url, &Credentials::default()).await
+    }
+
+    /// Connects to a server, e.g. `https://ticks.example.org:7400`, showing `credentials`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] if `url` is none, a token would go over the network unencrypted or a
+    /// file holds no certificate; [`ErrorKind::Remote`] if no server answers there or it is not
+    /// trusted. That a token is wrong shows at the first question: [`ErrorKind::Denied`].
+    pub async fn connect_with(url: &str, credentials: &Credentials) -> Result<Self> {
+        let bearer = credentials.bearer()?;
+        let channel = credentials.connect(url).await?;
+        let inner = TickreelClient::with_interceptor(channel, bearer)
             .max_decoding_message_size(limit::RPC_ANSWER_BYTES_MAX)
             .max_encoding_message_size(limit::RPC_REQUEST_BYTES_MAX);
         Ok(Self { inner })
     }
 
-    fn inner(&self) -> TickreelClient<Channel> {
+    fn inner(&self) -> TickreelClient<Line> {
         self.inner.clone()
     }
 

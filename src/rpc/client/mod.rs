@@ -2,12 +2,14 @@
 
 mod append;
 mod ask;
+mod credentials;
 mod frame;
 mod session;
 mod streams;
 
 pub use append::{AppendAnswers, AppendSender, Appended};
 pub use ask::Client;
+pub use credentials::Credentials;
 pub use frame::{Frame, FrameStep};
 pub use session::{Controls, Event, Session};
 pub use streams::{Books, RemoteScan};

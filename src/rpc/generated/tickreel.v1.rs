@@ -240,6 +240,12 @@ pub struct ScanRequest {
     /// a content hash in the end; asks for all columns
     #[prost(bool, tag = "7")]
     pub hash: bool,
+    /// Only rows that meet all of these, e.g. "price>=61000.5", "qty>10", "side=buy": a column of prices,
+    /// quantities or names, one of >= <= > < = (names: = only), an exact value. A row without a number
+    /// (a reset or a gap of a book) meets no condition on it. Of a message the rows that are left are
+    /// its rows. At most 32.
+    #[prost(string, repeated, tag = "8")]
+    pub r#where: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ScanResponse {

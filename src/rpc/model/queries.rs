@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::event::Kind;
 use crate::limit;
 use crate::quantity::{Instrument, TsNs};
+use crate::replay::Filter;
 use crate::rpc::proto;
 
 /// Which instruments to list.
@@ -207,6 +208,8 @@ pub struct ScanQuery {
     pub range: Range<TsNs>,
     /// Names of columns, in this order; empty: all.
     pub columns: Vec<String>,
+    /// Which rows.
+    pub filter: Filter,
     /// What decimals become.
     pub decimals: DecimalAs,
     /// Whether the end tells the content hash of the rows; only for all columns.
@@ -222,6 +225,7 @@ impl ScanQuery {
             kind,
             range: TsNs::MIN..TsNs::MAX,
             columns: Vec::new(),
+            filter: Filter::default(),
             decimals: DecimalAs::default(),
             hash: true,
         }
@@ -242,6 +246,7 @@ impl TryFrom<proto::ScanRequest> for ScanQuery {
             kind,
             range: atoms::range(request.from_ns, request.to_ns)?,
             columns: request.columns,
+            filter: Filter::parse(kind, &request.r#where).map_err(|e| e.context("where"))?,
             decimals: atoms::decimals(request.decimals)?,
             hash: request.hash,
         })
@@ -257,6 +262,7 @@ impl From<&ScanQuery> for proto::ScanRequest {
             from_ns,
             to_ns,
             columns: query.columns.clone(),
+            r#where: query.filter.conditions().to_vec(),
             decimals: atoms::decimals_code(query.decimals),
             hash: query.hash,
         }
@@ -282,6 +288,7 @@ mod tests {
         assert_eq!(SampleQuery::try_from(sent).unwrap(), sample);
         let scan = ScanQuery {
             columns: vec!["price".into()],
+            filter: Filter::parse(Kind::Trades, &["qty>=1.5", "side=buy"]).unwrap(),
             range: TsNs::MIN..TsNs(3),
             hash: false,
             decimals: DecimalAs::Float64,

@@ -1,7 +1,7 @@
 //! Names of symbols with `*` for any characters and `?` for one.
 
 /// Whether `name` is what `pattern` says, case included.
-pub(super) fn matches(pattern: &str, name: &str) -> bool {
+pub(crate) fn matches(pattern: &str, name: &str) -> bool {
     let (pattern, name): (Vec<char>, Vec<char>) =
         (pattern.chars().collect(), name.chars().collect());
     // Which beginnings of the pattern match the name read so far.

@@ -1,0 +1,342 @@
+//! Tokens: who shows none learns nothing, who shows one learns what it opens, and no more at once
+//! than it may.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use tickreel::event::{ContentHash, Kind, StreamKey};
+use tickreel::rpc::{
+    Access, Appended, BookQuery, Client, CoverageQuery, Credentials, Event, InstrumentQuery,
+    ReplayQuery, SampleQuery, ScanQuery, ServeOptions, new_token, proto,
+};
+use tickreel::store::{GroupCommit, LiveOptions, Recorder};
+use tickreel::{ErrorKind, TsNs};
+use tonic::Code;
+use tonic::metadata::MetadataValue;
+
+use crate::market::{EVERY_NS, Market, START, Served, book, btc, swap};
+
+/// A market behind a token file.
+struct Guarded {
+    market: Market,
+    served: Served,
+    file: PathBuf,
+    access: Access,
+}
+
+/// An entry of the file, and its token.
+fn entry(name: &str, rights: &str) -> (String, String) {
+    let (token, sha256) = new_token().unwrap();
+    (token, format!("[[token]]\nname = \"{name}\"\nsha256 = \"{sha256}\"\n{rights}\n"))
+}
+
+fn access_of(file: &Path) -> Access {
+    Access::parse(&std::fs::read_to_string(file).unwrap(), file).unwrap()
+}
+
+fn reload(guarded: &Guarded) -> tickreel::Result<()> {
+    guarded.access.replace(&std::fs::read_to_string(&guarded.file).unwrap(), &guarded.file)
+}
+
+fn showing(token: &str) -> Credentials {
+    Credentials { token: Some(token.to_owned()), ..Credentials::default() }
+}
+
+impl Guarded {
+    /// The client of `served` shows `token`.
+    async fn new(token: &str, entries: &str) -> Self {
+        let market = Market::new(500);
+        let file = market.store.root().with_extension("tokens.toml");
+        std::fs::write(&file, entries).unwrap();
+        let access = access_of(&file);
+        let options = ServeOptions { access: access.clone(), ..ServeOptions::default() };
+        let served = Served::with(market.store.clone(), options, &showing(token)).await;
+        Self { market, served, file, access }
+    }
+
+    async fn client(&self, token: &str) -> Client {
+        Client::connect_with(&self.served.url, &showing(token)).await.unwrap()
+    }
+}
+
+fn newest(market: &Market) -> BookQuery {
+    BookQuery { instrument: btc(), at: market.last(), depth: Some(5) }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_shows_no_valid_token_learns_nothing_but_that_the_server_lives() {
+    use tonic_health::pb::health_client::HealthClient;
+    let (token, valid) = entry("valid", "");
+    let (old, expired) = entry("expired", "expires = \"2020-01-01\"");
+    let guarded = Guarded::new(&token, &(valid + &expired)).await;
+    let query = newest(&guarded.market);
+    assert!(guarded.served.client.book(&query).await.is_ok());
+
+    let begun = Instant::now();
+    let cut = &token[..token.len() - 1];
+    for wrong in ["", cut, &format!("{token}0"), &token.to_uppercase(), &old] {
+        let error = guarded.client(wrong).await.book(&query).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Denied, "{wrong}: {error}");
+        assert!(error.text().contains("authorization: Bearer"), "{error}");
+    }
+    assert!(begun.elapsed() >= Duration::from_millis(5 * 250), "each was answered late");
+
+    let mut plain = guarded.served.plain().await;
+    let request = || proto::ListInstrumentsRequest::default();
+    let status = plain.list_instruments(request()).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unauthenticated);
+    let mut basic = tonic::Request::new(request());
+    let value = MetadataValue::try_from(format!("Basic {token}")).unwrap();
+    basic.metadata_mut().insert("authorization", value);
+    assert_eq!(plain.list_instruments(basic).await.unwrap_err().code(), Code::Unauthenticated);
+
+    let mut health = HealthClient::new(guarded.served.channel().await);
+    let request = tonic_health::pb::HealthCheckRequest::default();
+    assert!(health.check(request).await.is_ok());
+    guarded.served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_opens_its_instruments_and_kinds_and_the_rest_is_not_there() {
+    let rights = format!("instruments = [\"{}\"]\nkinds = [\"book\", \"trades\"]", btc());
+    let (token, entries) = entry("narrow", &rights);
+    let guarded = Guarded::new(&token, &entries).await;
+    let client = &guarded.served.client;
+
+    let shown = client.instruments(&InstrumentQuery::default()).await.unwrap();
+    let shown: Vec<_> = shown.iter().map(|summary| summary.info.key.clone()).collect();
+    let open = [Kind::Book, Kind::Trades].map(|kind| StreamKey { instrument: btc(), kind });
+    assert_eq!(shown, open);
+
+    // What is there and what never was have one answer.
+    let absent = tickreel::Instrument::parse("nowhere:NOTHING").unwrap();
+    for instrument in [swap(), absent] {
+        let query = BookQuery { instrument: instrument.clone(), ..newest(&guarded.market) };
+        let range = TsNs::MIN..TsNs::MAX;
+        let coverage = CoverageQuery { instrument: instrument.clone(), kinds: vec![], range };
+        let sample = SampleQuery {
+            instrument: instrument.clone(),
+            range: TsNs(START)..TsNs(START + 10),
+            every_ns: 5,
+            depth: None,
+        };
+        let scan = ScanQuery::all(instrument.clone(), Kind::Book);
+        let replay = ReplayQuery::all(std::slice::from_ref(&instrument));
+        let errors = [
+            client.book(&query).await.unwrap_err(),
+            client.coverage(&coverage).await.unwrap_err(),
+            client.sample(&sample).await.err().unwrap(),
+            client.scan(&scan).await.err().unwrap(),
+            client.replay(&replay).await.err().unwrap(),
+        ];
+        for error in errors {
+            assert_eq!(error.kind(), ErrorKind::NotFound);
+            let text = "no such instrument, kind or column, or this token does not open it";
+            assert_eq!(error.text(), text);
+        }
+    }
+    let error = client.scan(&ScanQuery::all(btc(), Kind::Status)).await.err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+
+    // A replay of everything plays what is open.
+    let mut session = client.replay(&ReplayQuery::all(&[btc()])).await.unwrap();
+    let end = loop {
+        if let Event::End(end) = session.next().await.unwrap().unwrap() {
+            break end;
+        }
+    };
+    let snapshot = guarded.market.store.snapshot().unwrap();
+    let rows = open.iter().map(|key| {
+        let infos = snapshot.stream_infos();
+        infos.iter().find(|info| info.key == *key).unwrap().rows
+    });
+    assert_eq!(end.rows, rows.sum::<u64>());
+    guarded.served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_opens_its_time_and_ends_left_open_are_cut_to_it() {
+    let (from, to) = (START + 100 * EVERY_NS, START + 200 * EVERY_NS);
+    let rights = format!("from = \"{from}\"\nto = \"{to}\"");
+    let (token, entries) = entry("window", &rights);
+    let guarded = Guarded::new(&token, &entries).await;
+    let client = &guarded.served.client;
+
+    let shown = client.instruments(&InstrumentQuery::default()).await.unwrap();
+    for info in shown.iter().map(|summary| &summary.info) {
+        assert!(info.first.0 >= from && info.last.0 < to, "{info:?}");
+    }
+    let book_at = |at| BookQuery { instrument: btc(), at: TsNs(at), depth: None };
+    assert!(client.book(&book_at(from)).await.is_ok());
+    assert!(client.book(&book_at(to - 1)).await.is_ok());
+    for at in [from - 1, to] {
+        let error = client.book(&book_at(at)).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::OutOfRange);
+        assert!(error.text().starts_with("this token opens "), "{error}");
+    }
+
+    let mut scan = client.scan(&ScanQuery::all(btc(), Kind::Book)).await.unwrap();
+    let (mut first, mut last) = (i64::MAX, i64::MIN);
+    while let Some(batch) = scan.next_batch().await.unwrap() {
+        first = first.min(batch.ts_recv()[0]);
+        last = last.max(*batch.ts_recv().last().unwrap());
+    }
+    assert_eq!((first, last), (from, to - EVERY_NS));
+    for range in [TsNs(from - 1)..TsNs::MAX, TsNs::MIN..TsNs(to + 1)] {
+        let scan = ScanQuery { range: range.clone(), ..ScanQuery::all(btc(), Kind::Book) };
+        assert_eq!(client.scan(&scan).await.err().unwrap().kind(), ErrorKind::OutOfRange);
+        let replay = ReplayQuery { range, ..ReplayQuery::all(&[btc()]) };
+        assert_eq!(client.replay(&replay).await.err().unwrap().kind(), ErrorKind::OutOfRange);
+    }
+
+    // A seek of a replay does not lead out of it either.
+    let query = ReplayQuery { paused: true, ..ReplayQuery::all(&[btc()]) };
+    let session = client.replay(&query).await.unwrap();
+    let (first, last) = session.span();
+    assert!(first.0 >= from && last.0 < to);
+    guarded.served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_are_added_by_who_may_and_read_by_who_may() {
+    let (writes, one) =
+        entry("writer", "read = false\nappend = true\ninstruments = [\"binance*:*\"]");
+    let (reads, other) = entry("reader", "");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("tokens.toml");
+    std::fs::write(&file, one + &other).unwrap();
+    let store = tickreel::store::Store::open_or_create(folder.path().join("store")).unwrap();
+    let writer = store.writer(LiveOptions::default()).unwrap();
+    let recorder = Recorder::start(writer, GroupCommit::default()).unwrap();
+    let access = access_of(&file);
+    let options =
+        ServeOptions { recorder: Some(recorder.clone()), access, ..ServeOptions::default() };
+    let served = Served::with(store, options, &showing(&writes)).await;
+    let rows = book(20, 1).remove(0);
+
+    let answer_to = async |client: &Client, key: StreamKey| {
+        let (mut sender, mut answers) = client.append().await.unwrap();
+        sender.send(&key, &rows).await.unwrap();
+        answers.next().await.unwrap().unwrap()
+    };
+    let mine = StreamKey { instrument: btc(), kind: Kind::Book };
+    let foreign = StreamKey { instrument: swap(), kind: Kind::Book };
+    assert!(matches!(answer_to(&served.client, mine.clone()).await, Appended::Accepted { .. }));
+    let reader = Client::connect_with(&served.url, &showing(&reads)).await.unwrap();
+    for (client, key) in [(&served.client, foreign), (&reader, mine)] {
+        let Appended::Refused { error, .. } = answer_to(client, key).await else {
+            panic!("it was taken")
+        };
+        assert_eq!(error.kind(), ErrorKind::Denied);
+        assert!(error.text().contains("adds no rows"), "{error}");
+    }
+    let query = BookQuery { instrument: btc(), at: TsNs::MAX, depth: None };
+    assert_eq!(served.client.book(&query).await.unwrap_err().kind(), ErrorKind::NotFound);
+    assert!(reader.book(&query).await.is_ok());
+    served.stop().await;
+    drop(recorder.close().unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_asks_too_often_is_told_when_to_come_again() {
+    let (token, entries) = entry("slow", "requests_per_second = 3");
+    let guarded = Guarded::new(&token, &entries).await;
+    let mut plain = guarded.served.plain().await;
+    let request = || {
+        let mut request = tonic::Request::new(proto::GetStatsRequest::default());
+        let value = MetadataValue::try_from(format!("Bearer {token}")).unwrap();
+        request.metadata_mut().insert("authorization", value);
+        request
+    };
+
+    let mut refused = None;
+    for _ in 0..50 {
+        if let Err(status) = plain.get_stats(request()).await {
+            refused = Some(status);
+            break;
+        }
+    }
+
+    let status = refused.expect("50 requests at once are too many");
+    assert_eq!(status.code(), Code::ResourceExhausted);
+    let wait_ms = status.metadata().get("grpc-retry-pushback-ms").unwrap();
+    let wait_ms: u64 = wait_ms.to_str().unwrap().parse().unwrap();
+    assert!((1..=334).contains(&wait_ms), "{wait_ms}");
+    tokio::time::sleep(Duration::from_millis(wait_ms)).await;
+    assert!(plain.get_stats(request()).await.is_ok());
+    guarded.served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_token_has_so_many_streams_and_leaves_room_for_others() {
+    let (token, one) = entry("few", "streams = 3\nreplays = 2");
+    let (free, other) = entry("other", "");
+    let guarded = Guarded::new(&token, &(one + &other)).await;
+    let client = &guarded.served.client;
+    let paused = ReplayQuery { paused: true, ..ReplayQuery::all(&[btc()]) };
+    let mut open =
+        vec![client.replay(&paused).await.unwrap(), client.replay(&paused).await.unwrap()];
+
+    let error = client.replay(&paused).await.err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::Limit);
+    assert_eq!(error.text(), "replays open with this token: 3 is above the limit 2");
+    let other = guarded.client(&free).await;
+    assert!(other.replay(&paused).await.is_ok());
+
+    open.pop();
+    let begun = Instant::now();
+    while client.replay(&paused).await.is_err() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "room did not come back");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    guarded.served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tokens_are_read_again_while_the_server_runs() {
+    let (stays, one) = entry("stays", "");
+    let (goes, other) = entry("goes", "");
+    let guarded = Guarded::new(&stays, &(one.clone() + &other)).await;
+    let paused = ReplayQuery { paused: true, ..ReplayQuery::all(&[btc()]) };
+    let leaving = guarded.client(&goes).await;
+    let mut session = leaving.replay(&paused).await.unwrap();
+    let mut staying = guarded.served.client.replay(&paused).await.unwrap();
+
+    std::fs::write(&guarded.file, "[[token]]\nnam = 1").unwrap();
+    assert!(reload(&guarded).unwrap_err().to_string().contains("line 2"));
+    assert!(leaving.book(&newest(&guarded.market)).await.is_ok(), "nothing was changed");
+
+    let (comes, third) = entry("comes", "");
+    std::fs::write(&guarded.file, one + &third).unwrap();
+    reload(&guarded).unwrap();
+
+    let error = loop {
+        match session.next().await {
+            Ok(Some(_)) => {}
+            Ok(None) => panic!("it ended as if all were well"),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!((error.kind(), error.text()), (ErrorKind::Denied, "this token was withdrawn"));
+    let query = newest(&guarded.market);
+    assert_eq!(leaving.book(&query).await.unwrap_err().kind(), ErrorKind::Denied);
+    assert!(guarded.client(&comes).await.book(&query).await.is_ok());
+    staying.controls().resume().await.unwrap();
+    let end = loop {
+        if let Event::End(end) = staying.next().await.unwrap().unwrap() {
+            break end;
+        }
+    };
+    assert!(end.rows > 0 && end.hash != Some(ContentHash::EMPTY));
+    guarded.served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_is_not_sent_over_the_network_in_the_clear() {
+    let error =
+        Client::connect_with("http://192.0.2.1:7400", &showing("secret")).await.unwrap_err();
+
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    assert!(error.text().contains("https"), "{error}");
+    assert!(!format!("{:?}", showing("secret")).contains("secret"));
+}
