@@ -1,0 +1,1 @@
+"""Stubs that `generate.py` makes from the contract."""

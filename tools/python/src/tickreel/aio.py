@@ -1,0 +1,410 @@
+"""The client for asyncio. As `tickreel.client`, with `await`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import grpc
+import pyarrow as pa
+
+from . import operations, session
+from ._proto import tickreel_pb2 as pb
+from ._proto.tickreel_pb2_grpc import TickreelStub
+from .append import Appended, Writing, appended_from
+from .channel import OPTIONS, target_of
+from .convert import (
+    BookReader,
+    Instruments,
+    Kinds,
+    ScanReader,
+    append_request,
+    books_request,
+    scan_request,
+)
+from .errors import Cancelled, error_of
+from .frames import Frame, Message, OpenedStream
+from .model import Book, Coverage, ServerStats, Streams
+from .operations import Operation, Result
+from .retry import Retry
+from .schema import Kind
+from .session import End, Event
+from .times import Duration, Time
+
+_EOF = grpc.aio.EOF  # type: ignore[attr-defined]
+
+
+class AsyncClient:
+    """A connection to a server, for one event loop. Arguments are those of `Client`.
+
+    Example:
+        >>> async with AsyncClient("http://127.0.0.1:7400") as client:  # doctest: +SKIP
+        ...     await client.book("binance-futures:BTCUSDT", "2024-08-08T23:57:00Z")
+
+    """
+
+    def __init__(
+        self,
+        url: str = "http://127.0.0.1:7400",
+        *,
+        token: str | None = None,
+        ca: str | Path | None = None,
+        cert: str | Path | None = None,
+        key: str | Path | None = None,
+        timeout_s: float = 30.0,
+        retry: Retry | None = None,
+    ) -> None:
+        target = target_of(url, token, ca, cert, key)
+        if target.secure:
+            credentials = target.credentials()
+            self._channel = grpc.aio.secure_channel(target.address, credentials, OPTIONS)
+        else:
+            self._channel = grpc.aio.insecure_channel(target.address, OPTIONS)
+        self._stub = TickreelStub(self._channel)
+        self._metadata = target.metadata
+        self._timeout_s = timeout_s
+        self._retry = retry or Retry()
+
+    async def close(self) -> None:
+        """Closes the connection; what is under way ends."""
+        await self._channel.close(None)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def instruments(
+        self, *, exchange: str = "", contains: str = "", kinds: Kinds = None
+    ) -> Streams:
+        """As `Client.instruments`."""
+        return await self._ask(operations.instruments(exchange, contains, kinds))
+
+    async def coverage(
+        self,
+        instrument: str,
+        kinds: Kinds = None,
+        *,
+        start: Time | None = None,
+        end: Time | None = None,
+    ) -> Coverage:
+        """As `Client.coverage`."""
+        return await self._ask(operations.coverage(instrument, kinds, start, end))
+
+    async def book(self, instrument: str, at: Time, depth: int | None = None) -> Book:
+        """As `Client.book`."""
+        return await self._ask(operations.book(instrument, at, depth))
+
+    def books(
+        self, instrument: str, start: Time, end: Time, every: Duration, depth: int | None = None
+    ) -> AsyncIterator[Book]:
+        """As `Client.books`."""
+        request = books_request(instrument, start, end, every, depth)
+        return self._stream("SampleBooks", request, BookReader)
+
+    async def read(
+        self,
+        instrument: str,
+        kind: Kind | str,
+        start: Time | None = None,
+        end: Time | None = None,
+        columns: Iterable[str] | None = None,
+        *,
+        exact: bool = False,
+    ) -> pa.Table:
+        """As `Client.read`."""
+        request = scan_request(instrument, kind, start, end, columns, exact)
+        readers: list[ScanReader] = []
+
+        def reader() -> ScanReader:
+            readers.append(ScanReader())
+            return readers[-1]
+
+        batches = [batch async for batch in self._stream("Scan", request, reader)]
+        return readers[-1].table(batches)
+
+    def read_batches(
+        self,
+        instrument: str,
+        kind: Kind | str,
+        start: Time | None = None,
+        end: Time | None = None,
+        columns: Iterable[str] | None = None,
+        *,
+        exact: bool = False,
+    ) -> AsyncIterator[pa.RecordBatch]:
+        """As `Client.read_batches`."""
+        request = scan_request(instrument, kind, start, end, columns, exact)
+        return self._stream("Scan", request, ScanReader)
+
+    async def replay(
+        self,
+        instruments: Instruments,
+        kinds: Kinds = None,
+        start: Time | None = None,
+        end: Time | None = None,
+        *,
+        speed: float = 0.0,
+        idle_max: Duration | None = None,
+        opening_depth: int | None = None,
+        paused: bool = False,
+        hashes: bool = False,
+        frame_rows: int = 0,
+    ) -> AsyncReplay:
+        """As `Client.replay`; `await` it, then use it with `async with` and `async for`."""
+        opening = session.open_request(
+            instruments, kinds, start, end, speed=speed, idle_max=idle_max,
+            opening_depth=opening_depth, paused=paused, hashes=hashes, frame_rows=frame_rows,
+        )  # fmt: skip
+        replay = AsyncReplay(lambda: self._start("Replay"), opening)
+        await replay._open()
+        return replay
+
+    def append(self) -> AsyncAppender:
+        """As `Client.append`; for `async with`."""
+        return AsyncAppender(lambda: self._start("Append"))
+
+    async def stats(self) -> ServerStats:
+        """As `Client.stats`."""
+        return await self._ask(operations.stats())
+
+    async def _ask(self, operation: Operation[Result]) -> Result:
+        try:
+            call = next(operation)
+            while True:
+                call = operation.send(await self._answer(call.method, call.request))
+        except StopIteration as done:
+            result: Result = done.value
+            return result
+
+    async def _answer(self, method: str, request: Any) -> Any:
+        send = getattr(self._stub, method)
+        waits = self._retry.waits()
+        while True:
+            try:
+                return await send(request, timeout=self._timeout_s, metadata=self._metadata)
+            except grpc.RpcError as error:
+                await asyncio.sleep(waits.after(error_of(error)))
+
+    def _start(self, method: str, *requests: Any) -> Any:
+        return getattr(self._stub, method)(*requests, metadata=self._metadata)
+
+    async def _stream(
+        self, method: str, request: Any, reader_of: Callable[[], Any]
+    ) -> AsyncIterator[Any]:
+        waits = self._retry.waits()
+        while True:
+            reader, given = reader_of(), False
+            call = self._start(method, request)
+            try:
+                async for answer in call:
+                    for item in reader.feed(answer):
+                        given = True
+                        yield item
+                reader.finish()
+                return
+            except grpc.RpcError as error:
+                if given:
+                    raise error_of(error) from None
+                await asyncio.sleep(waits.after(error_of(error)))
+            finally:
+                call.cancel()
+
+
+class AsyncReplay(AsyncIterator[Event]):
+    """As `Replay`: `async for` over its events, and steer it from any task meanwhile."""
+
+    def __init__(self, start: Callable[[], Any], opening: pb.ReplayOpen) -> None:
+        self._session = session.Session(opening)
+        self._call = start()
+
+    async def _open(self) -> None:
+        await _write(self._call, pb.ReplayRequest(open=self._session.opening))
+        self._range = self._session.begin(await _read(self._call))
+
+    @property
+    def streams(self) -> tuple[OpenedStream, ...]:
+        """The streams played, in the order that breaks ties; chunks count them from 0."""
+        return self._range.streams
+
+    @property
+    def first_ns(self) -> int:
+        """`ts_recv` of the first row."""
+        return self._range.first_ns
+
+    @property
+    def last_ns(self) -> int:
+        """`ts_recv` of the last row."""
+        return self._range.last_ns
+
+    @property
+    def rows_at_most(self) -> int:
+        """Rows of the range, whole files counted where it cuts them."""
+        return self._range.rows_at_most
+
+    async def __anext__(self) -> Event:
+        while not self._session.is_over:
+            answer = await _read(self._call)
+            if answer is _EOF:
+                break
+            event = self._session.event(answer)
+            if event is not None:
+                return event
+        raise StopAsyncIteration
+
+    async def frames(self) -> AsyncIterator[Frame]:
+        """The frames alone."""
+        async for event in self:
+            if isinstance(event, Frame):
+                yield event
+
+    async def messages(self, *, exact: bool = False) -> AsyncIterator[Message]:
+        """Every message in the order it happened; decimals as doubles, or exact."""
+        async for frame in self.frames():
+            for message in frame.messages(exact=exact):
+                yield message
+
+    async def end(self) -> End:
+        """As `Replay.end`."""
+        async for event in self:
+            if isinstance(event, End):
+                return event
+        raise Cancelled("the replay ended without an end")
+
+    async def pause(self) -> None:
+        """Stands still."""
+        await self._send(session.pause_command())
+
+    async def resume(self) -> None:
+        """Plays on."""
+        await self._send(session.resume_command())
+
+    async def speed(self, speed: float) -> None:
+        """Plays at another speed; 0: as fast as possible."""
+        await self._send(session.speed_command(speed))
+
+    async def seek(self, to: Time) -> None:
+        """As `Replay.seek`."""
+        await self._send(session.seek_command(to))
+
+    async def step(
+        self,
+        messages: int | None = None,
+        *,
+        rows: int | None = None,
+        duration: Duration | None = None,
+    ) -> None:
+        """As `Replay.step`."""
+        await self._send(session.step_command(messages, rows, duration))
+
+    async def finish(self) -> None:
+        """As `Replay.finish`."""
+        await self._send(session.close_command())
+
+    async def close(self) -> None:
+        """As `Replay.close`."""
+        self._call.cancel()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def _send(self, command: pb.ReplayRequest) -> None:
+        self._session.sent(command)
+        await _write(self._call, command)
+
+
+class AsyncAppender(AsyncIterator[Appended]):
+    """As `Appender`, with `await`."""
+
+    def __init__(self, start: Callable[[], Any]) -> None:
+        self._call = start()
+        self._writing = Writing()
+
+    async def send(self, instrument: str, kind: Kind | str, rows: pa.Table | pa.RecordBatch) -> int:
+        """As `Appender.send`."""
+        number = self._writing.next_number()
+        await _write(self._call, append_request(number, instrument, kind, rows))
+        while self._writing.is_full:
+            self._writing.keep(await self._read())
+        return number
+
+    async def flush(self) -> int:
+        """As `Appender.flush`."""
+        while not self._writing.is_durable:
+            self._writing.keep(await self._read())
+        return self._writing.watermark()
+
+    async def __anext__(self) -> Appended:
+        kept = self._writing.take()
+        if kept is not None:
+            return kept
+        if self._writing.is_durable:
+            raise StopAsyncIteration
+        answer = await self._read()
+        self._writing.note(answer)
+        return answer
+
+    async def close(self) -> None:
+        """As `Appender.close`."""
+        await _tell(self._call.done_writing())
+        while (answer := await _read(self._call)) is not _EOF:
+            self._writing.keep(appended_from(answer))
+        self._writing.watermark()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is None:
+            await self.close()
+        else:
+            self._call.cancel()
+
+    async def _read(self) -> Appended:
+        answer = await _read(self._call)
+        if answer is _EOF:
+            raise Cancelled("the session has ended")
+        return appended_from(answer)
+
+
+async def _read(call: Any) -> Any:
+    """The next answer, or EOF."""
+    try:
+        return await call.read()
+    except grpc.RpcError as error:
+        raise error_of(error) from None
+
+
+async def _write(call: Any, request: Any) -> None:
+    """Sends a request. One that the connection does not take any more is no error here: the next
+    answer says why.
+    """
+    await _tell(call.write(request))
+
+
+async def _tell(sending: Awaitable[Any]) -> None:
+    with contextlib.suppress(grpc.RpcError, asyncio.InvalidStateError):
+        await sending

@@ -1,0 +1,215 @@
+from __future__ import annotations
+
+import asyncio
+import threading
+import unittest
+from decimal import Decimal
+
+from support import BTC, DERIBIT, MIDNIGHT, ServerTest, ask, rows
+
+from tickreel import (
+    AsyncClient,
+    Book,
+    BookRow,
+    Client,
+    End,
+    Event,
+    Frame,
+    GapNotice,
+    InvalidArgument,
+    NotFound,
+    OrderBook,
+    OutOfRange,
+    Progress,
+    ProtocolError,
+    Refused,
+    State,
+    to_ns,
+)
+from tickreel._proto import tickreel_pb2 as pb
+from tickreel.session import Session
+
+SECOND = 10**9
+START = to_ns(MIDNIGHT)
+
+
+class Replays(ServerTest):
+    def setUp(self) -> None:
+        self.client = self.enterContext(Client(self.url))
+
+    def test_counts_and_hashes_are_those_of_the_store(self) -> None:
+        stored = ask("replay", DERIBIT, BTC, "--hash")
+        with self.client.replay([BTC, DERIBIT], hashes=True) as replay:
+            names = [(stream.instrument, stream.kind) for stream in replay.streams]
+            end = replay.end()
+            self.assertEqual(list(replay), [])
+        self.assertEqual(
+            (end.rows, f"{end.hash:016x}", end.reason), (stored["rows"], stored["hash"], "last_row")
+        )
+        found = {
+            name: (count, f"{digest:016x}")
+            for name, count, digest in zip(names, end.stream_rows, end.stream_hashes, strict=True)
+        }
+        self.assertEqual(
+            found,
+            {(s["instrument"], s["kind"]): (s["rows"], s["hash"]) for s in stored["streams"]},
+        )
+
+    def test_events_and_messages(self) -> None:
+        with self.client.replay(
+            BTC, ["book", "status"], "2026-01-05T23:56:40Z", "2026-01-05T23:56:41Z"
+        ) as replay:
+            events = list(replay)
+        self.assertIsInstance(events[0], Book)
+        self.assertIsInstance(events[-1], End)
+        gaps = [event for event in events if isinstance(event, GapNotice)]
+        self.assertIn((BTC, "book"), [(gap.instrument, gap.kind) for gap in gaps])
+        frames = [event for event in events if isinstance(event, Frame)]
+        self.assertTrue(all(frame.first_ns <= frame.last_ns for frame in frames))
+
+        bounds = ("--from", MIDNIGHT, "--to", str(START + SECOND))
+        stored = rows(BTC, "--kind", "book", *bounds)
+        with self.client.replay({BTC: "book"}, None, MIDNIGHT, START + SECOND) as replay:
+            messages = list(replay.messages(exact=True))
+        found = [(m.ts_recv_ns, m.ts_event_ns, m.snapshot, row) for m in messages for row in m.rows]
+        for (ts_recv, ts_event, snapshot, row), line in zip(found, stored, strict=True):
+            self.assertEqual((ts_recv, ts_event), (line["ts_recv_ns"], line["ts_event_ns"]))
+            self.assertEqual(snapshot, "SNAPSHOT" in line["flags"])
+            assert isinstance(row, BookRow)
+            self.assertEqual((row.action, row.side), (line["action"], line["side"]))
+            self.assertEqual((row.price, row.qty), (Decimal(line["price"]), Decimal(line["qty"])))
+
+    def test_messages_of_all_streams_are_in_the_total_order(self) -> None:
+        with self.client.replay([DERIBIT, BTC], None, MIDNIGHT, START + 5 * SECOND) as replay:
+            messages = [(m.ts_recv_ns, m.instrument, m.kind) for m in replay.messages()]
+        self.assertEqual([time for time, _, _ in messages], sorted(time for time, _, _ in messages))
+        self.assertEqual({name for _, name, _ in messages}, {DERIBIT, BTC})
+
+    def test_a_book_kept_from_a_replay_is_the_servers(self) -> None:
+        for start in (None, MIDNIGHT, "2026-01-05T23:56:40.373418350Z"):
+            book = OrderBook(BTC)
+            with self.client.replay(
+                BTC, "book", start, START + 7 * SECOND, frame_rows=5000
+            ) as replay:
+                for event in replay:
+                    if isinstance(event, Book | Frame):
+                        book.apply(event)
+            expected, found = self.client.book(BTC, START + 7 * SECOND - 1), book.to_book()
+            self.assertEqual(found.exact_bids, expected.exact_bids)
+            self.assertEqual(found.exact_asks, expected.exact_asks)
+            self.assertEqual((found.state, found.ts_recv_ns), (expected.state, expected.ts_recv_ns))
+
+    def test_controls_while_it_runs(self) -> None:
+        with self.client.replay(BTC, "trades", MIDNIGHT, paused=True) as replay:
+            replay.step(3)
+            self.assertEqual(self.rows_until(replay, "paused"), 3)
+            replay.step(rows=5)
+            self.assertEqual(self.rows_until(replay, "paused"), 5)
+            replay.seek(START + 60 * SECOND)
+            self.assertEqual(self.rows_until(replay, "paused"), 0)
+            replay.step(duration="1s")
+            expected = self.client.read(BTC, "trades", START + 60 * SECOND, START + 61 * SECOND)
+            self.assertAlmostEqual(self.rows_until(replay, "paused"), expected.num_rows, delta=60)
+            replay.finish()
+            end = list(replay)[-1]
+            assert isinstance(end, End)
+            self.assertEqual(end.reason, "closed")
+
+    def rows_until(self, replay: object, state: str) -> int:
+        """Rows until the last command is answered and the replay stands still again."""
+        rows = 0
+        answered = False
+        for event in replay:  # type: ignore[attr-defined]
+            if isinstance(event, Frame):
+                rows += event.rows
+            if isinstance(event, State):
+                done = answered or event.state == state
+                answered = True
+                if done and event.state == state:
+                    return rows
+        raise AssertionError("the replay ended")
+
+    def test_a_seek_after_the_end_goes_on(self) -> None:
+        with self.client.replay(BTC, "trades") as replay:
+            all_rows = replay.end().rows
+            replay.seek(MIDNIGHT)
+            replay.resume()
+            again = replay.end()
+        self.assertEqual(again.rows, self.client.read(BTC, "trades", MIDNIGHT).num_rows)
+        self.assertLess(again.rows, all_rows)
+
+    def test_another_thread_steers(self) -> None:
+        with self.client.replay(BTC, "trades", MIDNIGHT, speed=1.0) as replay:
+            hurry = threading.Timer(0.2, lambda: replay.speed(0))
+            hurry.start()
+            states: list[Event] = [e for e in replay if isinstance(e, State | Progress | End)]
+            hurry.join()
+        self.assertIn(0.0, [e.speed for e in states if isinstance(e, State)])
+        self.assertIsInstance(states[-1], End)
+
+    def test_what_is_refused(self) -> None:
+        with self.client.replay(BTC, "trades", MIDNIGHT, paused=True) as replay:
+            replay.seek(0)
+            refused = next(event for event in replay if isinstance(event, Refused))
+            self.assertIsInstance(refused.error, OutOfRange)
+            replay.resume()
+            self.assertGreater(replay.end().rows, 0)
+            with self.assertRaises(InvalidArgument):
+                replay.step(1, rows=2)
+        with self.assertRaises(NotFound):
+            self.client.replay("deribit:NOPE")
+        with self.assertRaises(InvalidArgument):
+            self.client.replay({BTC: "book"}, "trades")
+
+    def test_leaving_early_ends_it(self) -> None:
+        for _ in range(40):  # more than may be open at a time
+            with self.client.replay(BTC) as replay:
+                next(iter(replay))
+        self.assertGreater(self.client.stats().requests, 40)
+
+
+class AsyncReplays(ServerTest):
+    def test_the_async_replay_is_the_same(self) -> None:
+        asyncio.run(self.play())
+
+    async def play(self) -> None:
+        async with AsyncClient(self.url) as client:
+            async with await client.replay(DERIBIT, hashes=True) as replay:
+                end = await replay.end()
+            stored = ask("replay", DERIBIT, "--hash")
+            self.assertEqual((end.rows, f"{end.hash:016x}"), (stored["rows"], stored["hash"]))
+            async with await client.replay(BTC, "trades", MIDNIGHT, paused=True) as replay:
+                task = asyncio.create_task(self.count(replay.messages()))
+                await replay.step(7)
+                await replay.resume()
+                self.assertEqual(await task, (await client.read(BTC, "trades", MIDNIGHT)).num_rows)
+                await replay.seek(MIDNIGHT)
+                await replay.pause()
+                await replay.finish()
+                self.assertEqual((await replay.end()).reason, "closed")
+            with self.assertRaises(NotFound):
+                await client.replay("deribit:NOPE")
+
+    async def count(self, messages: object) -> int:
+        return len([message async for message in messages])  # type: ignore[attr-defined]
+
+
+class Counting(unittest.TestCase):
+    def test_an_end_that_does_not_add_up_is_an_error(self) -> None:
+        session = Session(pb.ReplayOpen())
+        stream = pb.OpenedStream(instrument="x:Y", kind=pb.KIND_TRADES)
+        session.begin(pb.ReplayResponse(opened=pb.ReplayOpened(streams=[stream])))
+        last = pb.ReplayEnd.REASON_LAST_ROW
+        fine = pb.ReplayEnd(reason=last, streams=[pb.StreamTotal(rows=0)])
+        self.assertIsInstance(session.event(pb.ReplayResponse(end=fine)), End)
+        wrong = pb.ReplayEnd(reason=last, rows=1, streams=[pb.StreamTotal(rows=1)])
+        with self.assertRaises(ProtocolError):
+            session.event(pb.ReplayResponse(end=wrong))
+        with self.assertRaises(ProtocolError):
+            session.event(pb.ReplayResponse())
+        with self.assertRaises(ProtocolError):
+            Session(pb.ReplayOpen()).begin(pb.ReplayResponse())
+
+
+if __name__ == "__main__":
+    unittest.main()
