@@ -4,31 +4,10 @@ import unittest
 from decimal import Decimal
 from random import Random
 
-import numpy as np
+from market import Rows, chunk
 
-from tickreel import BookState, Chunk, Kind, OrderBook
-from tickreel.columns import Values
+from tickreel import BookState, OrderBook
 from tickreel.schema import GAP, RESET, SET
-
-Rows = list[list[tuple[int, int, int, int]]]
-
-
-def chunk(messages: Rows, price_scale: int = 1, qty_scale: int = 0, ts_ns: int = 100) -> Chunk:
-    """Messages of (action, side, price, qty), a nanosecond apart."""
-    rows = [row for message in messages for row in message]
-    columns = {
-        name: Values(np.array(values, dtype=np.int64))
-        for name, values in zip(
-            ("action", "side", "price", "qty"), zip(*rows, strict=True), strict=True
-        )
-    }
-    columns["price"] = Values(columns["price"].ints, scale=price_scale)
-    columns["qty"] = Values(columns["qty"].ints, scale=qty_scale)
-    times = np.arange(ts_ns, ts_ns + len(messages), dtype=np.int64)
-    columns |= {"ts_recv": Values(times), "ts_event": Values(times - 1),
-                "flags": Values(times * 0), "venue_seq": Values(times)}  # fmt: skip
-    ends = np.cumsum([len(message) for message in messages])
-    return Chunk(0, "x:Y", Kind.BOOK, len(rows), len(messages), ends, columns)
 
 
 def state(book: OrderBook) -> object:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -37,12 +38,38 @@ class _Entry:
     length: int
 
 
+class Texts:
+    """Texts one after another in `blob`; each ends where `ends` says."""
+
+    def __init__(self, ends: IntArray, blob: bytes) -> None:
+        self._ends = ends
+        self._blob = blob
+
+    @classmethod
+    def of(cls, texts: Sequence[bytes]) -> Texts:
+        """Joins texts."""
+        lengths = np.array([len(text) for text in texts], dtype=np.int64)
+        return cls(np.cumsum(lengths), b"".join(texts))
+
+    @cached_property
+    def list(self) -> list[bytes]:
+        """Each by itself; taken apart when first asked for."""
+        ends: list[int] = self._ends.tolist()
+        return [self._blob[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+
+    def to_arrow(self) -> pa.Array:
+        """The texts as Arrow has them, as bytes."""
+        ends = np.concatenate(([0], self._ends)).astype(np.int32)
+        buffers = [None, pa.py_buffer(ends), pa.py_buffer(self._blob)]
+        return pa.Array.from_buffers(pa.binary(), len(self._ends), buffers)
+
+
 @dataclass(frozen=True, slots=True)
 class Values:
-    """One column: integers or codes in `ints`, text in `texts`."""
+    """One column: integers or codes in `ints`, or text in `texts`."""
 
     ints: IntArray
-    texts: list[bytes] | None = None
+    texts: Texts = field(default_factory=lambda: Texts.of(()))
     scale: int = 0
 
 
@@ -72,7 +99,7 @@ class Chunk:
         if column.type is Type.CODE:
             return np.array(column.names)[ints]
         if column.type is Type.TEXT:
-            return np.array(self.values[name].texts or [], dtype=object)
+            return np.array(self.values[name].texts.list, dtype=object)
         return ints
 
     def scale(self, name: str) -> int:
@@ -159,7 +186,7 @@ class Chunk:
         if column.type is Type.DECIMAL:
             return self.exact(column.name) if exact else self._float_list(column.name)
         if column.type is Type.TEXT:
-            return [text.decode(errors="replace") for text in self.values[column.name].texts or []]
+            return [text.decode(errors="replace") for text in self.values[column.name].texts.list]
         ints: list[int] = self.ints(column.name).tolist()
         if column.type is Type.CODE:
             return [column.names[code] for code in ints]
@@ -171,9 +198,8 @@ class Chunk:
 
     def _arrow(self, column: Column, exact: bool) -> pa.Array:
         if column.type is Type.TEXT:
-            texts = self.values[column.name].texts or []
             kind = pa.binary() if column.name == "payload" else pa.string()
-            return pa.array(texts, pa.binary()).cast(kind)
+            return self.values[column.name].texts.to_arrow().cast(kind)
         ints = self.ints(column.name)
         if column.type is Type.CODE:
             names = pa.array(column.names, pa.string())
@@ -239,8 +265,11 @@ def _decode(stream: int, instrument: str, kind: Kind, data: memoryview) -> Chunk
         raise ValueError("too short, or bytes after the last column")
     row_ends = np.arange(1, rows + 1, dtype=np.int64)
     if grouped:
-        row_ends = np.cumsum(_integers(entries[0], pages[0], messages))
+        counts = _integers(entries[0], pages[0], messages)
+        row_ends = np.cumsum(counts)
         entries, pages = entries[1:], pages[1:]
+        if _outside(counts, 1, rows):
+            raise ValueError("messages do not cover the rows")
     if len(row_ends) != messages or (messages and int(row_ends[-1]) != rows):
         raise ValueError("messages do not cover the rows")
     values = {}
@@ -255,18 +284,19 @@ def _values(column: Column, entry: _Entry, page: memoryview, count: int) -> Valu
         ints = _integers(entry, page, count)
         limit = len(column.names) or (FLAG_LAST | FLAG_SNAPSHOT) + 1
         coded = column.type in (Type.CODE, Type.FLAGS)
-        if coded and count and not 0 <= int(ints.min()) <= int(ints.max()) < limit:
+        if coded and _outside(ints, 0, limit - 1):
             raise ValueError(f"a code that column {column.name} does not have")
         return Values(ints, scale=entry.scale)
     lengths_bytes = count * entry.width
-    lengths: list[int] = _integers(entry, page[:lengths_bytes], count).tolist()
-    blob, texts, at = bytes(page[lengths_bytes:]), [], 0
-    for length in lengths:
-        texts.append(blob[at : at + length])
-        at += length
-    if at != len(blob) or min(lengths, default=0) < 0:
+    lengths, blob = _integers(entry, page[:lengths_bytes], count), bytes(page[lengths_bytes:])
+    ends = np.cumsum(lengths)
+    if _outside(lengths, 0, len(blob)) or (int(ends[-1]) if count else 0) != len(blob):
         raise ValueError("texts are cut short")
-    return Values(np.zeros(0, np.int64), texts)
+    return Values(np.zeros(0, np.int64), Texts(ends, blob))
+
+
+def _outside(ints: IntArray, low: int, high: int) -> bool:
+    return bool(len(ints)) and not low <= int(ints.min()) <= int(ints.max()) <= high
 
 
 def _integers(entry: _Entry, page: memoryview, count: int) -> IntArray:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
 
 from ._proto import tickreel_pb2 as pb
 from .columns import Chunk, decode
@@ -96,15 +99,25 @@ class Message:
         return f"Message({self.instrument}, {self.kind}, {self.ts_recv_ns}, {list(self.rows)})"
 
 
-@dataclass(frozen=True, eq=False, repr=False)
 class Frame:
-    """Rows in columns (`chunks`, by stream) and their total order (`runs`)."""
+    """Rows in columns (`chunks`, by stream) and their total order (`runs`).
 
-    chunks: tuple[Chunk, ...]
-    runs: tuple[Run, ...]
-    first_ns: int
-    last_ns: int
-    rows: int
+    Times are `ts_recv` of the first and the last message.
+    """
+
+    def __init__(
+        self, chunks: tuple[Chunk, ...], runs: Iterable[Run], first_ns: int, last_ns: int, rows: int
+    ) -> None:
+        self.chunks = chunks
+        self.first_ns = first_ns
+        self.last_ns = last_ns
+        self.rows = rows
+        self._runs = runs
+
+    @cached_property
+    def runs(self) -> tuple[Run, ...]:
+        """The messages of the chunks in the order they happened; put together when first asked."""
+        return tuple(self._runs)
 
     def messages(self, *, exact: bool = False) -> Iterator[Message]:
         """Every message in the order it happened; decimals as doubles, or exact."""
@@ -155,8 +168,25 @@ class FrameReader:
         chunks, self._chunks = tuple(self._chunks), []
         if sum(chunk.rows for chunk in chunks) != answer.rows:
             raise ProtocolError(f"a frame of {answer.rows} rows holds another number of them")
-        runs = tuple(_runs(chunks, answer.run_streams, answer.run_messages))
+        _check_order(chunks, answer)
+        runs = _runs(chunks, answer.run_streams, answer.run_messages)
         return Frame(chunks, runs, answer.first_ns, answer.last_ns, answer.rows)
+
+
+def _check_order(chunks: Sequence[Chunk], answer: pb.ReplayFrame) -> None:
+    """The runs of each stream must be the messages that its chunks have."""
+    streams = np.array(answer.run_streams, dtype=np.int64)
+    counts = np.array(answer.run_messages, dtype=np.int64)
+    known = max((chunk.stream for chunk in chunks), default=-1) + 1
+    there = np.zeros(known, dtype=np.int64)
+    for chunk in chunks:
+        there[chunk.stream] += chunk.messages
+    if len(streams) != len(counts) or (streams >= known).any():
+        raise ProtocolError("order and rows of a frame do not agree")
+    # Sums below 2^53 are exact as doubles.
+    played = np.bincount(streams, weights=counts, minlength=known)
+    if not np.array_equal(played, there):
+        raise ProtocolError("order and rows of a frame do not agree")
 
 
 def _runs(chunks: Sequence[Chunk], streams: Sequence[int], counts: Sequence[int]) -> Iterator[Run]:
@@ -164,13 +194,9 @@ def _runs(chunks: Sequence[Chunk], streams: Sequence[int], counts: Sequence[int]
     queues: dict[int, deque[tuple[Chunk, int]]] = {}
     for chunk in chunks:
         queues.setdefault(chunk.stream, deque()).append((chunk, 0))
-    if len(streams) != len(counts):
-        raise ProtocolError("order and rows of a frame do not agree")
     for stream, count in zip(streams, counts, strict=True):
-        left, queue = count, queues.get(stream, deque())
+        left, queue = count, queues[stream]
         while left:
-            if not queue:
-                raise ProtocolError("order and rows of a frame do not agree")
             chunk, start = queue.popleft()
             end = min(start + left, chunk.messages)
             if end > start:
@@ -178,5 +204,3 @@ def _runs(chunks: Sequence[Chunk], streams: Sequence[int], counts: Sequence[int]
             left -= end - start
             if end < chunk.messages:
                 queue.appendleft((chunk, end))
-    if any(start < chunk.messages for queue in queues.values() for chunk, start in queue):
-        raise ProtocolError("order and rows of a frame do not agree")

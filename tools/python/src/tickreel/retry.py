@@ -55,5 +55,5 @@ class Waits:
         )
         delay_s = next(self._delays_s, None) if passing else None
         if delay_s is None:
-            raise error
+            raise error from None
         return max(delay_s, asked or 0.0)
