@@ -6,6 +6,7 @@ import unittest
 from decimal import Decimal
 
 from support import BTC, DERIBIT, MIDNIGHT, ServerTest, ask, rows
+from test_columns import trade_bytes
 
 from tickreel import (
     AsyncClient,
@@ -17,6 +18,7 @@ from tickreel import (
     Frame,
     GapNotice,
     InvalidArgument,
+    Kind,
     NotFound,
     OrderBook,
     OutOfRange,
@@ -27,6 +29,8 @@ from tickreel import (
     to_ns,
 )
 from tickreel._proto import tickreel_pb2 as pb
+from tickreel.columns import decode
+from tickreel.hashing import ContentHash
 from tickreel.session import Session
 
 SECOND = 10**9
@@ -39,7 +43,7 @@ class Replays(ServerTest):
 
     def test_counts_and_hashes_are_those_of_the_store(self) -> None:
         stored = ask("replay", DERIBIT, BTC, "--hash")
-        with self.client.replay([BTC, DERIBIT], hashes=True) as replay:
+        with self.client.replay([BTC, DERIBIT], verify=True) as replay:
             names = [(stream.instrument, stream.kind) for stream in replay.streams]
             end = replay.end()
             self.assertEqual(list(replay), [])
@@ -129,6 +133,14 @@ class Replays(ServerTest):
                     return rows
         raise AssertionError("the replay ended")
 
+    def test_hashes_computed_here_are_the_servers_after_a_seek_too(self) -> None:
+        names = self.client.instruments().names
+        with self.client.replay(names, verify=True, frame_rows=20_000) as replay:
+            self.assertIsNotNone(replay.end().hash)
+            replay.seek(MIDNIGHT)
+            replay.resume()
+            self.assertEqual(len(replay.end().stream_hashes), 25)
+
     def test_a_seek_after_the_end_goes_on(self) -> None:
         with self.client.replay(BTC, "trades") as replay:
             all_rows = replay.end().rows
@@ -195,6 +207,24 @@ class AsyncReplays(ServerTest):
 
 
 class Counting(unittest.TestCase):
+    def test_rows_that_are_not_the_servers_are_noticed(self) -> None:
+        for wrong in (0, 1):
+            session = Session(pb.ReplayOpen(), verify=True)
+            stream = pb.OpenedStream(instrument="x:Y", kind=pb.KIND_TRADES)
+            session.begin(pb.ReplayResponse(opened=pb.ReplayOpened(streams=[stream])))
+            chunk = pb.ReplayChunk(messages=2, rows=2, data=trade_bytes((5, 6 + wrong)))
+            frame = pb.ReplayFrame(chunks=[chunk], run_streams=[0], run_messages=[2], rows=2)
+            session.event(pb.ReplayResponse(frame=frame))
+            hashed = ContentHash()
+            hashed.update(decode(0, "x:Y", Kind.TRADES, trade_bytes()))
+            total = pb.StreamTotal(rows=2, hash=hashed.value)
+            end = pb.ReplayEnd(reason=pb.ReplayEnd.REASON_LAST_ROW, rows=2, streams=[total])
+            if wrong:
+                with self.assertRaises(ProtocolError):
+                    session.event(pb.ReplayResponse(end=end))
+            else:
+                self.assertIsInstance(session.event(pb.ReplayResponse(end=end)), End)
+
     def test_an_end_that_does_not_add_up_is_an_error(self) -> None:
         session = Session(pb.ReplayOpen())
         stream = pb.OpenedStream(instrument="x:Y", kind=pb.KIND_TRADES)

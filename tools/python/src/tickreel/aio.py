@@ -159,14 +159,16 @@ class AsyncClient:
         opening_depth: int | None = None,
         paused: bool = False,
         hashes: bool = False,
+        verify: bool = False,
         frame_rows: int = 0,
     ) -> AsyncReplay:
         """As `Client.replay`; `await` it, then use it with `async with` and `async for`."""
         opening = session.open_request(
             instruments, kinds, start, end, speed=speed, idle_max=idle_max,
-            opening_depth=opening_depth, paused=paused, hashes=hashes, frame_rows=frame_rows,
+            opening_depth=opening_depth, paused=paused, hashes=hashes or verify,
+            frame_rows=frame_rows,
         )  # fmt: skip
-        replay = AsyncReplay(lambda: self._start("Replay"), opening)
+        replay = AsyncReplay(lambda: self._start("Replay"), opening, verify)
         await replay._open()
         return replay
 
@@ -224,8 +226,10 @@ class AsyncClient:
 class AsyncReplay(AsyncIterator[Event]):
     """As `Replay`: `async for` over its events, and steer it from any task meanwhile."""
 
-    def __init__(self, start: Callable[[], Any], opening: pb.ReplayOpen) -> None:
-        self._session = session.Session(opening)
+    def __init__(
+        self, start: Callable[[], Any], opening: pb.ReplayOpen, verify: bool = False
+    ) -> None:
+        self._session = session.Session(opening, verify=verify)
         self._call = start()
 
     async def _open(self) -> None:

@@ -174,6 +174,7 @@ class Client:
         opening_depth: int | None = None,
         paused: bool = False,
         hashes: bool = False,
+        verify: bool = False,
         frame_rows: int = 0,
     ) -> Replay:
         """Plays streams, merged in one total order.
@@ -188,14 +189,16 @@ class Client:
             opening_depth: levels of the books it begins with; None: all, 0: no books.
             paused: whether it begins paused.
             hashes: whether the end has hashes of the rows.
+            verify: whether the hash of each stream is computed here too, and compared.
             frame_rows: rows of a frame at most, in whole messages; 0: 65,536.
 
         """
         opening = session.open_request(
             instruments, kinds, start, end, speed=speed, idle_max=idle_max,
-            opening_depth=opening_depth, paused=paused, hashes=hashes, frame_rows=frame_rows,
+            opening_depth=opening_depth, paused=paused, hashes=hashes or verify,
+            frame_rows=frame_rows,
         )  # fmt: skip
-        return Replay(self._begin_replay, opening)
+        return Replay(self._begin_replay, opening, verify)
 
     def append(self) -> Appender:
         """Opens a session to store rows with; the server must take them (`serve --append`)."""
@@ -282,9 +285,11 @@ class Replay(Iterator[Event]):
 
     """
 
-    def __init__(self, start: Callable[[Commands], Any], opening: pb.ReplayOpen) -> None:
+    def __init__(
+        self, start: Callable[[Commands], Any], opening: pb.ReplayOpen, verify: bool = False
+    ) -> None:
         self._lock = threading.Lock()
-        self._session = session.Session(opening)
+        self._session = session.Session(opening, verify=verify)
         self._commands = Commands()
         self._commands.put(pb.ReplayRequest(open=opening))
         self._answers = start(self._commands)

@@ -42,8 +42,8 @@ class Texts:
     """Texts one after another in `blob`; each ends where `ends` says."""
 
     def __init__(self, ends: IntArray, blob: bytes) -> None:
-        self._ends = ends
-        self._blob = blob
+        self.ends = ends
+        self.blob = blob
 
     @classmethod
     def of(cls, texts: Sequence[bytes]) -> Texts:
@@ -54,14 +54,14 @@ class Texts:
     @cached_property
     def list(self) -> list[bytes]:
         """Each by itself; taken apart when first asked for."""
-        ends: list[int] = self._ends.tolist()
-        return [self._blob[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+        ends: list[int] = self.ends.tolist()
+        return [self.blob[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
     def to_arrow(self) -> pa.Array:
         """The texts as Arrow has them, as bytes."""
-        ends = np.concatenate(([0], self._ends)).astype(np.int32)
-        buffers = [None, pa.py_buffer(ends), pa.py_buffer(self._blob)]
-        return pa.Array.from_buffers(pa.binary(), len(self._ends), buffers)
+        ends = np.concatenate(([0], self.ends)).astype(np.int32)
+        buffers = [None, pa.py_buffer(ends), pa.py_buffer(self.blob)]
+        return pa.Array.from_buffers(pa.binary(), len(self.ends), buffers)
 
 
 @dataclass(frozen=True, slots=True)

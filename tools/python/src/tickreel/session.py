@@ -10,6 +10,7 @@ from ._proto import tickreel_pb2 as pb
 from .convert import Instruments, Kinds, book_from, kind_codes, optional_ns
 from .errors import InvalidArgument, ProtocolError, TickreelError, refusal_of
 from .frames import Frame, FrameReader, OpenedStream
+from .hashing import ContentHash
 from .model import Book, optional
 from .schema import kind_from_code
 from .times import Duration, Time, to_duration_ns, to_ns
@@ -180,8 +181,10 @@ _PLAY_STATES = {
 class Session:
     """Makes events of the answers of a replay, and checks that they add up."""
 
-    def __init__(self, opening: pb.ReplayOpen) -> None:
+    def __init__(self, opening: pb.ReplayOpen, *, verify: bool = False) -> None:
         self.opening = opening
+        self._verify = verify
+        self._hashes: list[ContentHash] = []
         self.range: ReplayRange | None = None
         self._rows: list[int] = []
         self._commands_sent = 0
@@ -210,7 +213,7 @@ class Session:
             for stream in opened.streams
         )
         self._frames = FrameReader(streams)
-        self._rows = [0] * len(streams)
+        self._begin_counts(len(streams))
         self.range = ReplayRange(
             streams, opened.generation, opened.rows_at_most, opened.first_ns, opened.last_ns
         )
@@ -250,7 +253,13 @@ class Session:
         frame = self._frames.read(answer)
         for chunk in frame.chunks if frame else ():
             self._rows[chunk.stream] += chunk.rows
+            if self._verify:
+                self._hashes[chunk.stream].update(chunk)
         return frame
+
+    def _begin_counts(self, streams: int) -> None:
+        self._rows = [0] * streams
+        self._hashes = [ContentHash() for _ in range(streams)]
 
     def _state(self, state: pb.ReplayState) -> State:
         self._commands_done = state.commands
@@ -260,7 +269,7 @@ class Session:
         if any(seek <= state.commands for seek in self._seeks):
             # What came before belongs to the time before the seek.
             self._seeks = [seek for seek in self._seeks if seek > state.commands]
-            self._rows = [0] * len(self._rows)
+            self._begin_counts(len(self._rows))
         self._ended = play_state == "ended"
         return State(play_state, state.position_ns, state.speed, state.commands, state.rows)
 
@@ -269,6 +278,9 @@ class Session:
         found = [stream.rows for stream in end.streams]
         if found != self._rows or sum(found) != end.rows:
             raise ProtocolError(f"{sum(self._rows)} rows came, the server sent {end.rows}")
+        hashes = [optional(stream, "hash") for stream in end.streams]
+        if self._verify and hashes != [found.value for found in self._hashes]:
+            raise ProtocolError("the rows that came are not those that the server read")
         reason = _REASONS.get(end.reason)
         if reason is None:
             raise ProtocolError("an end that this client does not know")
@@ -279,7 +291,7 @@ class Session:
             end.rows,
             optional(end, "hash"),
             tuple(found),
-            tuple(optional(stream, "hash") for stream in end.streams),
+            tuple(hashes),
         )
 
 
