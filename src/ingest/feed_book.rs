@@ -426,6 +426,16 @@ impl FeedBooks {
         }
     }
 
+    /// The stored book is no longer what is known of it: it is stale until the next venue snapshot.
+    pub fn doubt(&mut self, instrument: &Instrument) {
+        let books = self.0.get_mut(instrument.exchange());
+        if let Some(book) = books.and_then(|books| books.get_mut(instrument.symbol()))
+            && book.has_snapshot()
+        {
+            book.state = BookState::Stale;
+        }
+    }
+
     /// Stores that `connection` was lost or begun anew: its books are stale until the next venue
     /// snapshot.
     pub fn lost(&mut self, connection: u32, rows: &mut Rows, ts_recv: TsNs) {

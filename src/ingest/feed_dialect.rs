@@ -174,6 +174,10 @@ impl<H: VenueFeed + 'static> Dialect for FeedDialect<H> {
         }
     }
 
+    fn doubt(&mut self, instrument: &Instrument) {
+        self.books.doubt(instrument);
+    }
+
     fn finish(&mut self, rows: &mut Rows) -> Result<()> {
         self.with_context((TsNs::MIN, 0), rows, |feed, context| feed.finish(context))
     }

@@ -82,7 +82,7 @@ pub use rows::{Reject, Rows, StreamHint};
 pub use ticker::TickerState;
 
 use crate::error::Result;
-use crate::quantity::TsNs;
+use crate::quantity::{Instrument, TsNs};
 
 /// One thing that happened on a connection to a venue, as a capture or a socket delivers it.
 #[derive(Clone, Copy, Debug)]
@@ -126,6 +126,12 @@ pub trait Dialect: Send {
         frame: &Frame<'_>,
         rows: &mut Rows,
     ) -> Result<()>;
+
+    /// Rows of the book of `instrument` that this made were lost after it gave them: what it knows
+    /// is no longer what is stored, until the next venue snapshot. The caller stores the gap.
+    fn doubt(&mut self, instrument: &Instrument) {
+        let _ = instrument;
+    }
 
     /// No more frames will come: adds the rows of what was still waiting, e.g. for a snapshot.
     ///

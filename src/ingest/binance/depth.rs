@@ -120,6 +120,13 @@ impl DepthBook {
         Ok(())
     }
 
+    /// What was stored is no longer what is known: stale until the next snapshot.
+    pub fn doubt(&mut self) {
+        if self.state == State::Live {
+            self.state = State::Stale;
+        }
+    }
+
     /// The connection was lost: the book is stale until the next snapshot.
     pub fn lost(&mut self, instrument: &Instrument, ts_recv: TsNs, rows: &mut Rows) {
         rows.status(instrument, ts_recv, None, StatusWhat::Disconnected, "connection lost");

@@ -132,6 +132,13 @@ impl Dialect for Binance {
         }
     }
 
+    fn doubt(&mut self, instrument: &Instrument) {
+        let mut feeds = self.feeds.values_mut().filter_map(|of| of.get_mut(instrument.symbol()));
+        if let Some(feed) = feeds.find(|feed| feed.instrument == *instrument) {
+            feed.book.doubt();
+        }
+    }
+
     fn finish(&mut self, rows: &mut Rows) -> Result<()> {
         let mut feeds: Vec<_> = self.feeds.values_mut().flat_map(HashMap::values_mut).collect();
         feeds.sort_by(|a, b| a.instrument.cmp(&b.instrument));

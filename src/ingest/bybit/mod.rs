@@ -249,6 +249,15 @@ impl Dialect for Bybit {
             }
         }
     }
+
+    fn doubt(&mut self, instrument: &Instrument) {
+        let feeds = self.feeds.get_mut(instrument.exchange());
+        if let Some(feed) = feeds.and_then(|feeds| feeds.get_mut(instrument.symbol()))
+            && feed.book.state == State::Live
+        {
+            feed.book.state = State::Stale;
+        }
+    }
 }
 
 impl Bybit {

@@ -90,6 +90,17 @@ impl BookWatch {
         told
     }
 
+    /// Rows of a book were lost on their way into the store. It is asked for, the more seldom the
+    /// more often that happens.
+    pub fn doubt(&mut self, instrument: &Instrument, now: Instant) {
+        let watched = self.0.get_mut(instrument);
+        if let Some(watched) = watched.filter(|watched| watched.state != State::Stale) {
+            watched.state = State::Stale;
+            watched.next = Some(now + watched.wait);
+            watched.wait = (watched.wait * 2).min(RETRY_MAX);
+        }
+    }
+
     /// The books to ask for now; each is asked for again later if nothing comes.
     pub fn due(&mut self, now: Instant) -> Vec<Instrument> {
         let mut due = Vec::new();
@@ -145,6 +156,19 @@ mod tests {
         assert_eq!(books.note(&key, &rows("rg"), at(1002)), Told { gaps: 1, resyncs: 1 });
         assert_eq!(books.due(at(1002)).len(), 1);
         assert_eq!(books.counts(), (1, 0));
+
+        // What the store refuses again and again is asked for ever more seldom.
+        let mut now = 1002;
+        let mut waited = Vec::new();
+        for _ in 0..4 {
+            books.note(&key, &rows("r"), at(now));
+            books.doubt(&instrument, at(now));
+            books.doubt(&instrument, at(now));
+            let due = (now..).find(|&s| !books.due(at(s)).is_empty()).unwrap();
+            waited.push(due - now);
+            now = due;
+        }
+        assert_eq!(waited, [4, 16, 30, 30]);
         books.forget(&instrument);
         assert_eq!(books.counts(), (0, 0));
     }

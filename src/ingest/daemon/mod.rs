@@ -17,6 +17,7 @@ mod rest;
 mod retention;
 mod socket;
 pub mod stats;
+mod storing;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -9,14 +9,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
-use tracing::{error, info, warn};
+use tracing::{error, warn};
 
 use super::books::BookWatch;
 use super::inbox::{Event, Incoming, Portion};
 use super::rejects::RejectFile;
 use super::stats::{FeedStats, Stats};
+use super::storing::Storing;
 use crate::book::{State, Tracker};
-use crate::error::{ErrorKind, Result};
+use crate::error::Result;
 use crate::event::{Batch, BatchBuilder, Kind, StatusWhat, StreamKey};
 use crate::ingest::raw_lane::{push_frame, raw_instrument};
 use crate::ingest::redundant::{Made, Merger};
@@ -31,8 +32,6 @@ const FLUSH_AFTER: Duration = Duration::from_millis(5);
 const FLUSH_ROWS: usize = 50_000;
 /// Portions between two looks at how many rows there are.
 const PORTIONS_PER_LOOK: usize = 16;
-/// How often a full disk is tried again.
-const FULL_WAIT: Duration = Duration::from_millis(500);
 
 /// Rows on their way to the disk: their sequence, and when their first frame was read.
 #[derive(Debug, Default)]
@@ -102,11 +101,9 @@ impl Copy {
                 Ok(batch) => made.push((key, batch)),
                 Err(error) => {
                     stats.rejects.fetch_add(1, Relaxed);
-                    error!(stream = %key.instrument, %error, "rows refused");
-                    let last = self.rows.last_ts_recv(&key);
-                    if let (Kind::Book, Some(ts_recv)) = (key.kind, last) {
-                        self.rows.gap(&key.instrument, ts_recv, None, 0, error.text());
-                    }
+                    error!(stream = %key, %error, "rows refused");
+                    let ts_recv = self.rows.last_ts_recv(&key).unwrap_or(TsNs::MIN);
+                    self.hole(&key, ts_recv, error.text());
                 }
             }
         }
@@ -115,6 +112,27 @@ impl Copy {
             self.books.note(key, batch, now);
         }
         Ok(made)
+    }
+
+    /// Takes its frames. Those that cannot be taken are a hole.
+    fn take_raw(&mut self, stats: &FeedStats, key: &StreamKey) -> Vec<Batch> {
+        let last = self.raw.last_ts_recv();
+        self.raw.finish().unwrap_or_else(|error| {
+            stats.rejects.fetch_add(1, Relaxed);
+            error!(stream = %key, %error, "rows refused");
+            self.hole(key, last.unwrap_or(TsNs::MIN), error.text());
+            Vec::new()
+        })
+    }
+
+    /// Rows of a stream are missing.
+    fn hole(&mut self, key: &StreamKey, ts_recv: TsNs, why: &str) {
+        if key.kind == Kind::Book {
+            self.dialect.doubt(&key.instrument);
+            return self.rows.gap(&key.instrument, ts_recv, None, 0, why);
+        }
+        let detail = format!("{} not stored: {why}", key.kind.name());
+        self.rows.status(&key.instrument, ts_recv, None, StatusWhat::Gap, &detail);
     }
 }
 
@@ -126,8 +144,7 @@ struct Thread {
     merger: Merger,
     /// What the daemon itself has to say.
     facts: Rows,
-    /// The books as they are stored.
-    books: BookWatch,
+    storing: Storing,
     recorded: BTreeSet<StreamKey>,
     read_at: Option<Instant>,
 }
@@ -142,15 +159,7 @@ impl Recording {
         dialects: Vec<Box<dyn Dialect>>,
         mut inbox: mpsc::Receiver<Incoming>,
     ) -> Result<()> {
-        let mut state = Thread {
-            recording: self,
-            merger: Merger::new(dialects.len()),
-            copies: dialects.into_iter().map(Copy::new).collect(),
-            facts: Rows::new(),
-            books: BookWatch::default(),
-            recorded: BTreeSet::new(),
-            read_at: None,
-        };
+        let mut state = Thread::new(self, dialects);
         while let Some(first) = inbox.blocking_recv() {
             let begun = Instant::now();
             state.take(first)?;
@@ -171,6 +180,20 @@ impl Recording {
 }
 
 impl Thread {
+    fn new(recording: Recording, dialects: Vec<Box<dyn Dialect>>) -> Self {
+        let (stats, feed) = (recording.stats.clone(), recording.feed.clone());
+        let (recorder, stopping) = (recording.recorder.clone(), recording.stopping.clone());
+        Self {
+            recording,
+            merger: Merger::new(dialects.len()),
+            copies: dialects.into_iter().map(Copy::new).collect(),
+            facts: Rows::new(),
+            storing: Storing::new(recorder, stats, feed, stopping),
+            recorded: BTreeSet::new(),
+            read_at: None,
+        }
+    }
+
     fn take(&mut self, incoming: Incoming) -> Result<()> {
         match incoming {
             Incoming::Portion(portion) => self.portion(&portion),
@@ -190,7 +213,7 @@ impl Thread {
     /// What is known of the books: as stored, and of each copy.
     fn watches(&mut self) -> impl Iterator<Item = &mut BookWatch> {
         let of_copies = self.copies.iter_mut().map(|copy| &mut copy.books);
-        std::iter::once(&mut self.books).chain(of_copies)
+        std::iter::once(&mut self.storing.books).chain(of_copies)
     }
 
     fn portion(&mut self, portion: &Portion) {
@@ -280,8 +303,8 @@ impl Thread {
             if !copy.raw.is_empty() {
                 let instrument = raw_instrument(self.recording.exchange, number)?;
                 let key = StreamKey { instrument, kind: Kind::Raw };
-                let rows = copy.raw.finish()?;
-                batches.extend(rows.into_iter().map(|batch| (key.clone(), batch)));
+                let frames = copy.take_raw(&self.recording.feed, &key);
+                batches.extend(frames.into_iter().map(|batch| (key.clone(), batch)));
             }
             made.push(copy.take(&self.recording.feed, now)?);
         }
@@ -292,11 +315,15 @@ impl Thread {
         batches.extend(self.facts.take()?);
         let mut last = None;
         for (key, batch) in batches {
-            let told = self.books.note(&key, &batch, now);
-            self.recording.feed.stored(&key, batch.rows(), told);
-            self.note_lag(&batch);
-            last = self.append(&key, &batch)?.or(last);
+            match self.storing.store(&key, &batch, now)? {
+                Some(seq) => {
+                    self.note_lag(&batch);
+                    last = Some(seq);
+                }
+                None => self.doubt(&key, now),
+            }
         }
+        self.storing.pay_all(now)?;
         if let (Some(seq), Some(read_at)) = (last, self.read_at.take()) {
             self.recording.lags.note(seq, read_at);
         }
@@ -312,38 +339,12 @@ impl Thread {
         }
     }
 
-    /// Appends; waits for room on a full disk.
-    fn append(&self, key: &StreamKey, batch: &Batch) -> Result<Option<u64>> {
-        let recording = &self.recording;
-        loop {
-            let error = match recording.recorder.append(key, batch) {
-                Ok(seq) => {
-                    if recording.stats.disk_full.swap(0, Relaxed) != 0 {
-                        info!("the disk has room again");
-                    }
-                    return Ok(Some(seq));
-                }
-                Err(error) => error,
-            };
-            match error.kind() {
-                ErrorKind::Full if recording.stopping.load(Relaxed) => {
-                    error!(stream = %key.instrument, kind = key.kind.name(), rows = batch.rows(),
-                        "not stored, the disk is full");
-                    return Ok(None);
-                }
-                ErrorKind::Full => {
-                    if recording.stats.disk_full.swap(1, Relaxed) == 0 {
-                        error!(%error, "waiting for room");
-                    }
-                    std::thread::sleep(FULL_WAIT);
-                }
-                ErrorKind::Invalid | ErrorKind::Limit => {
-                    recording.feed.rejects.fetch_add(1, Relaxed);
-                    error!(stream = %key.instrument, %error, "rows refused by the store");
-                    return Ok(None);
-                }
-                _ => return Err(error),
-            }
+    /// Rows were refused by the store: a book must be made whole again.
+    fn doubt(&mut self, key: &StreamKey, now: Instant) {
+        if key.kind == Kind::Book {
+            self.watches().for_each(|watch| watch.doubt(&key.instrument, now));
+            self.copies.iter_mut().for_each(|copy| copy.dialect.doubt(&key.instrument));
+            self.merger.forget(key);
         }
     }
 
@@ -356,7 +357,7 @@ impl Thread {
                 drop(self.recording.wants.send((number, instrument)));
             }
         }
-        let (all, live) = self.books.counts();
+        let (all, live) = self.storing.books.counts();
         self.recording.feed.books.store(all as u64, Relaxed);
         self.recording.feed.books_live.store(live as u64, Relaxed);
         let copies_live: usize = self.copies.iter().map(|copy| copy.books.counts().1).sum();
@@ -372,3 +373,6 @@ impl Thread {
         self.flush()
     }
 }
+
+#[cfg(test)]
+mod tests;

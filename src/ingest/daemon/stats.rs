@@ -33,6 +33,7 @@ pub(super) struct FeedStats {
     pub messages: AtomicU64,
     pub bytes: AtomicU64,
     pub rejects: AtomicU64,
+    pub rows_lost: AtomicU64,
     pub reconnects: AtomicU64,
     pub refusals: AtomicU64,
     pub requests: AtomicU64,
@@ -117,6 +118,9 @@ pub struct FeedStatus {
     pub bytes: u64,
     /// Messages that could not be read.
     pub rejects: u64,
+    /// Rows that the store did not take; each time is a gap.
+    #[serde(default)]
+    pub rows_lost: u64,
     /// Times that a connection was lost.
     pub reconnects: u64,
     /// Subscriptions that the venue refused.
@@ -180,12 +184,13 @@ impl Stats {
         let feeds: Vec<_> = lock(&self.feeds).iter().map(|(name, f)| (*name, f.clone())).collect();
         let mut text = String::new();
         type Count = fn(&FeedStats) -> i64;
-        let counters: [(&str, &str, &str, Count); 12] = [
+        let counters: [(&str, &str, &str, Count); 13] = [
             ("connections", "gauge", "Connections wanted", |f| f.connections.load(Relaxed)),
             ("connections_up", "gauge", "Connections up", |f| f.connections_up.load(Relaxed)),
             ("messages_total", "counter", "Messages heard", |f| signed(&f.messages)),
             ("bytes_total", "counter", "Bytes of messages heard", |f| signed(&f.bytes)),
             ("rejects_total", "counter", "Messages not readable", |f| signed(&f.rejects)),
+            ("rows_lost_total", "counter", "Rows not taken by the store", |f| signed(&f.rows_lost)),
             ("reconnects_total", "counter", "Connections lost", |f| signed(&f.reconnects)),
             ("refusals_total", "counter", "Subscriptions refused", |f| signed(&f.refusals)),
             ("requests_total", "counter", "REST requests", |f| signed(&f.requests)),
@@ -247,6 +252,7 @@ impl FeedStats {
             messages: self.messages.load(Relaxed),
             bytes: self.bytes.load(Relaxed),
             rejects: self.rejects.load(Relaxed),
+            rows_lost: self.rows_lost.load(Relaxed),
             reconnects: self.reconnects.load(Relaxed),
             refusals: self.refusals.load(Relaxed),
             requests: self.requests.load(Relaxed),

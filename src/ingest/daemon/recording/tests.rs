@@ -1,0 +1,189 @@
+//! What the store refuses is a gap that is told, and is never counted as stored.
+
+use super::super::clock::ReceiveClock;
+use super::*;
+use crate::event::{Action, MessageHead, Side, TradeRow, TradeSide, Value, book, status};
+use crate::quantity::Decimal;
+use crate::segment::ColumnMask;
+use crate::store::{GroupCommit, LiveOptions, Snapshot};
+
+/// A feed of one instrument whose messages are `snapshot`, `change` and `print`.
+struct Feed {
+    instrument: Instrument,
+    doubted: Arc<Mutex<usize>>,
+}
+
+impl Dialect for Feed {
+    fn frame(&mut self, ts: TsNs, _: u32, frame: &Frame<'_>, rows: &mut Rows) -> Result<()> {
+        let Frame::Message(message) = frame else { return Ok(()) };
+        match *message {
+            b"print" => push(rows, &self.instrument, Kind::Trades, ts, false),
+            what => push(rows, &self.instrument, Kind::Book, ts, what == b"snapshot"),
+        }
+        Ok(())
+    }
+
+    fn doubt(&mut self, instrument: &Instrument) {
+        assert_eq!(*instrument, self.instrument);
+        *self.doubted.lock().unwrap() += 1;
+    }
+}
+
+fn push(rows: &mut Rows, instrument: &Instrument, kind: Kind, ts: TsNs, snapshot: bool) {
+    let (builder, ts_recv) = rows.stream(instrument, kind, ts);
+    let one = Decimal::parse("1").unwrap();
+    if kind == Kind::Trades {
+        let (side, trade_id) = (TradeSide::Buy, "7");
+        let row = TradeRow { ts_recv, ts_event: None, side, price: one, qty: one, trade_id };
+        return builder.trade(&row);
+    }
+    builder.begin(MessageHead { ts_recv, snapshot, ..MessageHead::default() });
+    builder.level(Side::Bid, one, one);
+    builder.end();
+}
+
+/// A recording thread without a thread.
+struct Bench {
+    _folder: tempfile::TempDir,
+    instrument: Instrument,
+    thread: Thread,
+    doubted: Arc<Mutex<usize>>,
+    stats: Stats,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open_or_create(folder.path().join("store")).unwrap();
+        let recorder =
+            Recorder::start(store.writer(LiveOptions::default()).unwrap(), GroupCommit::default());
+        let instrument = Instrument::parse("binance:X").unwrap();
+        let (stats, doubted) = (Stats::default(), Arc::new(Mutex::new(0)));
+        let recording = Recording {
+            exchange: "binance",
+            store,
+            recorder: recorder.unwrap(),
+            stats: stats.clone(),
+            feed: stats.feed("binance"),
+            lags: Arc::default(),
+            rejects: RejectFile::new(folder.path().join("rejects"), 1 << 20),
+            raw: false,
+            wants: mpsc::unbounded_channel().0,
+            stopping: Arc::default(),
+        };
+        let feed = Feed { instrument: instrument.clone(), doubted: doubted.clone() };
+        let mut thread = Thread::new(recording, vec![Box::new(feed)]);
+        let books = BTreeSet::from([instrument.clone()]);
+        thread.take(Incoming::Expect(books, Duration::ZERO)).unwrap();
+        Self { _folder: folder, instrument, thread, doubted, stats }
+    }
+
+    /// Hears messages at the same time, and stores them.
+    fn hear(&mut self, ts: i64, messages: &[&str]) {
+        let mut portion = Portion::new(0, 1);
+        let mut now = ReceiveClock::new().read();
+        now.ts_recv = TsNs(ts);
+        for message in messages {
+            portion.add(now, Event::Message(message.as_bytes().to_vec().into()));
+        }
+        self.thread.portion(&portion);
+        self.thread.flush().unwrap();
+    }
+
+    /// Another writes into one of the streams.
+    fn intrude(&self, kind: Kind, ts: i64) {
+        let mut rows = Rows::new();
+        push(&mut rows, &self.instrument, kind, TsNs(ts), false);
+        let (key, batch) = rows.take().unwrap().pop().unwrap();
+        self.thread.recording.recorder.append(&key, &batch).unwrap();
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        self.thread.recording.store.snapshot().unwrap()
+    }
+
+    /// The codes in `column` of all rows of a stream.
+    fn codes(&self, kind: Kind, column: usize) -> Vec<u8> {
+        let batch = self.rows(kind);
+        batch.u8s(column).to_vec()
+    }
+
+    fn rows(&self, kind: Kind) -> Batch {
+        let snapshot = self.snapshot();
+        let id = snapshot.stream_id(&self.instrument, kind).unwrap();
+        let part = snapshot.open_part(id, kind, 0).unwrap().unwrap();
+        part.read(0..part.messages(), ColumnMask::ALL, Batch::new(kind)).unwrap()
+    }
+
+    /// Rows counted as stored, rows lost, gaps.
+    fn figures(&self) -> (u64, u64, u64) {
+        let feed = self.stats.status().feeds[0].clone();
+        (feed.rows, feed.rows_lost, feed.gaps)
+    }
+
+    fn due(&mut self, seconds: u64) -> bool {
+        let later = Instant::now() + Duration::from_secs(seconds);
+        !self.thread.copies[0].books.due(later).is_empty()
+    }
+}
+
+const SET: u8 = Action::Set as u8;
+const RESET: u8 = Action::Reset as u8;
+const GAP: u8 = Action::Gap as u8;
+
+#[test]
+fn a_book_whose_first_rows_are_refused_begins_with_a_gap_and_is_asked_for() {
+    let mut bench = Bench::new();
+
+    // No stream begins without a reset.
+    bench.hear(5, &["change", "change"]);
+
+    assert_eq!(bench.codes(Kind::Book, book::ACTION), [RESET, GAP]);
+    assert_eq!(bench.rows(Kind::Book).i64s(book::QTY), [0, 2]);
+    assert_eq!(bench.codes(Kind::Status, status::WHAT), [StatusWhat::Gap as u8]);
+    assert_eq!(bench.figures(), (3, 2, 1));
+    assert_eq!((*bench.doubted.lock().unwrap(), bench.thread.storing.books.counts()), (1, (1, 0)));
+    assert!(bench.due(3));
+
+    bench.hear(6, &["snapshot"]);
+    assert_eq!(bench.codes(Kind::Book, book::ACTION), [RESET, GAP, RESET, SET]);
+    assert_eq!((bench.figures(), bench.due(3)), ((5, 2, 1), false));
+}
+
+#[test]
+fn no_row_follows_a_hole_that_the_store_was_not_told_of() {
+    let mut bench = Bench::new();
+    bench.hear(5, &["snapshot"]);
+    bench.intrude(Kind::Book, 1000);
+
+    // Late, and so is the gap.
+    bench.hear(10, &["change"]);
+    bench.hear(11, &["change", "change"]);
+    assert_eq!(bench.codes(Kind::Book, book::ACTION), [RESET, SET, SET]);
+    assert_eq!(bench.figures(), (2, 3, 0));
+    assert_eq!(bench.thread.storing.books.counts(), (1, 0));
+
+    bench.hear(2000, &["change"]);
+    assert_eq!(bench.codes(Kind::Book, book::ACTION), [RESET, SET, SET, GAP, SET]);
+    assert_eq!(bench.rows(Kind::Book).i64s(book::QTY)[3], 3);
+    assert_eq!(bench.codes(Kind::Status, status::WHAT), [StatusWhat::Gap as u8]);
+    // The gap, its row of status and the change are counted, the rows of others are not.
+    assert_eq!(bench.figures(), (5, 3, 1));
+}
+
+#[test]
+fn prints_that_are_refused_are_a_row_of_status() {
+    let mut bench = Bench::new();
+    bench.intrude(Kind::Trades, 1000);
+
+    bench.hear(10, &["print", "print"]);
+    bench.hear(2000, &["print"]);
+
+    assert_eq!(bench.rows(Kind::Trades).ts_recv(), [1000, 2000]);
+    let told = bench.rows(Kind::Status);
+    assert_eq!((told.u8s(status::WHAT), told.ts_recv()), (&[StatusWhat::Gap as u8][..], &[10][..]));
+    let Value::Text(detail) = told.value(0, 0, status::DETAIL) else { panic!("no text") };
+    let detail = String::from_utf8_lossy(detail);
+    assert!(detail.starts_with("trades not stored: ") && detail.contains("late row"), "{detail}");
+    assert_eq!((bench.figures(), *bench.doubted.lock().unwrap()), ((2, 2, 0), 0));
+}
