@@ -452,9 +452,10 @@ const CAPTURES: &[Capture] = &[
     },
     Capture {
         // Its 292 books differ 289 times; 45 hold quantities that do not fit 64 bits at one scale.
+        // One of them follows on a book that could be read, and none of that book comes after it.
         file: "huobi-ws/HUOBI.jsonl.zst",
         exchanges: &["huobi"],
-        books: 244,
+        books: 245,
         trades: 73,
         quotes: 0,
         tickers: 0,
@@ -486,7 +487,8 @@ fn captures_of_other_venues_have_no_breaks() {
             failures.push(format!("{}: {exchanges:?} {found:?}", capture.file));
         }
         let (gaps, rejects) = (imported.gaps(), imported.rejects);
-        if (gaps, rejects) != (0, capture.rejects) {
+        let torn = usize::from(capture.file.starts_with("huobi-ws/"));
+        if (gaps, rejects) != (torn, capture.rejects) {
             failures.push(format!("{}: {gaps} gaps, {rejects} rejects", capture.file));
         }
         for (key, batches) in books() {

@@ -15,12 +15,39 @@ struct Connection {
     /// Empty if nobody noted it.
     address: String,
     instruments: BTreeSet<Instrument>,
+    unread: Unread,
+}
+
+/// How often it is told that messages of a connection cannot be read, ns: a venue may say again
+/// and again what nobody can read.
+const UNREAD_NS: i64 = 60_000_000_000;
+
+/// When it was told last that a message of a connection could not be read.
+#[derive(Debug, Default)]
+pub(super) struct Unread(Option<TsNs>);
+
+impl Unread {
+    /// Tells `instruments`, all that the connection has spoken of, that something of them may be
+    /// missing.
+    pub fn tell<'a>(
+        &mut self,
+        instruments: impl Iterator<Item = &'a Instrument>,
+        rows: &mut Rows,
+        ts_recv: TsNs,
+    ) {
+        let is_new = self.0.is_none_or(|last| ts_recv.0.saturating_sub(last.0) >= UNREAD_NS);
+        if is_new {
+            self.0 = Some(ts_recv);
+            let detail = "a message of its connection could not be read; told once a minute";
+            instruments.for_each(|one| rows.status(one, ts_recv, None, StatusWhat::Gap, detail));
+        }
+    }
 }
 
 impl Connections {
     /// Notes that `connection` to `address` is up.
     pub fn connected(&mut self, connection: u32, address: &str) {
-        let new = Connection { address: address.to_owned(), instruments: BTreeSet::new() };
+        let new = Connection { address: address.to_owned(), ..Connection::default() };
         self.0.insert(connection, new);
     }
 
@@ -28,6 +55,13 @@ impl Connections {
     pub fn lost(&mut self, connection: u32, ts_recv: TsNs, rows: &mut Rows) {
         for instrument in self.0.remove(&connection).unwrap_or_default().instruments {
             rows.status(&instrument, ts_recv, None, StatusWhat::Disconnected, "connection lost");
+        }
+    }
+
+    /// A message on `connection` that is of no book could not be read.
+    pub fn unread(&mut self, connection: u32, rows: &mut Rows, ts_recv: TsNs) {
+        if let Some(Connection { instruments, unread, .. }) = self.0.get_mut(&connection) {
+            unread.tell(instruments.iter(), rows, ts_recv);
         }
     }
 
@@ -104,5 +138,23 @@ mod tests {
                 "status kraken:Y 4 - disconnected connection lost",
             ]
         );
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_told_to_all_of_its_connection_once_a_minute() {
+        let instruments = ["kraken:X", "kraken:Y"].map(|text| Instrument::parse(text).unwrap());
+        let mut connections = Connections::default();
+        let mut rows = Rows::new();
+        for (connection, instrument) in [(1, &instruments[0]), (2, &instruments[1])] {
+            connections.rows(connection, &mut rows).meet(instrument, TsNs(1));
+        }
+
+        for (connection, ts) in [(1, 2), (1, UNREAD_NS + 1), (1, UNREAD_NS + 2), (3, 6)] {
+            connections.unread(connection, &mut rows, TsNs(ts));
+        }
+
+        let detail = "gap a message of its connection could not be read; told once a minute";
+        let expected = [2, UNREAD_NS + 2].map(|ts| format!("status kraken:X {ts} - {detail}"));
+        assert_eq!(texts(&mut rows), expected);
     }
 }

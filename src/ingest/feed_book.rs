@@ -10,6 +10,9 @@ use crate::event::{Kind, MessageHead, Side, StatusWhat, book};
 use crate::limit;
 use crate::quantity::{Decimal, Instrument, TsNs};
 
+/// Why a book has a gap where a message could not be read.
+pub(super) const UNREADABLE: &str = "a message of this book could not be read";
+
 /// One level of a message: its exact values and the text they came as.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct TextLevel<'a> {
@@ -221,6 +224,16 @@ impl FeedBook {
         self.state != BookState::Empty
     }
 
+    /// A message that may be one of its own could not be read.
+    fn tear(&mut self, rows: &mut Rows, ts_recv: TsNs) {
+        self.torn = true;
+        if self.is_live() {
+            self.gap(rows, (ts_recv, None), 1, UNREADABLE);
+            // What follows on that message breaks no other chain.
+            self.seq = None;
+        }
+    }
+
     /// Whether a message of it could not be read since the last one stored.
     pub fn is_torn(&self) -> bool {
         self.torn
@@ -312,7 +325,7 @@ impl FeedBook {
         head: MessageHead,
         levels: &MessageLevels<'_>,
     ) {
-        if self.is_live() && !self.torn {
+        if self.is_live() {
             let (changed, dropped) = self.text.difference(levels);
             self.store(rows, MessageHead { snapshot: false, ..head }, &changed, &dropped);
         } else {
@@ -331,10 +344,7 @@ impl FeedBook {
     ) {
         let ts_recv = head.ts_recv;
         rows.meet(&self.instrument, ts_recv);
-        if std::mem::take(&mut self.torn) && self.is_live() {
-            let detail = "a message of this book could not be read";
-            self.gap(rows.inner(), (ts_recv, head.ts_event), 1, detail);
-        }
+        self.torn = false;
         if !head.snapshot && levels.len() > 0 && self.state == BookState::Empty {
             self.begin_unknown(rows.inner(), head);
         }
@@ -409,17 +419,18 @@ impl FeedBooks {
         books
     }
 
-    /// Notes that a message on `connection` could not be read. The gap is stored with the next
-    /// message of each book it may have been about.
-    pub fn tear(&mut self, connection: u32, about: &About) {
+    /// A message on `connection` could not be read: stores a gap in each book it may have been
+    /// about.
+    pub fn tear(&mut self, connection: u32, about: &About, rows: &mut Rows, ts_recv: TsNs) {
         match about {
             About::Unknown => {
-                self.of_connection(connection).into_iter().for_each(|book| book.torn = true);
+                let books = self.of_connection(connection);
+                books.into_iter().for_each(|book| book.tear(rows, ts_recv));
             }
             About::Book(exchange, symbol) => {
                 let books = self.0.get_mut(exchange);
                 if let Some(book) = books.and_then(|books| books.get_mut(symbol)) {
-                    book.torn = true;
+                    book.tear(rows, ts_recv);
                 }
             }
             About::NoBook => {}
@@ -528,31 +539,35 @@ mod tests {
     }
 
     #[test]
-    fn a_torn_message_is_a_gap_before_the_next_one_until_a_snapshot() {
+    fn a_message_that_cannot_be_read_is_a_gap_at_once_until_a_snapshot() {
         let mut books = FeedBooks::default();
         let mut rows = Rows::new();
         let mut connections = Connections::default();
         let level = levels(&[(Side::Bid, "1", "1")]);
         let book = books.book("kraken", "X", 7).unwrap();
         book.store(&mut connections.rows(7, &mut rows), head(1, true), &level, &[]);
-        books.tear(7, &About::Unknown);
-        books.tear(8, &About::Unknown);
-        books.tear(7, &About::Book("kraken", "Y".into()));
-        books.tear(7, &About::NoBook);
+        books.tear(8, &About::Unknown, &mut rows, TsNs(2));
+        books.tear(7, &About::Book("kraken", "Y".into()), &mut rows, TsNs(2));
+        books.tear(7, &About::NoBook, &mut rows, TsNs(2));
+        assert!(books.book("kraken", "X", 7).unwrap().is_live());
+        books.tear(7, &About::Unknown, &mut rows, TsNs(3));
+        books.tear(7, &About::Book("kraken", "X".into()), &mut rows, TsNs(4));
+        // It may never speak again.
+        assert_eq!(stream(rows.take().unwrap(), Kind::Book)[0].ts_recv(), [1, 3]);
+
         let book = books.book("kraken", "X", 7).unwrap();
-        book.store(&mut connections.rows(7, &mut rows), head(2, false), &level, &[]);
-        book.store(&mut connections.rows(7, &mut rows), head(3, false), &level, &[]);
+        book.store(&mut connections.rows(7, &mut rows), head(5, false), &level, &[]);
         assert!(!book.is_live() && book.has_snapshot());
-        book.store(&mut connections.rows(7, &mut rows), head(4, true), &level, &[]);
+        book.store(&mut connections.rows(7, &mut rows), head(6, true), &level, &[]);
         assert!(book.is_live());
 
         let taken = rows.take().unwrap();
 
         let status: Vec<_> = taken.iter().filter(|(key, _)| key.kind == Kind::Status).collect();
-        assert_eq!(status[0].1.u8s(2), [StatusWhat::Gap as u8, StatusWhat::Resync as u8]);
+        assert_eq!(status[0].1.u8s(2), [StatusWhat::Resync as u8]);
         let batches = stream(taken, Kind::Book);
-        let (set, reset, gap) = (Action::Set as u8, Action::Reset as u8, Action::Gap as u8);
-        assert_eq!(batches[0].u8s(book::ACTION), [reset, set, gap, set, set, reset, set]);
+        let (set, reset) = (Action::Set as u8, Action::Reset as u8);
+        assert_eq!(batches[0].u8s(book::ACTION), [set, reset, set]);
     }
 
     #[test]

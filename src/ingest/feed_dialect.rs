@@ -151,7 +151,10 @@ impl<H: VenueFeed + 'static> Dialect for FeedDialect<H> {
                 let read =
                     self.with_context(at, rows, |feed, context| feed.message(context, message));
                 if read.is_err() {
-                    self.books.tear(connection, &self.about);
+                    self.books.tear(connection, &self.about, rows, ts_recv);
+                    if !matches!(self.about, About::Book(..)) {
+                        self.connections.unread(connection, rows, ts_recv);
+                    }
                 }
                 read
             }

@@ -118,7 +118,7 @@ pub trait Dialect: Send {
     ///
     /// # Errors
     /// The frame cannot be read: [`crate::ErrorKind::Invalid`] with the field and what was
-    /// expected. No row of it was added; the dialect stays usable.
+    /// expected. No row of it was added, but the gaps that it leaves; the dialect stays usable.
     fn frame(
         &mut self,
         ts_recv: TsNs,

@@ -31,6 +31,15 @@ pub(super) fn try_feed(
     Ok(())
 }
 
+/// Feeds a message that is refused: why, and whether it left a gap in a book. It leaves gaps only.
+pub(super) fn refused(dialect: &mut dyn Dialect, message: &str) -> (String, bool) {
+    let mut rows = Rows::new();
+    let error = try_feed(dialect, &[message], &mut rows).unwrap_err();
+    let left = texts(&mut rows);
+    assert!(left.iter().all(|row| row.contains(" gap ")), "{message}: {left:?}");
+    (error.to_string(), left.iter().any(|row| row.starts_with("book ")))
+}
+
 /// Feeds messages that are all readable, and gives back every row as text.
 pub(super) fn feed(dialect: &mut dyn Dialect, messages: &[&str]) -> Vec<String> {
     let mut rows = Rows::new();

@@ -13,6 +13,7 @@ use super::message::{Depth, Snapshot};
 use crate::error::Result;
 use crate::event::{Kind, MessageHead, Side, StatusWhat};
 use crate::ingest::Rows;
+use crate::ingest::feed_book::UNREADABLE;
 use crate::ingest::json;
 use crate::ingest::splice::Waiting;
 use crate::quantity::{Instrument, TsNs};
@@ -118,6 +119,16 @@ impl DepthBook {
             }
         }
         Ok(())
+    }
+
+    /// A message that may be one of its own could not be read.
+    pub fn tear(&mut self, instrument: &Instrument, ts_recv: TsNs, rows: &mut Rows) {
+        if self.state == State::Live {
+            rows.gap(instrument, ts_recv, None, 1, UNREADABLE);
+            self.state = State::Stale;
+            // What follows on that message breaks no other chain.
+            self.last = None;
+        }
     }
 
     /// What was stored is no longer what is known: stale until the next snapshot.

@@ -25,6 +25,7 @@ use self::message::{
     AggTradeId, BookTicker, Channel, Depth, ForceOrder, IndexPrice, MarkPrice, Market,
     OpenInterest, Snapshot, Ticker, Trade,
 };
+use super::connection::Unread;
 use super::json::{self, Number};
 use super::rows::Rows;
 use super::ticker::TickerState;
@@ -78,6 +79,7 @@ struct Connection {
     /// Address without what was subscribed; empty if nobody noted it.
     address: String,
     symbols: BTreeSet<String>,
+    unread: Unread,
 }
 
 type Feeds = HashMap<Market, HashMap<String, Feed>>;
@@ -115,14 +117,18 @@ impl Dialect for Binance {
             Frame::Connected { url } => {
                 let address = url.split('?').next().unwrap_or(url).to_owned();
                 let market = Market::of_url(url).unwrap_or(self.market);
-                let connected = Connection { market, address, symbols: BTreeSet::new() };
+                let (symbols, unread) = (BTreeSet::new(), Unread::default());
+                let connected = Connection { market, address, symbols, unread };
                 self.connections.insert(connection, connected);
                 Ok(())
             }
             Frame::Sent(_) => Ok(()),
             Frame::Message(message) => {
-                let (stream, data) = message::unwrap(json::text(message)?)?;
-                self.message(&mut context, stream, data)
+                let read = self.read(&mut context, message);
+                if read.is_err() {
+                    self.tear(&mut context, message);
+                }
+                read
             }
             Frame::Reply { url, body } => self.reply(&mut context, url, body),
             Frame::Disconnected => {
@@ -147,6 +153,36 @@ impl Dialect for Binance {
 }
 
 impl Binance {
+    fn read(&mut self, context: &mut Context<'_>, message: &[u8]) -> Result<()> {
+        let (stream, data) = message::unwrap(json::text(message)?)?;
+        self.message(context, stream, data)
+    }
+
+    /// A message could not be read: a gap in each book that it may have been about.
+    fn tear(&mut self, context: &mut Context<'_>, message: &[u8]) {
+        let Some(connection) = self.connections.get_mut(&context.connection) else { return };
+        let text = json::text(message).and_then(message::unwrap);
+        let (stream, data) = text.unwrap_or_default();
+        let about = stream.split_once('@').map(|(symbol, _)| symbol.to_uppercase());
+        let is_book = match Channel::of(stream, data) {
+            Ok(channel) => matches!(channel, Channel::Depth | Channel::Snapshot),
+            Err(_) => true,
+        };
+        let (ts_recv, rows) = (context.ts_recv, &mut *context.rows);
+        let feeds = self.feeds.entry(connection.market).or_default();
+        for symbol in connection.symbols.iter().filter(|_| is_book) {
+            if let Some(feed) = feeds.get_mut(symbol)
+                && about.as_ref().is_none_or(|about| about == symbol)
+            {
+                feed.book.tear(&feed.instrument, ts_recv, rows);
+            }
+        }
+        if !is_book || about.is_none() {
+            let feeds = connection.symbols.iter().filter_map(|symbol| feeds.get(symbol));
+            connection.unread.tell(feeds.map(|feed| &feed.instrument), rows, ts_recv);
+        }
+    }
+
     fn message(&mut self, context: &mut Context<'_>, stream: &str, data: &str) -> Result<()> {
         if data.starts_with('[') {
             let elements: Vec<&RawValue> = json::parse_text(data)?;
@@ -214,6 +250,7 @@ impl Binance {
             market,
             address: String::new(),
             symbols: BTreeSet::new(),
+            unread: Unread::default(),
         });
         let feed = feed_of(&mut self.feeds, market, symbol)?;
         if !connection.symbols.contains(symbol) {

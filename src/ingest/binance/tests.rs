@@ -18,10 +18,12 @@ fn feed(dialect: &mut dyn Dialect, rows: &mut Rows, messages: &[&str]) {
 }
 
 fn refused(dialect: &mut dyn Dialect, rows: &mut Rows, message: &str) -> String {
-    let before = rows.pending_rows();
+    let (before, mut made) = (rows.pending_rows(), Rows::new());
     let frame = Frame::Message(message.as_bytes());
-    let error = dialect.frame(RECV, 1, &frame, rows).unwrap_err();
-    assert_eq!(rows.pending_rows(), before, "no row of a refused message");
+    let error = dialect.frame(RECV, 1, &frame, &mut made).unwrap_err();
+    let is_own = |row: &String| !row.ends_with(" gap");
+    assert!(!book_rows(&mut made).iter().any(is_own), "no row of a refused message");
+    assert_eq!(rows.pending_rows(), before);
     error.to_string()
 }
 
@@ -270,6 +272,50 @@ fn a_message_of_another_market_or_with_a_bad_number_is_refused() {
     ] {
         refused(&mut *dialect, &mut rows, bad);
     }
+}
+
+#[test]
+fn a_message_that_cannot_be_read_is_a_gap_at_once() {
+    let (mut dialect, mut rows) = (dialect("binance", None), Rows::new());
+    let other = |text: &str| text.replace("\"X\"", "\"Y\"").replace("x@", "y@");
+    feed(&mut *dialect, &mut rows, &[&spot(1, 4, 2), &snapshot(4)]);
+    feed(&mut *dialect, &mut rows, &[&other(&spot(1, 4, 2))]);
+    let reply = |dialect: &mut dyn Dialect, rows: &mut Rows, symbol: &str, last: i64| {
+        let url = format!("https://api.binance.com/api/v3/depth?symbol={symbol}");
+        let body = snapshot(last);
+        let frame = Frame::Reply { url: &url, body: body.as_bytes() };
+        dialect.frame(RECV, 1, &frame, rows).unwrap();
+    };
+    reply(&mut *dialect, &mut rows, "Y", 4);
+    rows.take().unwrap();
+
+    let bad = spot(5, 6, 3).replace("\"3\"", "\"3x\"");
+    for (ts, message) in [(1010, &*bad), (1011, &*bad), (1012, "{")] {
+        let frame = Frame::Message(message.as_bytes());
+        dialect.frame(TsNs(ts), 1, &frame, &mut rows).unwrap_err();
+    }
+
+    // X at once, though it never speaks again; Y when it may have been Y.
+    assert_eq!(book_rows(&mut rows), ["1010 - gap", "1012 - gap"]);
+    // What follows is no other gap, and the next snapshot heals.
+    feed(&mut *dialect, &mut rows, &[&spot(7, 8, 3)]);
+    reply(&mut *dialect, &mut rows, "X", 6);
+    let rows = book_rows(&mut rows);
+    assert_eq!(rows, ["1011 8 bid 3 1", "1011 6 reset bid 1 1 ask 9 1", "1011 8 bid 3 1"]);
+}
+
+#[test]
+fn prints_that_cannot_be_read_are_told_in_status() {
+    let (mut dialect, mut rows) = (dialect("binance", None), Rows::new());
+    feed(&mut *dialect, &mut rows, &[&spot(1, 4, 2), &snapshot(4)]);
+    let bad = r#"{"stream":"x@trade","data":{"e":"trade","s":"X"}}"#;
+    for _ in 0..3 {
+        dialect.frame(RECV, 1, &Frame::Message(bad.as_bytes()), &mut rows).unwrap_err();
+    }
+
+    let told = statuses(&mut rows);
+
+    assert_eq!(told, ["gap: a message of its connection could not be read; told once a minute"]);
 }
 
 #[test]

@@ -12,15 +12,15 @@
 //! books is `cts` (when the engine did it) where there is one, else `ts` (when it was sent).
 
 mod live;
+mod message;
 #[cfg(test)]
 mod tests;
 
-use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
-
+use self::message::{Depth, Envelope, Liquidation, Print, Ticker};
+use super::connection::Unread;
+use super::feed_book::UNREADABLE;
 use super::json::{self, Level, Number};
 use super::rows::Rows;
 use super::ticker::TickerState;
@@ -88,6 +88,7 @@ struct Connection {
     /// Empty if nobody noted it.
     address: String,
     symbols: BTreeSet<String>,
+    unread: Unread,
 }
 
 /// One instrument.
@@ -110,6 +111,18 @@ struct Book {
     last: Option<(i64, i64)>,
 }
 
+impl Book {
+    /// A message that may be one of its own could not be read.
+    fn tear(&mut self, instrument: &Instrument, ts_recv: TsNs, rows: &mut Rows) {
+        if self.state == State::Live {
+            rows.gap(instrument, ts_recv, None, 1, UNREADABLE);
+            self.state = State::Stale;
+            // What follows on that message breaks no other chain.
+            self.last = None;
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum State {
     /// Before the first snapshot.
@@ -119,102 +132,6 @@ enum State {
     Live,
     /// Something is missing since the last snapshot, or there was none.
     Stale,
-}
-
-#[derive(Deserialize)]
-struct Envelope<'a> {
-    topic: Option<Cow<'a, str>>,
-    #[serde(rename = "type")]
-    what: Option<Cow<'a, str>>,
-    ts: Option<i64>,
-    cts: Option<i64>,
-    cs: Option<i64>,
-    #[serde(borrow)]
-    data: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-struct Depth<'a> {
-    #[serde(borrow)]
-    s: Cow<'a, str>,
-    #[serde(borrow)]
-    b: Vec<Level<'a>>,
-    #[serde(borrow)]
-    a: Vec<Level<'a>>,
-    u: i64,
-    #[serde(default)]
-    seq: i64,
-}
-
-impl Depth<'_> {
-    /// Refuses levels that are no numbers, before anything about the message is stored.
-    fn check(&self) -> Result<()> {
-        for level in self.b.iter().chain(&self.a) {
-            level.price.decimal()?;
-            level.qty.decimal()?;
-        }
-        Ok(())
-    }
-}
-
-#[derive(Deserialize)]
-struct Print<'a> {
-    #[serde(rename = "T")]
-    time_ms: i64,
-    #[serde(rename = "s", borrow)]
-    symbol: Cow<'a, str>,
-    #[serde(rename = "S", borrow)]
-    side: Cow<'a, str>,
-    #[serde(rename = "p", borrow)]
-    price: Number<'a>,
-    #[serde(rename = "v", borrow)]
-    qty: Number<'a>,
-    #[serde(rename = "i", borrow, default)]
-    id: Cow<'a, str>,
-}
-
-#[derive(Deserialize)]
-struct Liquidation<'a> {
-    #[serde(borrow)]
-    symbol: Cow<'a, str>,
-    #[serde(borrow)]
-    side: Cow<'a, str>,
-    #[serde(borrow)]
-    price: Number<'a>,
-    #[serde(borrow, alias = "qty")]
-    size: Number<'a>,
-    #[serde(rename = "updatedTime", alias = "time")]
-    time_ms: i64,
-    #[serde(borrow)]
-    id: Option<Number<'a>>,
-}
-
-/// Fields that a delta leaves out did not change.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Ticker<'a> {
-    #[serde(borrow)]
-    symbol: Cow<'a, str>,
-    #[serde(borrow)]
-    last_price: Option<Number<'a>>,
-    #[serde(borrow)]
-    mark_price: Option<Number<'a>>,
-    #[serde(borrow)]
-    index_price: Option<Number<'a>>,
-    #[serde(borrow)]
-    open_interest: Option<Number<'a>>,
-    #[serde(borrow)]
-    funding_rate: Option<Number<'a>>,
-    #[serde(borrow)]
-    next_funding_time: Option<Number<'a>>,
-    #[serde(borrow)]
-    bid1_price: Option<Number<'a>>,
-    #[serde(borrow)]
-    bid1_size: Option<Number<'a>>,
-    #[serde(borrow)]
-    ask1_price: Option<Number<'a>>,
-    #[serde(borrow)]
-    ask1_size: Option<Number<'a>>,
 }
 
 /// What a handler needs besides the message.
@@ -237,11 +154,18 @@ impl Dialect for Bybit {
             Frame::Connected { url } => {
                 let exchange = exchange_of_url(url).unwrap_or(self.exchange);
                 let address = (*url).to_owned();
-                let connected = Connection { exchange, address, symbols: BTreeSet::new() };
+                let (symbols, unread) = (BTreeSet::new(), Unread::default());
+                let connected = Connection { exchange, address, symbols, unread };
                 self.connections.insert(connection, connected);
                 Ok(())
             }
-            Frame::Message(message) => self.message(&mut context, message),
+            Frame::Message(message) => {
+                let read = self.message(&mut context, message);
+                if read.is_err() {
+                    self.tear(&mut context, message);
+                }
+                read
+            }
             Frame::Sent(_) | Frame::Reply { .. } => Ok(()),
             Frame::Disconnected => {
                 self.lost(&mut context);
@@ -283,6 +207,27 @@ impl Bybit {
         }
     }
 
+    /// A message could not be read: a gap in each book that it may have been about.
+    fn tear(&mut self, context: &mut Context<'_>, message: &[u8]) {
+        let Some(connection) = self.connections.get_mut(&context.connection) else { return };
+        let envelope = json::parse::<Envelope<'_>>(message).ok();
+        let topic = envelope.as_ref().and_then(|envelope| envelope.topic.as_deref());
+        let is_book = topic.is_none_or(|topic| topic.starts_with("orderbook."));
+        let (ts_recv, rows) = (context.ts_recv, &mut *context.rows);
+        let feeds = self.feeds.entry(connection.exchange).or_default();
+        for symbol in connection.symbols.iter().filter(|_| is_book) {
+            if let Some(feed) = feeds.get_mut(symbol)
+                && topic.is_none_or(|topic| topic == feed.book.topic)
+            {
+                feed.book.tear(&feed.instrument, ts_recv, rows);
+            }
+        }
+        if !is_book || topic.is_none() {
+            let feeds = connection.symbols.iter().filter_map(|symbol| feeds.get(symbol));
+            connection.unread.tell(feeds.map(|feed| &feed.instrument), rows, ts_recv);
+        }
+    }
+
     fn lost(&mut self, context: &mut Context<'_>) {
         let Some(connection) = self.connections.remove(&context.connection) else { return };
         for symbol in connection.symbols {
@@ -309,6 +254,7 @@ impl Bybit {
             exchange: default,
             address: String::new(),
             symbols: BTreeSet::new(),
+            unread: Unread::default(),
         });
         let feeds = self.feeds.entry(connection.exchange).or_default();
         if !feeds.contains_key(symbol) {

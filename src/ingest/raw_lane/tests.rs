@@ -170,7 +170,10 @@ fn frames_that_cannot_be_read_are_refused_and_the_others_are_not() {
 
     let (rows, rejects) = read(&mut *opened(folder.path())[0].source);
 
-    assert!(rows == expected, "other rows");
+    // What could not be read may have been of its book.
+    let (told, rows): (Vec<_>, Vec<_>) =
+        rows.into_iter().partition(|row| row.contains("could not be read"));
+    assert!(told.len() == 1 && rows == expected, "other rows: {told:?}");
     let texts: Vec<_> = rejects.iter().map(|reject| reject.text.as_slice()).collect();
     assert_eq!(texts, [&b"{\"stream\":\xff"[..], b"hello", b"message x", b"told 1", b"message"]);
     let line = frames[0].rows() as u64 + 1;
