@@ -15,7 +15,7 @@ from model import (DAY_NS, DECIMAL, KINDS, MASK, Kind, Refused, Stream, aligned,
 from segment import Segment
 
 
-REPAIRED, LOST = 1 << 30, 1 << 31
+COMPACTED, REPAIRED, LOST = 1 << 29, 1 << 30, 1 << 31
 """6.3: flags of a segment that a footer does not have."""
 
 
@@ -144,7 +144,8 @@ class Manifest:
                     and entry.file_len % 64 == 0 and entry.file_len <= 1 << 32
                     and entry.rows <= 67_108_864 and entry.ts_recv_first <= entry.ts_recv_last
                     and entry.ts_recv_first // DAY_NS == entry.ts_recv_last // DAY_NS == entry.day
-                    and entry.flags & ~(7 | REPAIRED | LOST) == 0 and not any(entry.reserved)
+                    and entry.flags & ~(7 | COMPACTED | REPAIRED | LOST) == 0
+                    and not any(entry.reserved)
                     and scales_fit(entry.scales, KINDS[self.streams[entry.stream_id].kind]),
                     "a segment of the manifest is impossible", at + 128 * i)
         keys = [(e.stream_id, e.ts_recv_first, e.ts_recv_last, e.segment_id) for e in entries]

@@ -22,6 +22,10 @@ pub const FLAG_LOST: u32 = 1 << 31;
 /// The segment stands for a damaged one of a book: a gap, then the book that the segment after it
 /// begins with, as far as rows can say it.
 pub const FLAG_REPAIRED: u32 = 1 << 30;
+/// A compaction wrote the segment: nothing is to be gained by another one.
+pub const FLAG_COMPACTED: u32 = 1 << 29;
+/// Flags that a segment's footer does not have.
+const FLAGS_OF_MANIFEST: u32 = FLAG_LOST | FLAG_REPAIRED | FLAG_COMPACTED;
 
 /// Manifest header, 128 bytes at offset 0. Table 6.1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
@@ -94,7 +98,8 @@ pub struct SegmentEntry {
     pub content_hash: u64, //  72
     /// CRC-32 of the whole file.
     pub file_crc: u32, //  80
-    /// Flags as in the segment's footer; [`FLAG_LOST`], [`FLAG_REPAIRED`].
+    /// Flags as in the segment's footer; [`FLAG_LOST`], [`FLAG_REPAIRED`],
+    /// [`FLAG_COMPACTED`].
     pub flags: u32, //  84
     /// Most rows a seek in this segment replays.
     pub replay_rows_max: u64, //  88
@@ -351,7 +356,7 @@ fn check_segments(contents: &Contents, segments: &[SegmentEntry], at: u64) -> Re
             && entry.ts_recv_first <= entry.ts_recv_last
             && [entry.ts_recv_first, entry.ts_recv_last].map(|ts| TsNs(ts).day().0)
                 == [entry.day; 2]
-            && entry.flags & !(FLAGS | FLAG_LOST | FLAG_REPAIRED) == 0
+            && entry.flags & !(FLAGS | FLAGS_OF_MANIFEST) == 0
             && entry.file_len <= limit::SEGMENT_BYTES_MAX
             && entry.file_len.is_multiple_of(ALIGNMENT as u64)
             && entry.rows <= limit::SEGMENT_ROWS_MAX

@@ -11,6 +11,7 @@ mod summary;
 mod verify;
 mod writer;
 
+pub use pages::encoded_bytes;
 pub use reader::{ColumnMask, Expected, Segment};
 pub use writer::{Sealed, SegmentWriter, WriterOptions};
 

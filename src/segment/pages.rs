@@ -30,6 +30,14 @@ pub(super) fn encode_block(
     (count as u32, checksum(identity, Region::BlockDirectory, number, padded))
 }
 
+/// Bytes that these rows take as a block.
+#[must_use]
+pub fn encoded_bytes(rows: &Batch) -> u64 {
+    let mut out = Vec::new();
+    encode_block(rows, Identity { store_id: 0, segment_id: 0 }, 0, &mut out);
+    out.len() as u64
+}
+
 /// The pages of a block so far.
 struct Pages {
     start: usize,

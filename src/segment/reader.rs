@@ -209,6 +209,12 @@ impl Segment {
         (*self.bytes).as_ref()
     }
 
+    /// All bytes of the file.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        self.file()
+    }
+
     /// The map, to keep alive what is read without a copy.
     pub(super) fn shared(&self) -> SharedBytes {
         self.bytes.clone()

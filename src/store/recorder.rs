@@ -7,10 +7,13 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use super::rewrite::{RewriteWatch, Rewritten};
 use super::writer::{Dropped, Group, Writer};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Batch, Kind, StreamKey};
+use crate::format::manifest::SegmentEntry;
 use crate::quantity::Day;
+use crate::segment::WriterOptions;
 
 /// When rows that wait are made durable together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -204,6 +207,23 @@ impl Recorder {
         dropped
     }
 
+    /// Writes segments anew as [`Writer::rewrite`] does; appends and seals go on meanwhile, and so
+    /// may other rewritings.
+    ///
+    /// # Errors
+    /// As [`Writer::rewrite`]; [`ErrorKind::Cancelled`] if the recorder was closed.
+    pub fn rewrite(
+        &self,
+        segments: &[SegmentEntry],
+        options: WriterOptions,
+        watch: RewriteWatch<'_>,
+    ) -> Result<Rewritten> {
+        let rewritten = self.shared.rewrite(segments, options, watch);
+        // Whoever waits hears of a failure.
+        self.shared.done.notify_all();
+        rewritten
+    }
+
     /// Makes all rows durable, ends the threads and gives the writer back.
     ///
     /// # Errors
@@ -387,6 +407,29 @@ impl Shared {
         self.with(|writer| {
             writer.finish_removal(held);
             Ok(dropped)
+        })
+    }
+
+    /// As [`Writer::rewrite`], without holding the writer while the disk works.
+    fn rewrite(
+        &self,
+        segments: &[SegmentEntry],
+        options: WriterOptions,
+        watch: RewriteWatch<'_>,
+    ) -> Result<Rewritten> {
+        let alone = self.alone();
+        let rewriting = self.with(|writer| writer.begin_rewrite(segments, options))?;
+        drop(alone);
+        let written = rewriting.write(watch);
+        let _alone = self.alone();
+        let replacing = self.with(|writer| writer.finish_rewrite(rewriting, written))?;
+        let manifest = replacing.write();
+        let rewritten = self.with(|writer| writer.finish_replacing(replacing, manifest))?;
+        let removal = self.with(|writer| Ok(writer.begin_removal()))?;
+        let held = removal.run();
+        self.with(|writer| {
+            writer.finish_removal(held);
+            Ok(rewritten)
         })
     }
 }

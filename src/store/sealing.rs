@@ -50,6 +50,21 @@ impl StreamFiles {
         sealed + self.writer.as_ref().map_or(0, SegmentWriter::rows)
     }
 
+    /// Whether a file is being written.
+    pub(super) fn is_open(&self) -> bool {
+        self.writer.is_some()
+    }
+
+    /// The book after the last row given to the file being written; `None` for other kinds.
+    pub(super) fn book_after(&self) -> Result<Option<Tracker>> {
+        self.writer.as_ref().map_or(Ok(None), SegmentWriter::book_after)
+    }
+
+    /// The next file begins with this book.
+    pub(super) fn open_with(&mut self, opening: Option<Tracker>) {
+        self.tracker = opening;
+    }
+
     /// Entries for the manifest.
     pub(super) fn entries(&self) -> impl Iterator<Item = SegmentEntry> {
         self.sealed.iter().map(|(entry, _)| *entry)
@@ -83,6 +98,11 @@ impl Sealing {
             last: i64::MIN,
             sealed: Vec::new(),
         }
+    }
+
+    /// Removes the files again: no manifest names them, nor will one.
+    pub(super) fn discard(mut self) {
+        self.kept = false;
     }
 
     /// Adds rows, in order of receive time; each UTC day has its own segment.

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::model::{ROOT, open};
 use crate::power::{Crashed, Judged, Keep, every_crash};
 use crate::program::{
-    Step, canonical, live, live_recovery, recovery, retention, small_live, stream_key,
+    Step, canonical, compaction, live, live_recovery, recovery, retention, small_live, stream_key,
 };
 use crate::sim::{Ignored, SimDisk, What};
 use crate::world::World;
@@ -73,6 +73,41 @@ fn a_crash_at_any_operation_of_a_drop_leaves_the_days_before_it_or_after_it() {
     every_operation(&retention());
 }
 
+#[test]
+fn a_crash_at_any_operation_of_a_compaction_leaves_all_rows_once() {
+    every_operation(&compaction());
+}
+
+/// The program that compacts is worth its crashes only if there is something to be compacted.
+#[test]
+fn the_compacting_program_makes_few_segments_of_many() {
+    let program = compaction();
+    let compactions = program.iter().enumerate();
+    let compactions: Vec<usize> = compactions
+        .filter(|(_, step)| matches!(step, Step::Compact { .. }))
+        .map(|(at, _)| at)
+        .collect();
+    let segments = |world: &World| {
+        let infos = open(&world.disk).unwrap().snapshot().unwrap().stream_infos();
+        infos.iter().map(|info| info.segments).sum::<usize>()
+    };
+    let (mut world, mut start, mut fewer) = (World::empty(|disk| disk), 0, Vec::new());
+    for at in compactions {
+        world.run(&program[start..at]).unwrap();
+        let before = segments(&world);
+        world.run(&program[at..=at]).unwrap();
+        fewer.push(before - segments(&world));
+        start = at + 1;
+    }
+    world.run(&program[start..]).unwrap();
+
+    assert!(fewer[..2].iter().all(|&fewer| fewer >= 2), "{fewer:?}");
+    assert_eq!(fewer.last(), Some(&0), "what is compacted is left alone");
+    let removed = |at: &usize| world.disk.describe(*at).contains("(Remove /data/market.reel/seg");
+    let removed = (0..world.disk.operations()).filter(removed).count();
+    assert!(removed > 10, "{removed} files were removed");
+}
+
 /// Power fails in a program, and in each of the recoveries after it; `depth` of these fail.
 fn every_recovery(program: &[Step], recovery: &[Step], depth: usize) {
     let world = honest(program);
@@ -118,6 +153,11 @@ fn a_crash_at_any_operation_of_the_recovery_after_a_drop_leaves_what_was_acknowl
     every_recovery(&retention(), &live_recovery()[..3], 1);
 }
 
+#[test]
+fn a_crash_at_any_operation_of_the_recovery_after_a_compaction_leaves_what_was_acknowledged() {
+    every_recovery(&compaction(), &live_recovery()[..3], 1);
+}
+
 fn every_kill(program: &[Step], recovery: &[Step]) {
     let world = honest(program);
     let mut judged = Judged::default();
@@ -143,6 +183,11 @@ fn a_crash_after_a_kill_leaves_what_was_committed() {
 #[test]
 fn a_crash_after_a_kill_of_a_live_writer_leaves_what_was_acknowledged() {
     every_kill(&live(), &live_recovery());
+}
+
+#[test]
+fn a_crash_after_a_kill_of_a_compaction_leaves_what_was_acknowledged() {
+    every_kill(&compaction(), &live_recovery()[..3]);
 }
 
 /// Without this control the tests above could pass because the disk loses nothing.

@@ -1,10 +1,13 @@
 //! The k-th operation fails, for every k and every way to fail, once and from then on.
 
 use std::collections::HashSet;
+use std::path::Path;
 
-use crate::model::{open, without_panic};
+use tickreel::catalog::{self, Name};
+
+use crate::model::{ROOT, open, without_panic};
 use crate::power::{Judged, Keep, every_crash};
-use crate::program::{Step, canonical, live, live_recovery, recovery, retention};
+use crate::program::{Step, canonical, compaction, live, live_recovery, recovery, retention};
 use crate::sim::{Fault, Plan, SimDisk, State, What};
 use crate::world::World;
 
@@ -97,6 +100,16 @@ fn operations_of_a_drop_that_fail_from_one_on_leave_the_days_before_it_or_after_
     every_failure(&retention(), &live_recovery()[..3], true);
 }
 
+#[test]
+fn an_operation_of_a_compaction_that_fails_changes_no_row() {
+    every_failure(&compaction(), &live_recovery()[..3], false);
+}
+
+#[test]
+fn operations_of_a_compaction_that_fail_from_one_on_change_no_row() {
+    every_failure(&compaction(), &live_recovery()[..3], true);
+}
+
 fn every_crash_after_a_failure(program: &[Step], variants: fn(usize) -> Vec<Keep>) {
     let mut judged = Judged::default();
     let makes_durable = [What::Sync, What::SyncFolder, What::Rename, What::Remove];
@@ -131,6 +144,11 @@ fn a_crash_at_any_time_after_a_failed_drop_leaves_what_was_acknowledged() {
 }
 
 #[test]
+fn a_crash_at_any_time_after_a_failed_compaction_leaves_what_was_acknowledged() {
+    every_crash_after_a_failure(&compaction(), Keep::whole);
+}
+
+#[test]
 fn a_store_is_created_below_folders_that_cannot_be_synced_but_not_in_one() {
     let asked = asked(&canonical());
     let syncs = (0..asked.len()).filter(|&at| asked[at] == What::SyncFolder);
@@ -147,6 +165,51 @@ fn a_store_is_created_below_folders_that_cannot_be_synced_but_not_in_one() {
             assert_eq!(disk.struck(), 1);
         }
     }
+}
+
+/// The files that a full disk cut short are gone, and the writer goes on, also to compact.
+#[test]
+fn a_compaction_on_a_full_disk_leaves_the_store_as_it_was() {
+    let program = compaction();
+    let at = program.iter().position(|step| matches!(step, Step::Compact { .. })).unwrap();
+    let mut clean = World::empty(|disk| disk);
+    clean.run(&program[..at]).unwrap();
+    let start = clean.disk.operations();
+    clean.run(&program[at..=at]).unwrap();
+    let mut met = HashSet::new();
+    for from in start..clean.disk.operations() {
+        let plan = Plan { at: from, fault: Fault::Enospc, forever: true };
+        if !Fault::Enospc.strikes(clean.disk.asked()[from]) {
+            continue;
+        }
+        let mut world = World::empty(|disk| disk.plan(plan));
+        world.run(&program[..at]).unwrap();
+        let before = names(&world);
+        world.run(&program[at..=at]).unwrap();
+        let working = world.writer.as_ref().is_some_and(|writer| writer.check().is_ok());
+        met.insert(working);
+        let left: HashSet<u64> = names(&world).difference(&before).copied().collect();
+        let snapshot = open(&world.disk).unwrap().snapshot().unwrap();
+        let segments = snapshot.manifest().segments();
+        let named = segments.iter().map(|entry| entry.segment_id).collect();
+        let place = || clean.disk.describe(from);
+        assert!(!working || left.is_subset(&named), "a full disk at {} leaves files", place());
+        drop(snapshot);
+
+        world.disk = world.disk.clone().plan(Plan { at: usize::MAX, ..plan });
+        world.run(&program[at..]).unwrap();
+    }
+    assert!(met.contains(&true), "no full disk is met and outlived");
+}
+
+/// The numbers of the segment files, of unfinished ones too.
+fn names(world: &World) -> HashSet<u64> {
+    let names = catalog::names(&world.disk, Path::new(ROOT)).unwrap();
+    let ids = names.into_iter().filter_map(|(_, name)| match name {
+        Name::Segment { id, .. } => Some(id),
+        _ => None,
+    });
+    ids.collect()
 }
 
 /// Whoever drops days to get room must not lose the writer because there is none.

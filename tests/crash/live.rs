@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
+use tickreel::compact::{self, Selection};
 use tickreel::event::{
     Action, Batch, BatchBuilder, Kind, MessageHead, Side, StreamKey, TradeRow, TradeSide, book,
 };
@@ -174,6 +175,26 @@ impl World {
             }
         }
         self.settled(dropped).map(drop)
+    }
+
+    /// Compacts what is sealed. Nothing that a reader sees is another by it, whatever happens.
+    pub fn compact(&mut self, again: bool) -> Outcome {
+        self.open_writer()?;
+        let snapshot = self.store()?.snapshot()?;
+        let tasks = compact::plan(&snapshot, &Selection { again, ..Selection::default() });
+        drop(snapshot);
+        for task in tasks {
+            let writer = self.writer.as_mut().unwrap();
+            // Of other lengths than the segments that are read.
+            let options = WriterOptions { block_rows: 48, checkpoint_rows: 24 };
+            let rewritten = writer.rewrite(&task.segments, options, &mut |_| Ok(()));
+            self.acknowledge();
+            let rewritten = self.settled(rewritten)?;
+            if rewritten.rows != task.rows() || rewritten.segments_after > task.segments.len() {
+                return Err(Violation::Found(format!("{task:?} became {rewritten:?}")));
+            }
+        }
+        Ok(())
     }
 
     /// Forgets the rows that are dropped with the days before `day`; how many. Of the store only

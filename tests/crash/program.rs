@@ -110,6 +110,8 @@ pub enum Step {
     Maintain,
     /// Drops the rows of a kind of all UTC days before one, counted from that of the first slot.
     DropBefore { kind: Kind, day: i32 },
+    /// Writes the sealed rows of all days anew, also those that were compacted before if `again`.
+    Compact { again: bool },
     /// Lets go of the writer with what it did not commit, and opens the store for writing anew.
     Reopen,
     /// Another process, which follows the store, looks at it.
@@ -256,6 +258,41 @@ pub fn retention() -> Vec<Step> {
     ]
 }
 
+/// Segments that become fewer while a live writer goes on: of several imports and seals in a day,
+/// of books with gaps, under readers, of what was compacted before; what is compacted is dropped,
+/// or continued by rows that are sealed or not.
+pub fn compaction() -> Vec<Step> {
+    let append = |stream, messages, seed| Step::Append { stream, messages, seed, after_ns: 1 };
+    let import = |seed, places: &[_]| Step::Import { slots: slots(seed, places), replace: false };
+    let compact = |again| Step::Compact { again };
+    vec![
+        Step::Open,
+        import(1, &[(0, 0), (1, 0)]),
+        append(0, 3, 3),
+        append(1, 2, 4),
+        Step::Seal,
+        append(0, 2, 6),
+        Step::Snapshot,
+        compact(false),
+        Step::ReadSnapshots,
+        Step::Follow,
+        Step::Seek { seed: 1 },
+        append(1, 1, 8),
+        Step::Seal,
+        compact(false),
+        Step::ReadSnapshots,
+        Step::DropSnapshots,
+        compact(true),
+        Step::Follow,
+        Step::DropBefore { kind: Kind::Trades, day: 1 },
+        Step::Reopen,
+        compact(false),
+        append(0, 1, 12),
+        Step::Commit,
+        Step::Follow,
+    ]
+}
+
 /// A program that leaves a small store with segments and a journal of acknowledged rows.
 pub fn small_live(seed: u64) -> Vec<Step> {
     let append =
@@ -311,6 +348,7 @@ pub fn random(random: &mut Random, steps: u64) -> Vec<Step> {
             18 => Step::Seek { seed },
             19 => Step::Late { stream },
             20 => Step::Seal,
+            39 => Step::Compact { again: seed % 2 == 0 },
             21..24 => Step::Maintain,
             24..29 => Step::Commit,
             _ => {

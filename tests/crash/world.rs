@@ -205,6 +205,7 @@ impl World {
             Step::Seal => self.seal()?,
             Step::Maintain => self.maintain()?,
             &Step::DropBefore { kind, day } => self.drop_before(kind, day)?,
+            Step::Compact { again } => self.compact(*again)?,
             Step::Reopen => {
                 self.close();
                 self.open_writer()?;
@@ -228,7 +229,8 @@ impl World {
         let stored =
             |slot: &Slot| self.model.get(&slot.key()).is_some_and(|rows| covers(rows, *slot));
         let refusal = !replace && slots.iter().any(stored)
-            || slots.iter().any(|slot| is_continued(&self.model, *slot));
+            || slots.iter().any(|slot| is_continued(&self.model, *slot))
+            || reach_beyond(&store.snapshot()?, slots);
 
         let mut import = store.import(options(replace))?;
         for slot in slots {
@@ -295,6 +297,19 @@ fn is_continued(model: &Contents, slot: Slot) -> bool {
     let rows = model.get(&slot.key()).filter(|_| slot.key().kind == Kind::Book);
     let next = rows.and_then(|rows| rows.iter().find(|row| row[0] >= slot.times().end));
     next.is_some_and(|row| !is_reset(row))
+}
+
+/// Whether a segment has rows of one of these slots and others, as only compaction makes it.
+fn reach_beyond(snapshot: &Snapshot, slots: &[Slot]) -> bool {
+    slots.iter().any(|slot| {
+        let key = slot.key();
+        let Ok(id) = snapshot.stream_id(&key.instrument, key.kind) else { return false };
+        snapshot.segments(id).iter().any(|entry| {
+            let (first, last) = (entry.ts_recv_first, entry.ts_recv_last);
+            let apart = last < slot.times().start || first >= slot.times().end;
+            !apart && !(slot.times().contains(&first) && slot.times().contains(&last))
+        })
+    })
 }
 
 /// `before` with the rows of these slots in the place of what was there.

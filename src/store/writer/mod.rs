@@ -6,6 +6,7 @@
 //! writer refuses everything; opening the store again recovers what was durable.
 
 mod retention;
+mod rewrite;
 mod seal;
 
 use std::collections::{HashMap, VecDeque};

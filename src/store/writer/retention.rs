@@ -62,11 +62,22 @@ impl Writer {
         if entries.is_empty() {
             return Ok(None);
         }
+        Ok(Some(self.dropping(before, entries, &[])))
+    }
+
+    /// The manifest after `before`, the current one, without `entries` and with `added`.
+    pub(super) fn dropping(
+        &self,
+        before: Arc<Manifest>,
+        entries: Vec<SegmentEntry>,
+        added: &[SegmentEntry],
+    ) -> Dropping {
         let ids: HashSet<u64> = entries.iter().map(|entry| entry.segment_id).collect();
         let commit = self.next_manifest(self.first_journal, |segments| {
             segments.retain(|entry| !ids.contains(&entry.segment_id));
+            segments.extend_from_slice(added);
         });
-        Ok(Some(Dropping { before, commit, entries }))
+        Dropping { before, commit, entries }
     }
 
     /// Takes note of what became of it.
