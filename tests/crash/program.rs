@@ -348,7 +348,7 @@ pub fn random(random: &mut Random, steps: u64) -> Vec<Step> {
             18 => Step::Seek { seed },
             19 => Step::Late { stream },
             20 => Step::Seal,
-            39 => Step::Compact { again: seed % 2 == 0 },
+            39 => Step::Compact { again: seed.is_multiple_of(2) },
             21..24 => Step::Maintain,
             24..29 => Step::Commit,
             _ => {

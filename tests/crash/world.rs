@@ -307,7 +307,7 @@ fn reach_beyond(snapshot: &Snapshot, slots: &[Slot]) -> bool {
         snapshot.segments(id).iter().any(|entry| {
             let (first, last) = (entry.ts_recv_first, entry.ts_recv_last);
             let apart = last < slot.times().start || first >= slot.times().end;
-            !apart && !(slot.times().contains(&first) && slot.times().contains(&last))
+            !(apart || slot.times().contains(&first) && slot.times().contains(&last))
         })
     })
 }
