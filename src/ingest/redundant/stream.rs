@@ -16,8 +16,13 @@ use crate::quantity::{Decimal, TsNs};
 
 /// A copy that says nothing for so long while another goes on has fallen silent, ns.
 const SILENCE_NS: i64 = 2_000_000_000;
-/// Stored messages that are remembered by their content.
+/// Stored messages that are remembered by their content, or by their sequence.
 const LOG_MAX: usize = 2048;
+const SEQS_MAX: usize = 256;
+/// Prints of other copies that the active one may still say.
+const TAKEN_MAX: usize = 256;
+/// How often it is told that the active copy lacks messages, ns.
+const LACK_NS: i64 = 60_000_000_000;
 
 #[derive(Debug)]
 pub(super) struct Stream {
@@ -34,6 +39,10 @@ pub(super) struct Stream {
     /// The last messages stored, by their content; `last` counts the newest.
     log: VecDeque<u64>,
     context: Context,
+    /// What was stored of another copy though the active one did not say it, by content.
+    taken: VecDeque<u64>,
+    /// When it was told last that the active copy lacks messages.
+    told_lack: i64,
 }
 
 impl Stream {
@@ -48,6 +57,8 @@ impl Stream {
             last_ts: i64::MIN,
             log: VecDeque::new(),
             context: Context::default(),
+            taken: VecDeque::new(),
+            told_lack: i64::MIN / 2,
         }
     }
 
@@ -81,6 +92,82 @@ impl Stream {
                 }
                 None => self.lost(copy, out),
             }
+            self.take_strays(out);
+        }
+    }
+
+    /// Stores prints that a copy has heard and the active one, which went on, did not say. Of
+    /// other kinds it is told: what they say is no longer so.
+    fn take_strays(&mut self, out: &mut Out) {
+        for copy in 0..self.twins.len() {
+            for stray in self.twins.get_mut(copy).map(Twin::take_strays).unwrap_or_default() {
+                self.take_stray(&stray, out);
+            }
+        }
+    }
+
+    fn take_stray(&mut self, stray: &Held, out: &mut Out) {
+        if self.kind == Kind::Book || self.is_logged(&stray.identity) {
+            return;
+        }
+        let is_print = matches!(self.kind, Kind::Trades | Kind::Liquidations);
+        let Some(last) = self.last.filter(|_| is_print && stray.identity.tells) else {
+            return self.tell_lack(stray.ts_recv(), out);
+        };
+        self.push(&stray.batch, stray.at, out);
+        self.last = Some((last.0.saturating_add(1), 0));
+        self.remember(&stray.identity);
+        self.twins.iter_mut().for_each(|twin| twin.shift(last));
+        self.taken.push_back(stray.identity.content);
+        if self.taken.len() > TAKEN_MAX {
+            self.taken.pop_front();
+        }
+    }
+
+    /// Whether a message was stored for another copy before the active one says it.
+    fn was_taken(&mut self, identity: &Identity) -> bool {
+        let at = self.taken.iter().position(|taken| *taken == identity.content);
+        at.and_then(|at| self.taken.remove(at)).is_some()
+    }
+
+    /// Remembers a message that was stored.
+    fn remember(&mut self, identity: &Identity) {
+        let by_seq = self.by_seq == Some(true);
+        match (by_seq, self.kind) {
+            // A book tells by its own chain what it lacks.
+            (true, Kind::Book) => return,
+            (true, _) => {}
+            (false, _) => self.context.push(identity.content),
+        }
+        self.log.push_back(self.log_key(identity));
+        if self.log.len() > if by_seq { SEQS_MAX } else { LOG_MAX } {
+            self.log.pop_front();
+        }
+    }
+
+    /// Whether a message was stored, as far as that is remembered.
+    fn is_logged(&self, identity: &Identity) -> bool {
+        let key = self.log_key(identity);
+        self.log.iter().rev().any(|stored| *stored == key)
+    }
+
+    /// What is remembered of a message.
+    fn log_key(&self, identity: &Identity) -> u64 {
+        match self.by_seq {
+            Some(true) => identity.seq.unwrap_or(0).cast_unsigned(),
+            _ => identity.content,
+        }
+    }
+
+    /// Notes, once a minute, that another copy has heard what the active one lacks. Of a ticker it
+    /// is nothing: it says how things are, and said so since.
+    fn tell_lack(&mut self, ts_recv: i64, out: &mut Out) {
+        if self.kind != Kind::Ticker && ts_recv.saturating_sub(self.told_lack) >= LACK_NS {
+            self.told_lack = ts_recv;
+            let kind = self.kind.name();
+            let detail =
+                format!("{kind}: some came on another connection only; told once a minute");
+            out.note(ts_recv.max(self.last_ts), StatusWhat::Gap, &detail);
         }
     }
 
@@ -172,8 +259,17 @@ impl Stream {
     /// Takes the next message of a copy that is whole.
     fn message(&mut self, copy: usize, batch: &Arc<Batch>, at: usize, out: &mut Out) {
         let (identity, position, fell) = self.identify(copy, batch, at);
+        let was_taken = self.active == Some(copy) && self.was_taken(&identity);
         let Some(twin) = self.twins.get_mut(copy) else { return };
+        if was_taken {
+            twin.position = self.last;
+            return;
+        }
         if !fell && position.is_some() && position <= self.last {
+            let began = self.log.front().is_some_and(|first| *first < self.log_key(&identity));
+            if self.by_seq == Some(true) && began && !self.is_logged(&identity) {
+                self.tell_lack(ts_recv(batch, at), out);
+            }
             return;
         }
         if self.active != Some(copy) {
@@ -226,7 +322,8 @@ impl Stream {
         }
         if let Some(found) = twin.find_in(&self.log, identity.tells) {
             let back = self.log.len().saturating_sub(found + 1);
-            twin.restart((newest.saturating_sub_unsigned(back as u64), 0));
+            let place = (newest.saturating_sub_unsigned(back as u64), 0);
+            twin.find_place(place, (newest, 0), self.log.len());
         }
         (identity, twin.position, false)
     }
@@ -247,13 +344,7 @@ impl Stream {
         let last = position.filter(|_| by_seq).unwrap_or(counted);
         let fell = Some(last) < self.last;
         self.last = Some(last);
-        if !by_seq {
-            self.context.push(identity.content);
-            self.log.push_back(identity.content);
-            if self.log.len() > LOG_MAX {
-                self.log.pop_front();
-            }
-        }
+        self.remember(&identity);
         for (other, twin) in self.twins.iter_mut().enumerate() {
             if other == copy {
                 twin.stored(last);
@@ -263,7 +354,7 @@ impl Stream {
             } else if by_seq {
                 twin.pass_seq(last);
             } else {
-                twin.pass_content(last, identity, &self.context);
+                twin.pass_content(last, identity, &self.context, self.log.len());
             }
         }
     }

@@ -47,6 +47,10 @@ impl Form {
         }
     }
 
+    fn is_print(self) -> bool {
+        matches!(self.kind(), Kind::Trades | Kind::Liquidations)
+    }
+
     fn is_sequenced(self) -> bool {
         matches!(self, Self::SequencedBook | Self::SequencedQuotes)
     }
@@ -333,9 +337,11 @@ fn check(form: Form, stored: &Stored, known: &BTreeSet<i64>, what: &str) {
             last = book.parse().unwrap();
         }
         let Ok(number) = message.parse() else { continue };
-        assert!(number > last && known.contains(&number), "{number} after {last}: {what}");
+        // A print may be had later from the other copy.
+        let follows = form.is_print() || number > last;
+        assert!(follows && known.contains(&number), "{number} after {last}: {what}");
         last = number;
-        numbers.insert(number);
+        assert!(numbers.insert(number) || !form.is_print(), "{number} twice: {what}");
     }
     let is_book = form.kind() == Kind::Book;
     let first = numbers.first().filter(|_| !is_book).map_or(1, |first| *first);
@@ -537,4 +543,64 @@ fn a_copy_between_two_numbers_goes_on_with_the_message_that_reaches_over() {
 
     assert_eq!(stored.messages, ["book of 1", "13", "16", "18"]);
     assert_eq!(stored.gaps(), 0);
+}
+
+/// As [`heard`], without some messages that nobody knows to be lost.
+fn heard_without(form: Form, delay: i64, lost: &[i64]) -> Vec<(i64, Heard)> {
+    let all = heard(form, delay, None).into_iter();
+    all.filter(|(_, heard)| !lost.iter().any(|lost| *heard == Heard::Message(*lost))).collect()
+}
+
+#[test]
+fn prints_that_one_copy_loses_in_silence_are_had_from_the_other() {
+    for (form, (one, other)) in pairs().filter(|(form, _)| form.is_print()) {
+        for (first, last) in [(3, 3), (3, 4), (5, 7), (MESSAGES - 2, MESSAGES - 1)] {
+            let lost: Vec<_> = (first..=last).collect();
+            for lost in [[&*lost, &[]], [&[], &*lost], [&lost[..1], &[last + 1]]] {
+                if lost.iter().flat_map(|lost| lost.iter()).any(|lost| *lost >= MESSAGES) {
+                    continue;
+                }
+                let copies =
+                    [heard_without(form, one, lost[0]), heard_without(form, other, lost[1])];
+                for together in [1, 3, 100] {
+                    let mut stored = merge(form, &copies, together);
+                    let what = format!("{form:?} {lost:?} {one} {other} {together} {stored:?}");
+                    // What is late comes after what was stored meanwhile.
+                    stored.messages.sort_by_key(|number| number.parse::<i64>().unwrap());
+                    assert_eq!(stored.messages, whole(form), "{what}");
+                    assert!(stored.facts.is_empty(), "{what}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn prints_that_come_in_another_order_are_stored_once() {
+    for delays in [[0, 130 * MS], [130 * MS, 0], [0, 1]] {
+        let mut copies = delays.map(|delay| heard(Form::TradesWithIds, delay, None));
+        let (fourth, fifth) = (copies[0][3].1, copies[0][4].1);
+        (copies[0][3].1, copies[0][4].1) = (fifth, fourth);
+        for together in [1, 3, 100] {
+            let mut stored = merge(Form::TradesWithIds, &copies, together);
+            stored.messages.sort_by_key(|number| number.parse::<i64>().unwrap());
+            assert_eq!(stored.messages, whole(Form::TradesWithIds), "{delays:?} {stored:?}");
+            assert!(stored.facts.is_empty(), "{delays:?} {stored:?}");
+        }
+    }
+}
+
+#[test]
+fn quotes_that_one_copy_loses_in_silence_are_told_once_a_minute() {
+    for (form, (one, other)) in pairs().filter(|(form, _)| form.kind() == Kind::Quotes) {
+        for together in [1, 3, 100] {
+            let copies = [heard_without(form, one, &[4, 7]), heard_without(form, other, &[])];
+            let stored = merge(form, &copies, together);
+            let what = format!("{form:?} {one} {other} {together} {stored:?}");
+            let first_is_active = one <= other;
+            assert_eq!(stored.gaps(), usize::from(first_is_active), "{what}");
+            let missing = whole(form).len() - stored.messages.len();
+            assert_eq!(missing, if first_is_active { 2 } else { 0 }, "{what}");
+        }
+    }
 }

@@ -129,6 +129,10 @@ pub(super) struct Twin {
     context: Context,
     held: VecDeque<Held>,
     held_bytes: usize,
+    /// Where it stood when its place was lost.
+    left_at: Option<Position>,
+    /// What it heard and the active copy, which went on, did not say.
+    strays: Vec<Held>,
 }
 
 impl Twin {
@@ -150,18 +154,50 @@ impl Twin {
         self.whole = true;
         self.context = Context::default();
         self.misplace();
+        self.left_at = None;
         self.drop_held();
     }
 
     /// It is not known where it stands.
     pub fn misplace(&mut self) {
+        self.left_at = self.position.or(self.left_at);
         (self.position, self.base) = (None, None);
     }
 
     /// It begins a sequence at `position`.
     pub fn restart(&mut self, position: Position) {
         (self.position, self.base) = (Some(position), Some(position));
+        self.left_at = None;
         self.drop_held();
+    }
+
+    /// By content: its last message is the stored one at `position`. What it holds and had no
+    /// place for is astray, if it had one before, since when all that was stored is in `log`.
+    pub fn find_place(&mut self, position: Position, last: Position, log: usize) {
+        let covered = |at: Position| last.0.saturating_sub(at.0) < log as i64;
+        if self.left_at.is_some_and(covered) {
+            let held = self.held.len();
+            self.set_astray(held);
+        }
+        self.restart(position);
+    }
+
+    /// The first `count` messages held are astray.
+    fn set_astray(&mut self, count: usize) {
+        for _ in 0..count {
+            let stray = self.take_held();
+            self.strays.extend(stray);
+        }
+    }
+
+    pub fn take_strays(&mut self) -> Vec<Held> {
+        std::mem::take(&mut self.strays)
+    }
+
+    /// A message was stored after `last` that the venue said earlier: who stood there or further
+    /// on still does.
+    pub fn shift(&mut self, last: Position) {
+        self.position = self.position.map(|at| if at >= last { (at.0 + 1, at.1) } else { at });
     }
 
     pub fn drop_held(&mut self) {
@@ -238,16 +274,17 @@ impl Twin {
         }
     }
 
-    /// By sequence: what is held up to `last` was stored by another copy.
+    /// By sequence: another copy stored what it had up to `last`, and left out what is astray.
     pub fn pass_seq(&mut self, last: Position) {
         while self.first_held().is_some_and(|held| held.position <= Some(last)) {
-            self.take_held();
+            let passed = self.take_held();
+            self.strays.extend(passed.filter(|held| held.position < Some(last)));
         }
     }
 
     /// By content: the message `stored` at `last` was stored by another copy; `log` are the stored
-    /// ones up to it.
-    pub fn pass_content(&mut self, last: Position, stored: Identity, recent: &Context) {
+    /// ones up to it, of which `log` are remembered.
+    pub fn pass_content(&mut self, last: Position, stored: Identity, recent: &Context, log: usize) {
         let Some(first) = self.first_held() else { return };
         if self.position.is_some() {
             if first.identity.content == stored.content {
@@ -258,8 +295,11 @@ impl Twin {
         }
         let contents = self.held.iter().map(|held| held.identity.content).collect();
         let Some(at) = recent.find(&contents, stored.tells) else { return };
-        for _ in 0..=at {
+        if self.left_at.take().is_some_and(|left| last.0.saturating_sub(left.0) < log as i64) {
+            self.set_astray(at);
             self.take_held();
+        } else {
+            (0..=at).for_each(|_| drop(self.take_held()));
         }
         self.base = Some(last);
         self.position = Some((last.0 + self.held.len() as i64, 0));

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use tickreel::event::{Kind, StreamKey};
 use tickreel::ingest::sample::MarketOptions;
@@ -75,10 +76,10 @@ impl Market {
         };
         let wait = async {
             while !is_over(&rows()) {
-                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
-        let patience = std::time::Duration::from_secs(20);
+        let patience = Duration::from_secs(20);
         // What is missing is seen where the rows are compared.
         let _ = tokio::time::timeout(patience, wait).await;
         rows()
@@ -186,4 +187,49 @@ async fn a_book_with_checksums_and_quotes() {
     let kinds = &[Kind::Book, Kind::Quotes];
     let market = Market { exchange: "okex", kinds, book_topic: "books:BTC-USDT" };
     fails_in_turns(&market).await;
+}
+
+#[tokio::test]
+async fn prints_that_one_connection_loses_in_silence_are_had_from_the_other() {
+    let kinds = &[Kind::Book, Kind::Trades];
+    let market = Market { exchange: "binance", kinds, book_topic: "btcusdt@depth@100ms" };
+    let (folder, seconds) = (tempfile::tempdir().unwrap(), 30);
+    let truth = market.truth(&folder.path().join("truth"), seconds).await;
+    let venue = market.venue(seconds, Pace::Times(6.0)).await;
+    let daemon = market.record(&folder.path().join("recorded"), &venue, 2).await;
+    daemon.until("whole twice", |status| status.feeds[0].copies_live == 2).await;
+
+    // One of them is the one whose prints are stored.
+    for (connection, skipped) in [(0, 3), (1, 6)] {
+        let heard = venue.counters().messages + QUIET_MESSAGES;
+        eventually(&venue, "quiet", |counters| counters.messages >= heard).await;
+        let topic = "btcusdt@trade".to_owned();
+        venue.fault(&Fault::Skip { connection, topic, count: 3 }).unwrap();
+        eventually(&venue, "skipped", |counters| counters.faults.get("skip") == Some(&skipped))
+            .await;
+    }
+    finished(&venue).await;
+    let key = truth.keys().find(|key| key.kind == Kind::Trades).unwrap();
+    let sorted = |rows: &Rows| {
+        // Those that came late stand after those that were stored meanwhile.
+        let mut rows = rows.get(key).cloned().unwrap_or_default();
+        rows.sort();
+        rows
+    };
+    let count = truth[key].len();
+    let stored = || rows_of(&daemon.store.snapshot().unwrap(), &[Kind::Trades], &[]);
+    let all = async {
+        while stored().get(key).is_none_or(|rows| rows.len() < count) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    // What is missing is seen where the rows are compared.
+    let _ = tokio::time::timeout(Duration::from_secs(20), all).await;
+
+    let found = stored();
+    assert!(count > 100 && sorted(&found) == sorted(&truth), "{count}, {}", found[key].len());
+    let facts = rows_of(&daemon.store.snapshot().unwrap(), &[Kind::Status], &[]);
+    let facts: Vec<_> = facts.into_values().flatten().collect();
+    assert!(!facts.iter().any(|fact| fact.contains("gap")), "{facts:#?}");
+    assert_eq!(daemon.stop().await.feeds[0].reconnects, 0);
 }
