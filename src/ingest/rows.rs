@@ -24,6 +24,8 @@ pub struct Rows {
     streams: Vec<Pending>,
     rejects: Vec<Reject>,
     stepped_back: u64,
+    /// The stream that [`Rows::stream_at`] gave last, since it was asked for.
+    touched: Option<usize>,
 }
 
 /// Where [`Rows::stream_at`] found a stream last. Start with the default; a hint that no longer
@@ -72,6 +74,7 @@ impl Rows {
         if !holds {
             hint.0 = self.place(instrument, kind);
         }
+        self.touched = Some(hint.0);
         let pending = &mut self.streams[hint.0];
         if ts_recv < pending.last {
             self.stepped_back += 1;
@@ -126,6 +129,16 @@ impl Rows {
     #[must_use]
     pub fn last_ts_recv(&self, key: &StreamKey) -> Option<TsNs> {
         self.index.get(key).and_then(|&at| self.streams.get(at)).map(|pending| pending.last)
+    }
+
+    /// The number of the stream that was filled last since this was asked.
+    pub(crate) fn take_touched(&mut self) -> Option<usize> {
+        self.touched.take()
+    }
+
+    /// The stream of this number.
+    pub(crate) fn stream_key(&self, number: usize) -> Option<&StreamKey> {
+        self.streams.get(number).map(|pending| &pending.key)
     }
 
     /// Notes an input line that could not become rows.

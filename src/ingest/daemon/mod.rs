@@ -10,6 +10,7 @@ mod clock;
 pub mod config;
 mod feed;
 mod inbox;
+mod lag;
 mod plan;
 mod recording;
 mod rejects;
@@ -18,6 +19,7 @@ mod retention;
 mod socket;
 pub mod stats;
 mod storing;
+mod symbols;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -33,22 +33,35 @@ const FLUSH_ROWS: usize = 50_000;
 /// Portions between two looks at how many rows there are.
 const PORTIONS_PER_LOOK: usize = 16;
 
-/// Rows on their way to the disk: their sequence, and when their first frame was read.
+/// Rows on their way to the disk.
 #[derive(Debug, Default)]
-pub(super) struct Lags(Mutex<VecDeque<(u64, Instant)>>);
+pub(super) struct Lags(Mutex<VecDeque<OnTheirWay>>);
+
+/// Rows that were handed to the store together.
+#[derive(Debug)]
+struct OnTheirWay {
+    seq: u64,
+    /// When their first frame was read.
+    read_at: Instant,
+    feed: Arc<FeedStats>,
+    /// The numbers of their symbols.
+    symbols: Vec<usize>,
+}
 
 impl Lags {
-    fn note(&self, seq: u64, read_at: Instant) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push_back((seq, read_at));
+    fn note(&self, rows: OnTheirWay) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push_back(rows);
     }
 
     /// Counts what is durable.
     pub fn durable(&self, watermark: u64, stats: &Stats) {
         let now = Instant::now();
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|(seq, read_at)| {
-            let durable = *seq <= watermark;
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|rows| {
+            let durable = rows.seq <= watermark;
             if durable {
-                stats.durable_lag.note(now.saturating_duration_since(*read_at));
+                let lag = now.saturating_duration_since(rows.read_at);
+                stats.durable_lag.note(lag);
+                rows.feed.symbols().durable(&rows.symbols, lag);
             }
             !durable
         });
@@ -85,12 +98,43 @@ struct Copy {
     books: BookWatch,
     /// Its frames, verbatim.
     raw: BatchBuilder,
+    /// Messages and bytes heard since the last flush, by the number of their stream in `rows`;
+    /// and the streams that have some.
+    heard: Vec<(u64, u64)>,
+    spoke: Vec<usize>,
 }
 
 impl Copy {
     fn new(dialect: Box<dyn Dialect>) -> Self {
         let raw = BatchBuilder::new(Kind::Raw);
-        Self { dialect, rows: Rows::new(), books: BookWatch::default(), raw }
+        let (rows, books) = (Rows::new(), BookWatch::default());
+        Self { dialect, rows, books, raw, heard: Vec::new(), spoke: Vec::new() }
+    }
+
+    /// Counts a message for the stream that it gave rows of.
+    fn count(&mut self, bytes: usize) {
+        let Some(stream) = self.rows.take_touched() else { return };
+        if self.heard.len() <= stream {
+            self.heard.resize(stream + 1, (0, 0));
+        }
+        if let Some((messages, of_bytes)) = self.heard.get_mut(stream) {
+            if *messages == 0 {
+                self.spoke.push(stream);
+            }
+            *messages += 1;
+            *of_bytes += bytes as u64;
+        }
+    }
+
+    /// Shows what was counted.
+    fn show(&mut self, stats: &FeedStats) {
+        let mut symbols = stats.symbols();
+        for stream in self.spoke.drain(..) {
+            let heard = self.heard.get_mut(stream).map(std::mem::take);
+            if let (Some((messages, bytes)), Some(key)) = (heard, self.rows.stream_key(stream)) {
+                symbols.heard(&key.instrument, messages, bytes);
+            }
+        }
     }
 
     /// Takes its rows. Rows that cannot be taken are a hole.
@@ -235,7 +279,11 @@ impl Thread {
             if self.recording.raw && event_fits(event) {
                 push_frame(&mut copy.raw, *ts_recv, connection, &frame);
             }
-            if let Err(error) = copy.dialect.frame(*ts_recv, connection, &frame, &mut copy.rows) {
+            let read = copy.dialect.frame(*ts_recv, connection, &frame, &mut copy.rows);
+            if let Frame::Message(message) = &frame {
+                copy.count(message.len());
+            }
+            if let Err(error) = read {
                 let exchange = self.recording.exchange;
                 self.recording.feed.rejects.fetch_add(1, Relaxed);
                 warn!(exchange, connection, %error, "message refused");
@@ -306,6 +354,7 @@ impl Thread {
                 let frames = copy.take_raw(&self.recording.feed, &key);
                 batches.extend(frames.into_iter().map(|batch| (key.clone(), batch)));
             }
+            copy.show(&self.recording.feed);
             made.push(copy.take(&self.recording.feed, now)?);
         }
         batches.extend(match made.len() {
@@ -316,27 +365,17 @@ impl Thread {
         let mut last = None;
         for (key, batch) in batches {
             match self.storing.store(&key, &batch, now)? {
-                Some(seq) => {
-                    self.note_lag(&batch);
-                    last = Some(seq);
-                }
+                Some(seq) => last = Some(seq),
                 None => self.doubt(&key, now),
             }
         }
         self.storing.pay_all(now)?;
+        let symbols = self.storing.take_symbols();
         if let (Some(seq), Some(read_at)) = (last, self.read_at.take()) {
-            self.recording.lags.note(seq, read_at);
+            let feed = self.recording.feed.clone();
+            self.recording.lags.note(OnTheirWay { seq, read_at, feed, symbols });
         }
         Ok(())
-    }
-
-    /// Counts how old the newest row was when it came.
-    fn note_lag(&self, batch: &Batch) {
-        let last = |times: &[i64]| times.last().copied().filter(|ts| *ts != i64::MIN);
-        if let (Some(recv), Some(event)) = (last(batch.ts_recv()), last(batch.i64s(1))) {
-            let ns = u64::try_from(recv.saturating_sub(event)).unwrap_or(0);
-            self.recording.feed.event_lag.note(Duration::from_nanos(ns));
-        }
     }
 
     /// Rows were refused by the store: a book must be made whole again.

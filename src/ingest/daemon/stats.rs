@@ -1,19 +1,15 @@
 //! What the daemon counts, and how it is shown: as a document and in Prometheus's text form.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
+use std::fmt::{Display, Write};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::books::Told;
-use crate::event::{Kind, StreamKey};
-
-/// Upper bounds of a lag's buckets, ms.
-const LAG_BUCKETS_MS: [u64; 14] =
-    [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 60_000];
+use super::lag::Lag;
+pub use super::symbols::SymbolStatus;
+use super::symbols::Symbols;
 
 /// Counters of the whole daemon. Cheap to clone: all clones count into the same.
 #[derive(Clone, Debug, Default)]
@@ -43,63 +39,13 @@ pub(super) struct FeedStats {
     pub copies_live: AtomicU64,
     /// From the venue's event to our reading of its frame.
     pub event_lag: Lag,
-    streams: Mutex<BTreeMap<StreamKey, StreamStats>>,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct StreamStats {
-    rows: u64,
-    told: Told,
-}
-
-/// A histogram of times.
-#[derive(Debug, Default)]
-pub(super) struct Lag {
-    buckets: [AtomicU64; LAG_BUCKETS_MS.len() + 1],
-    sum_us: AtomicU64,
-}
-
-impl Lag {
-    /// Counts one.
-    pub fn note(&self, lag: Duration) {
-        let ms = lag.as_secs_f64() * 1e3;
-        let above = LAG_BUCKETS_MS.iter().position(|bound| ms <= *bound as f64);
-        if let Some(bucket) = self.buckets.get(above.unwrap_or(LAG_BUCKETS_MS.len())) {
-            bucket.fetch_add(1, Relaxed);
-        }
-        self.sum_us.fetch_add(u64::try_from(lag.as_micros()).unwrap_or(u64::MAX), Relaxed);
-    }
-
-    fn count(&self) -> u64 {
-        self.buckets.iter().map(|bucket| bucket.load(Relaxed)).sum()
-    }
-
-    /// The bucket bound that `share` of all times stay below, ms; 0 without times.
-    fn quantile_ms(&self, share: f64) -> u64 {
-        let wanted = (self.count() as f64 * share).ceil() as u64;
-        let mut seen = 0;
-        for (bucket, bound) in self.buckets.iter().zip(LAG_BUCKETS_MS) {
-            seen += bucket.load(Relaxed);
-            if seen >= wanted {
-                return if wanted == 0 { 0 } else { bound };
-            }
-        }
-        LAG_BUCKETS_MS.last().copied().unwrap_or(0)
-    }
+    symbols: Mutex<Symbols>,
 }
 
 impl FeedStats {
-    /// Counts rows of a stream and what they told of a book.
-    pub fn stored(&self, key: &StreamKey, rows: usize, told: Told) {
-        let mut streams = lock(&self.streams);
-        if !streams.contains_key(key) {
-            streams.insert(key.clone(), StreamStats::default());
-        }
-        if let Some(stream) = streams.get_mut(key) {
-            stream.rows += rows as u64;
-            stream.told.gaps += told.gaps;
-            stream.told.resyncs += told.resyncs;
-        }
+    /// The figures of its symbols.
+    pub fn symbols(&self) -> MutexGuard<'_, Symbols> {
+        lock(&self.symbols)
     }
 }
 
@@ -145,6 +91,9 @@ pub struct FeedStatus {
     pub event_lag_p50_ms: u64,
     /// Its 99th percentile, ms.
     pub event_lag_p99_ms: u64,
+    /// By symbol.
+    #[serde(default)]
+    pub symbols: Vec<SymbolStatus>,
 }
 
 /// The daemon as `/status` shows it.
@@ -182,7 +131,7 @@ impl Stats {
     #[must_use]
     pub fn prometheus(&self) -> String {
         let feeds: Vec<_> = lock(&self.feeds).iter().map(|(name, f)| (*name, f.clone())).collect();
-        let mut text = String::new();
+        let (mut text, mut by_symbol) = (String::new(), Vec::new());
         type Count = fn(&FeedStats) -> i64;
         let counters: [(&str, &str, &str, Count); 13] = [
             ("connections", "gauge", "Connections wanted", |f| f.connections.load(Relaxed)),
@@ -205,29 +154,10 @@ impl Stats {
                 line(&mut text, name, &[("exchange", exchange)], count(feed));
             }
         }
-        type Of = fn(&StreamStats) -> u64;
-        let of_streams: [(&str, &str, Of); 3] = [
-            ("rows_total", "Rows stored", |stream| stream.rows),
-            ("gaps_total", "Gaps stored", |stream| stream.told.gaps),
-            ("resyncs_total", "Snapshots that ended a gap", |stream| stream.told.resyncs),
-        ];
-        for (name, help, of) in of_streams {
-            head(&mut text, name, "counter", help);
-            for (exchange, feed) in &feeds {
-                for (key, stream) in lock(&feed.streams).iter() {
-                    if name != "rows_total" && key.kind != Kind::Book {
-                        continue;
-                    }
-                    let labels = [
-                        ("exchange", *exchange),
-                        ("symbol", key.instrument.symbol()),
-                        ("kind", key.kind.name()),
-                    ];
-                    let count = i64::try_from(of(stream)).unwrap_or(i64::MAX);
-                    line(&mut text, name, &labels, count);
-                }
-            }
+        for (exchange, feed) in &feeds {
+            by_symbol.extend(feed.symbols().status().into_iter().map(|of| (*exchange, of)));
         }
+        symbols_text(&mut text, &by_symbol);
         head(&mut text, "event_lag_seconds", "histogram", "From the venue's event to our reading");
         for (exchange, feed) in &feeds {
             histogram(&mut text, "event_lag_seconds", &[("exchange", exchange)], &feed.event_lag);
@@ -243,8 +173,8 @@ impl Stats {
 
 impl FeedStats {
     fn status(&self, exchange: &str) -> FeedStatus {
-        let streams = lock(&self.streams);
-        let sum = |of: fn(&StreamStats) -> u64| streams.values().map(of).sum();
+        let symbols = self.symbols().status();
+        let sum = |of: fn(&SymbolStatus) -> u64| symbols.iter().map(of).sum();
         FeedStatus {
             exchange: exchange.to_owned(),
             connections: self.connections.load(Relaxed),
@@ -260,11 +190,58 @@ impl FeedStats {
             books: self.books.load(Relaxed),
             books_live: self.books_live.load(Relaxed),
             copies_live: self.copies_live.load(Relaxed),
-            rows: sum(|stream| stream.rows),
-            gaps: sum(|stream| stream.told.gaps),
-            resyncs: sum(|stream| stream.told.resyncs),
+            rows: sum(|symbol| symbol.rows.values().sum()),
+            gaps: sum(|symbol| symbol.gaps),
+            resyncs: sum(|symbol| symbol.resyncs),
             event_lag_p50_ms: self.event_lag.quantile_ms(0.5),
             event_lag_p99_ms: self.event_lag.quantile_ms(0.99),
+            symbols,
+        }
+    }
+}
+
+/// The figures of each symbol: messages and lags, rows by kind, and of books gaps and resyncs.
+fn symbols_text(text: &mut String, symbols: &[(&str, SymbolStatus)]) {
+    head(text, "rows_total", "counter", "Rows stored");
+    for (exchange, of) in symbols {
+        for (kind, rows) in &of.rows {
+            let labels = [("exchange", *exchange), ("symbol", &of.symbol), ("kind", kind)];
+            line(text, "rows_total", &labels, rows);
+        }
+    }
+    type Of = fn(&SymbolStatus) -> u64;
+    let counters: [(&str, &str, Of); 4] = [
+        ("gaps_total", "Gaps stored", |of| of.gaps),
+        ("resyncs_total", "Snapshots that ended a gap", |of| of.resyncs),
+        ("symbol_messages_total", "Messages heard", |of| of.messages),
+        ("symbol_bytes_total", "Bytes of messages heard", |of| of.bytes),
+    ];
+    for (name, help, count) in counters {
+        head(text, name, "counter", help);
+        for (exchange, of) in symbols {
+            line(text, name, &[("exchange", exchange), ("symbol", &of.symbol)], count(of));
+        }
+    }
+    let lags: [(&str, &str, [(&str, Of); 2]); 2] = [
+        (
+            "symbol_event_lag_seconds",
+            "From the venue's event to our reading",
+            [("0.5", |of| of.event_lag_p50_ms), ("0.99", |of| of.event_lag_p99_ms)],
+        ),
+        (
+            "symbol_durable_lag_seconds",
+            "From the reading of a frame until its rows are durable",
+            [("0.5", |of| of.durable_lag_p50_ms), ("0.99", |of| of.durable_lag_p99_ms)],
+        ),
+    ];
+    for (name, help, quantiles) in lags {
+        head(text, name, "gauge", help);
+        for (exchange, of) in symbols {
+            for (quantile, ms) in quantiles {
+                let labels =
+                    [("exchange", *exchange), ("symbol", &*of.symbol), ("quantile", quantile)];
+                line(text, name, &labels, ms(of) as f64 / 1e3);
+            }
         }
     }
 }
@@ -282,7 +259,7 @@ fn head(text: &mut String, name: &str, kind: &str, help: &str) {
     let _ = writeln!(text, "# HELP tickreel_{name} {help}\n# TYPE tickreel_{name} {kind}");
 }
 
-fn line(text: &mut String, name: &str, labels: &[(&str, &str)], value: i64) {
+fn line(text: &mut String, name: &str, labels: &[(&str, &str)], value: impl Display) {
     let _ = writeln!(text, "tickreel_{name}{} {value}", shown(labels));
 }
 
@@ -296,24 +273,26 @@ fn shown(labels: &[(&str, &str)]) -> String {
 }
 
 fn histogram(text: &mut String, name: &str, labels: &[(&str, &str)], lag: &Lag) {
-    let mut seen = 0;
-    for (bucket, bound) in lag.buckets.iter().zip(LAG_BUCKETS_MS) {
-        seen += bucket.load(Relaxed);
-        let bound = (bound as f64 / 1e3).to_string();
+    let (buckets, sum) = lag.cumulated();
+    for (bound, seen) in buckets {
+        let bound = bound.to_string();
         let labels: Vec<_> = labels.iter().copied().chain([("le", &*bound)]).collect();
         let _ = writeln!(text, "tickreel_{name}_bucket{} {seen}", shown(&labels));
     }
     let count = lag.count();
     let all: Vec<_> = labels.iter().copied().chain([("le", "+Inf")]).collect();
     let _ = writeln!(text, "tickreel_{name}_bucket{} {count}", shown(&all));
-    let sum = lag.sum_us.load(Relaxed) as f64 / 1e6;
     let _ = writeln!(text, "tickreel_{name}_sum{} {sum}", shown(labels));
     let _ = writeln!(text, "tickreel_{name}_count{} {count}", shown(labels));
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use super::super::books::Told;
     use super::*;
+    use crate::event::{Kind, StreamKey};
     use crate::quantity::Instrument;
 
     #[test]
@@ -323,7 +302,10 @@ mod tests {
         feed.messages.fetch_add(7, Relaxed);
         let instrument = Instrument::parse("binance:A\"B").unwrap();
         let key = StreamKey { instrument, kind: Kind::Book };
-        feed.stored(&key, 5, Told { gaps: 2, resyncs: 1 });
+        let lag = Some(Duration::from_millis(7));
+        let number = feed.symbols().stored(&key, 5, Told { gaps: 2, resyncs: 1 }, lag);
+        feed.symbols().heard(&key.instrument, 3, 400);
+        feed.symbols().durable(&[number], Duration::from_millis(15));
         for ms in [3, 4, 700, 700_000] {
             feed.event_lag.note(Duration::from_millis(ms));
         }
@@ -337,7 +319,14 @@ mod tests {
         for line in [
             "# TYPE tickreel_messages_total counter",
             "tickreel_messages_total{exchange=\"binance\"} 7",
-            "tickreel_gaps_total{exchange=\"binance\",symbol=\"A\\\"B\",kind=\"book\"} 2",
+            "tickreel_rows_total{exchange=\"binance\",symbol=\"A\\\"B\",kind=\"book\"} 5",
+            "tickreel_gaps_total{exchange=\"binance\",symbol=\"A\\\"B\"} 2",
+            "tickreel_symbol_messages_total{exchange=\"binance\",symbol=\"A\\\"B\"} 3",
+            "tickreel_symbol_bytes_total{exchange=\"binance\",symbol=\"A\\\"B\"} 400",
+            "tickreel_symbol_event_lag_seconds{exchange=\"binance\",symbol=\"A\\\"B\",\
+             quantile=\"0.99\"} 0.01",
+            "tickreel_symbol_durable_lag_seconds{exchange=\"binance\",symbol=\"A\\\"B\",\
+             quantile=\"0.5\"} 0.02",
             "tickreel_event_lag_seconds_bucket{exchange=\"binance\",le=\"0.005\"} 2",
             "tickreel_event_lag_seconds_bucket{exchange=\"binance\",le=\"+Inf\"} 4",
             "tickreel_event_lag_seconds_count{exchange=\"binance\"} 4",

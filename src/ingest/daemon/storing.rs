@@ -31,6 +31,8 @@ pub(super) struct Storing {
     pub books: BookWatch,
     /// Streams with a hole that the store was not told of yet.
     owed: BTreeMap<StreamKey, Owed>,
+    /// The numbers of the symbols that rows were stored of.
+    symbols: Vec<usize>,
 }
 
 /// A hole.
@@ -51,8 +53,8 @@ impl Storing {
         feed: Arc<FeedStats>,
         stopping: Arc<AtomicBool>,
     ) -> Self {
-        let (books, owed) = (BookWatch::default(), BTreeMap::new());
-        Self { recorder, stats, feed, stopping, books, owed }
+        let (books, owed, symbols) = (BookWatch::default(), BTreeMap::new(), Vec::new());
+        Self { recorder, stats, feed, stopping, books, owed, symbols }
     }
 
     /// Stores rows; their sequence, or `None` if the store refused them and they are lost.
@@ -158,7 +160,20 @@ impl Storing {
     /// Learns from rows that were stored.
     fn count(&mut self, key: &StreamKey, batch: &Batch, now: Instant) {
         let told = self.books.note(key, batch, now);
-        self.feed.stored(key, batch.rows(), told);
+        let lag = event_lag(batch);
+        if let Some(lag) = lag {
+            self.feed.event_lag.note(lag);
+        }
+        let number = self.feed.symbols().stored(key, batch.rows(), told, lag);
+        self.symbols.push(number);
+    }
+
+    /// The numbers of the symbols that rows were stored of since this was asked.
+    pub fn take_symbols(&mut self) -> Vec<usize> {
+        let mut symbols = std::mem::take(&mut self.symbols);
+        symbols.sort_unstable();
+        symbols.dedup();
+        symbols
     }
 
     /// Appends; waits for room on a full disk. The inner error is why these rows are refused.
@@ -186,6 +201,14 @@ impl Storing {
             }
         }
     }
+}
+
+/// How old the newest row was when it came.
+fn event_lag(batch: &Batch) -> Option<Duration> {
+    let last = |times: &[i64]| times.last().copied().filter(|ts| *ts != i64::MIN);
+    let (recv, event) = last(batch.ts_recv()).zip(last(batch.i64s(1)))?;
+    let ns = u64::try_from(recv.saturating_sub(event)).unwrap_or(0);
+    Some(Duration::from_nanos(ns))
 }
 
 /// A gap in a book; in an empty one if it is to begin.

@@ -15,7 +15,10 @@ struct Feed {
 
 impl Dialect for Feed {
     fn frame(&mut self, ts: TsNs, _: u32, frame: &Frame<'_>, rows: &mut Rows) -> Result<()> {
-        let Frame::Message(message) = frame else { return Ok(()) };
+        let message = match frame {
+            Frame::Message(message) | Frame::Reply { body: message, .. } => message,
+            _ => return Ok(()),
+        };
         match *message {
             b"print" => push(rows, &self.instrument, Kind::Trades, ts, false),
             what => push(rows, &self.instrument, Kind::Book, ts, what == b"snapshot"),
@@ -186,4 +189,46 @@ fn prints_that_are_refused_are_a_row_of_status() {
     let detail = String::from_utf8_lossy(detail);
     assert!(detail.starts_with("trades not stored: ") && detail.contains("late row"), "{detail}");
     assert_eq!((bench.figures(), *bench.doubted.lock().unwrap()), ((2, 2, 0), 0));
+}
+
+#[test]
+fn a_clock_that_was_set_is_told_to_every_instrument() {
+    let mut bench = Bench::new();
+    let key = StreamKey { instrument: bench.instrument.clone(), kind: Kind::Trades };
+    bench.thread.take(Incoming::Recorded(BTreeSet::from([key]), TsNs(1))).unwrap();
+    let mut portion = Portion::new(0, 1);
+    let mut now = ReceiveClock::new().read();
+    (now.ts_recv, now.stepped_ns) = (TsNs(7), Some(-3_500_000_000));
+    portion.add(now, Event::Message(b"print".to_vec().into()));
+
+    bench.thread.portion(&portion);
+    bench.thread.flush().unwrap();
+
+    let told = bench.rows(Kind::Status);
+    let (what, detail) = (told.value(0, 0, status::WHAT), told.value(0, 0, status::DETAIL));
+    assert_eq!((told.rows(), told.ts_recv()[0], what), (1, 7, Value::Code("clock")));
+    assert_eq!(detail, Value::Text(b"wall clock set by -3.500 s"));
+    assert_eq!(bench.stats.status().feeds[0].clock_steps, 1);
+}
+
+#[test]
+fn what_is_heard_is_counted_for_its_symbol_until_it_is_durable() {
+    let mut bench = Bench::new();
+    let (stats, lags) = (bench.stats.clone(), bench.thread.recording.lags.clone());
+    let of_watch = stats.clone();
+    let recorder = bench.thread.recording.recorder.clone();
+    recorder.watch(Box::new(move |watermark| lags.durable(watermark, &of_watch)));
+
+    bench.hear(5, &["snapshot", "change", "print"]);
+    bench.hear(6, &["print"]);
+    let symbol = || stats.status().feeds[0].symbols[0].clone();
+    let begun = Instant::now();
+    while symbol().durable_lag_p99_ms == 0 {
+        assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", symbol());
+        std::thread::sleep(Duration::from_millis(1));
+    }
+
+    let symbol = symbol();
+    assert_eq!((&*symbol.symbol, symbol.messages, symbol.bytes), ("X", 4, 24));
+    assert_eq!((symbol.rows["book"], symbol.rows["trades"]), (3, 2));
 }
