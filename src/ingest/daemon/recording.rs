@@ -102,13 +102,28 @@ struct Copy {
     /// and the streams that have some.
     heard: Vec<(u64, u64)>,
     spoke: Vec<usize>,
+    /// Its connections that are up.
+    up: BTreeSet<u32>,
 }
 
 impl Copy {
     fn new(dialect: Box<dyn Dialect>) -> Self {
         let raw = BatchBuilder::new(Kind::Raw);
         let (rows, books) = (Rows::new(), BookWatch::default());
-        Self { dialect, rows, books, raw, heard: Vec::new(), spoke: Vec::new() }
+        let (heard, spoke, up) = (Vec::new(), Vec::new(), BTreeSet::new());
+        Self { dialect, rows, books, raw, heard, spoke, up }
+    }
+
+    /// Whether the dialect is to hear what happened on a connection. A snapshot that comes when its
+    /// connection is lost would make a book whole that nobody hears of any more.
+    fn is_heard(&mut self, connection: u32, event: &Event) -> bool {
+        match event {
+            Event::Connected(_) => self.up.insert(connection),
+            Event::Disconnected => self.up.remove(&connection),
+            Event::Reply { .. } => return self.up.contains(&connection),
+            Event::Sent(_) | Event::Message(_) => return true,
+        };
+        true
     }
 
     /// Counts a message for the stream that it gave rows of.
@@ -276,6 +291,9 @@ impl Thread {
             };
             let Some(copy) = self.copies.get_mut(portion.replica) else { continue };
             let connection = portion.connection;
+            if !copy.is_heard(connection, event) {
+                continue;
+            }
             if self.recording.raw && event_fits(event) {
                 push_frame(&mut copy.raw, *ts_recv, connection, &frame);
             }

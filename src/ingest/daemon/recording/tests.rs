@@ -232,3 +232,29 @@ fn what_is_heard_is_counted_for_its_symbol_until_it_is_durable() {
     assert_eq!((&*symbol.symbol, symbol.messages, symbol.bytes), ("X", 4, 24));
     assert_eq!((symbol.rows["book"], symbol.rows["trades"]), (3, 2));
 }
+
+#[test]
+fn a_snapshot_for_a_connection_that_is_lost_is_not_heard() {
+    let mut bench = Bench::new();
+    let mut at = 0;
+    let mut tell = |bench: &mut Bench, event: Event| {
+        at += 1;
+        let mut portion = Portion::new(0, 1);
+        let mut now = ReceiveClock::new().read();
+        now.ts_recv = TsNs(at);
+        portion.add(now, event);
+        bench.thread.portion(&portion);
+        bench.thread.flush().unwrap();
+    };
+    let reply = || Event::Reply { url: String::new(), body: b"snapshot".to_vec() };
+
+    tell(&mut bench, Event::Connected(String::new()));
+    tell(&mut bench, reply());
+    tell(&mut bench, Event::Disconnected);
+    tell(&mut bench, reply());
+    assert_eq!(bench.rows(Kind::Book).ts_recv(), [2]);
+
+    tell(&mut bench, Event::Connected(String::new()));
+    tell(&mut bench, reply());
+    assert_eq!(bench.rows(Kind::Book).ts_recv(), [2, 6]);
+}
