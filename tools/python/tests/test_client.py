@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 from support import BTC, DERIBIT, MIDNIGHT, ServerTest, ask, rows, run
 
 from tickreel import (
@@ -139,11 +140,23 @@ class Asking(ServerTest):
             self.client.read(BTC, "quotes", exact=True).equals(pa.Table.from_batches(batches))
         )
 
+    def test_rows_that_meet_conditions(self) -> None:
+        found = self.client.read(BTC, "trades", where=["side=buy", "qty>=0.1"])
+        everything = self.client.read(BTC, "trades")
+        meets = pc.and_(pc.equal(everything["side"].cast("string"), "buy"),
+                        pc.greater_equal(everything["qty"], 0.1))  # fmt: skip
+        self.assertTrue(found.equals(everything.filter(meets)))
+        self.assertGreater(found.num_rows, 10)
+        with self.assertRaises(InvalidArgument):
+            self.client.read(BTC, "trades", where="side=buy")
+        with self.assertRaises(InvalidArgument):
+            self.client.read(BTC, "trades", where=["qty~1"])
+
     def test_rows_in_pandas_polars_and_duckdb(self) -> None:
         import duckdb
 
         trades = self.client.read(BTC, "trades")
-        qty = float(pa.compute.sum(trades["qty"]).as_py())
+        qty = float(pc.sum(trades["qty"]).as_py())
         frame = trades.to_pandas()
         self.assertAlmostEqual(float(frame["qty"].sum()), qty)
         self.assertEqual(str(frame["ts_recv"].dtype), "datetime64[ns, UTC]")

@@ -120,10 +120,11 @@ class AsyncClient:
         end: Time | None = None,
         columns: Iterable[str] | None = None,
         *,
+        where: Iterable[str] = (),
         exact: bool = False,
     ) -> pa.Table:
         """As `Client.read`."""
-        request = scan_request(instrument, kind, start, end, columns, exact)
+        request = scan_request(instrument, kind, start, end, columns, where, exact)
         readers: list[ScanReader] = []
 
         def reader() -> ScanReader:
@@ -141,10 +142,11 @@ class AsyncClient:
         end: Time | None = None,
         columns: Iterable[str] | None = None,
         *,
+        where: Iterable[str] = (),
         exact: bool = False,
     ) -> AsyncIterator[pa.RecordBatch]:
         """As `Client.read_batches`."""
-        request = scan_request(instrument, kind, start, end, columns, exact)
+        request = scan_request(instrument, kind, start, end, columns, where, exact)
         return self._stream("Scan", request, ScanReader)
 
     async def replay(

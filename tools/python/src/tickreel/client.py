@@ -131,14 +131,17 @@ class Client:
         end: Time | None = None,
         columns: Iterable[str] | None = None,
         *,
+        where: Iterable[str] = (),
         exact: bool = False,
     ) -> pa.Table:
         """The rows of a stream with `start` <= `ts_recv` < `end`, as one Arrow table.
 
         Prices and quantities are doubles, or exact decimals if `exact`. `.to_pandas()` makes a data
         frame of it, `polars.from_arrow(...)` another. What is too much for memory: `read_batches`.
+
+        `where` names conditions that all must hold, e.g. `["price>=61000.5", "side=buy"]`.
         """
-        request = scan_request(instrument, kind, start, end, columns, exact)
+        request = scan_request(instrument, kind, start, end, columns, where, exact)
         readers: list[ScanReader] = []
 
         def reader() -> ScanReader:
@@ -156,10 +159,11 @@ class Client:
         end: Time | None = None,
         columns: Iterable[str] | None = None,
         *,
+        where: Iterable[str] = (),
         exact: bool = False,
     ) -> Iterator[pa.RecordBatch]:
         """As `read`, batch after batch of about 1 MiB, as they come."""
-        request = scan_request(instrument, kind, start, end, columns, exact)
+        request = scan_request(instrument, kind, start, end, columns, where, exact)
         return self._stream("Scan", request, ScanReader)
 
     def replay(

@@ -110,11 +110,14 @@ def scan_request(
     start: Time | None,
     end: Time | None,
     columns: Iterable[str] | None,
+    where: Iterable[str],
     exact: bool,
 ) -> pb.ScanRequest:
     """Asks for rows."""
     if isinstance(columns, str):
         raise InvalidArgument(f"columns: expected names, e.g. [{columns!r}]")
+    if isinstance(where, str):
+        raise InvalidArgument(f"where: expected conditions, e.g. [{where!r}]")
     return pb.ScanRequest(
         instrument=instrument,
         kind=kind_code(kind),
@@ -122,6 +125,7 @@ def scan_request(
         to_ns=optional_ns(end),
         columns=list(columns or ()),
         decimals=pb.DECIMAL_FORM_DECIMAL128 if exact else pb.DECIMAL_FORM_FLOAT64,
+        where=list(where),
     )
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import grpc
 
 KIND_TRAILER = "tickreel-error-kind"
 """Trailer that holds the kind of a server's error as one word."""
+
+DELAY_TRAILER = "grpc-retry-pushback-ms"
+"""Trailer with the milliseconds after which the same may be asked again."""
 
 
 class TickreelError(Exception):
@@ -148,62 +151,6 @@ def _text(value: str | bytes) -> str:
 
 
 def _retry_after_s(trailers: dict[str, str | bytes]) -> float | None:
-    """The delay that a server asks for: whole seconds, or `google.rpc.RetryInfo` in the details."""
-    seconds = _text(trailers.get("retry-after", ""))
-    if seconds.isdecimal():
-        return float(seconds)
-    details = trailers.get("grpc-status-details-bin", b"")
-    return _retry_info_s(details) if isinstance(details, bytes) else None
-
-
-def _retry_info_s(details: bytes) -> float | None:
-    """The delay of the `google.rpc.RetryInfo` inside a `google.rpc.Status`."""
-    try:
-        for number, packed in _fields(details):
-            if number != 3:
-                continue
-            detail = dict(_fields(_bytes(packed)))
-            if _bytes(detail.get(1, b"")).endswith(b"/google.rpc.RetryInfo"):
-                info = dict(_fields(_bytes(detail.get(2, b""))))
-                delay = dict(_fields(_bytes(info.get(1, b""))))
-                return float(_int(delay.get(1, 0))) + _int(delay.get(2, 0)) / 1e9
-    except IndexError:  # cut short: as if there were none
-        pass
-    return None
-
-
-def _bytes(value: int | bytes) -> bytes:
-    return value if isinstance(value, bytes) else b""
-
-
-def _int(value: int | bytes) -> int:
-    return value if isinstance(value, int) else 0
-
-
-def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """Number and value of the varint and the length-delimited fields of a protobuf message.
-
-    The package of Google's error messages would be a dependency for these few bytes.
-    """
-    at = 0
-    while at < len(message):
-        tag, at = _varint(message, at)
-        if tag & 7 == 0:
-            value, at = _varint(message, at)
-            yield tag >> 3, value
-        elif tag & 7 == 2:
-            length, at = _varint(message, at)
-            yield tag >> 3, message[at : at + length]
-            at += length
-        else:
-            return
-
-
-def _varint(message: bytes, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = message[at]
-        value |= (byte & 0x7F) << shift
-        at, shift = at + 1, shift + 7
-        if byte < 0x80:
-            return value, at
+    """The delay that a server asks for."""
+    delay_ms = _text(trailers.get(DELAY_TRAILER, ""))
+    return int(delay_ms) / 1000 if delay_ms.isdecimal() else None

@@ -244,7 +244,7 @@ class Book(_message.Message):
     def __init__(self, instrument: _Optional[str] = ..., at_ns: _Optional[int] = ..., state: _Optional[_Union[BookState, str]] = ..., stale_since_ns: _Optional[int] = ..., missing: _Optional[int] = ..., ts_event_ns: _Optional[int] = ..., ts_recv_ns: _Optional[int] = ..., venue_seq: _Optional[int] = ..., price_scale: _Optional[int] = ..., qty_scale: _Optional[int] = ..., price_digits: _Optional[int] = ..., qty_digits: _Optional[int] = ..., bid_prices: _Optional[_Iterable[int]] = ..., bid_qtys: _Optional[_Iterable[int]] = ..., ask_prices: _Optional[_Iterable[int]] = ..., ask_qtys: _Optional[_Iterable[int]] = ..., bid_levels: _Optional[int] = ..., ask_levels: _Optional[int] = ...) -> None: ...
 
 class ScanRequest(_message.Message):
-    __slots__ = ("instrument", "kind", "from_ns", "to_ns", "columns", "decimals", "hash")
+    __slots__ = ("instrument", "kind", "from_ns", "to_ns", "columns", "decimals", "hash", "where")
     INSTRUMENT_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     FROM_NS_FIELD_NUMBER: _ClassVar[int]
@@ -252,6 +252,7 @@ class ScanRequest(_message.Message):
     COLUMNS_FIELD_NUMBER: _ClassVar[int]
     DECIMALS_FIELD_NUMBER: _ClassVar[int]
     HASH_FIELD_NUMBER: _ClassVar[int]
+    WHERE_FIELD_NUMBER: _ClassVar[int]
     instrument: str
     kind: Kind
     from_ns: int
@@ -259,7 +260,8 @@ class ScanRequest(_message.Message):
     columns: _containers.RepeatedScalarFieldContainer[str]
     decimals: DecimalForm
     hash: bool
-    def __init__(self, instrument: _Optional[str] = ..., kind: _Optional[_Union[Kind, str]] = ..., from_ns: _Optional[int] = ..., to_ns: _Optional[int] = ..., columns: _Optional[_Iterable[str]] = ..., decimals: _Optional[_Union[DecimalForm, str]] = ..., hash: bool = ...) -> None: ...
+    where: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, instrument: _Optional[str] = ..., kind: _Optional[_Union[Kind, str]] = ..., from_ns: _Optional[int] = ..., to_ns: _Optional[int] = ..., columns: _Optional[_Iterable[str]] = ..., decimals: _Optional[_Union[DecimalForm, str]] = ..., hash: bool = ..., where: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class ScanResponse(_message.Message):
     __slots__ = ("arrow", "end")

@@ -9,6 +9,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from ..columns import Chunk, Texts, Values
 from ..errors import InvalidArgument, ProtocolError
@@ -105,7 +106,7 @@ def _values(table: pa.Table, kind: Kind, column: Column, ends: IntArray) -> Valu
     if column.type is Type.CODE:
         names = pa.array(column.names, pa.string())
         plain = array.cast(pa.string())
-        return Values(_numpy(pa.compute.index_in(plain, value_set=names)))
+        return Values(_numpy(pc.index_in(plain, value_set=names)))
     ints = _ints(table, column.name)
     if column.type is Type.FLAGS:
         ints &= ~FLAG_LAST
