@@ -14,8 +14,10 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use tickreel::book::State;
-use tickreel::store::Store;
-use tickreel::{Instrument, TsNs};
+use tickreel::event::{BatchBuilder, StreamKey};
+use tickreel::rpc::{Client, SampleQuery};
+use tickreel::store::{LiveOptions, Store};
+use tickreel::{Instrument, Kind, TsNs};
 use tokio_tungstenite::tungstenite::{self, Message};
 
 const BIN: &str = env!("CARGO_BIN_EXE_tickreel");
@@ -134,11 +136,16 @@ struct Daemon {
 
 impl Daemon {
     fn start(store: &Path, config: &Path) -> Self {
+        Self::start_with(store, config, &[])
+    }
+
+    fn start_with(store: &Path, config: &Path, more: &[&str]) -> Self {
         let mut child = Command::new(BIN)
             .args(["ingest", "--log", "json", "--store"])
             .arg(store)
             .arg("--config")
             .arg(config)
+            .args(more)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -288,6 +295,14 @@ fn it_records_reloads_shows_its_figures_and_stops() {
     let status: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
     assert_eq!(status["feeds"][0]["reconnects"], 0);
     assert_eq!(status["feeds"][0]["books_live"], 1);
+    let symbols = status["feeds"][0]["symbols"].as_array().unwrap();
+    let b = symbols.iter().find(|symbol| symbol["symbol"] == "BUSDT").unwrap();
+    assert!(b["messages"].as_u64() > Some(0) && b["bytes"].as_u64() > Some(0), "{b}");
+    assert!(b["rows"]["book"].as_u64() > Some(0), "{b}");
+    assert!(b["event_lag_p99_ms"].as_u64() > Some(0), "{b}");
+    assert!(b["durable_lag_p99_ms"].as_u64() > Some(0), "{b}");
+    let line = "tickreel_symbol_messages_total{exchange=\"binance\",symbol=\"BUSDT\"} ";
+    assert!(metrics.contains(line), "{metrics}");
     assert_eq!(second.status.code(), Some(1));
     assert!(text(&second.stderr).contains("another"), "{}", text(&second.stderr));
 
@@ -315,7 +330,9 @@ fn a_recording_that_was_killed_goes_on_after_a_gap() {
     daemon.ends();
     let killed = book(&store, "AUSDT").unwrap();
     assert_eq!(killed.0, State::Live, "nobody wrote that it ended");
-    std::thread::sleep(Duration::from_millis(50));
+    // The next one may find rows that were on their way into the journal.
+    let between = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    let between = TsNs(between.as_nanos().try_into().unwrap());
     let seen = venue.updates.load(Ordering::SeqCst);
 
     let mut daemon = Daemon::start(&store, &config);
@@ -329,9 +346,92 @@ fn a_recording_that_was_killed_goes_on_after_a_gap() {
     verify(&store);
     let snapshot = Store::open(&store).unwrap().snapshot().unwrap();
     // From its last row on the book of the killed process is known to be unknown.
-    let after = TsNs(killed.1.0 + 1);
-    let book = snapshot.book_at(&instrument("AUSDT"), after).unwrap();
+    let book = snapshot.book_at(&instrument("AUSDT"), between).unwrap();
     assert!(is_stale(book.state()), "{:?}", book.state());
     let raw = Instrument::new("binance", "*").unwrap();
-    assert!(snapshot.stream_id(&raw, tickreel::Kind::Raw).is_ok());
+    assert!(snapshot.stream_id(&raw, Kind::Raw).is_ok());
+}
+
+#[test]
+fn a_recording_is_had_again_from_its_raw_lane_and_old_days_are_dropped() {
+    let folder = tempfile::tempdir().unwrap();
+    let (venue, store) = (Venue::start(), folder.path().join("market.reel"));
+    // A day of long ago.
+    let old = StreamKey { instrument: instrument("OLDUSDT"), kind: Kind::Raw };
+    let mut rows = BatchBuilder::new(Kind::Raw);
+    rows.raw(TsNs::parse("2020-01-05T12:00:00Z").unwrap(), "message 1", b"x");
+    let mut writer = Store::open_or_create(&store).unwrap().writer(LiveOptions::default()).unwrap();
+    writer.append(&old, &rows.finish().unwrap()[0]).unwrap();
+    writer.seal_all().unwrap();
+    drop(writer);
+    let parts = |key: &StreamKey| {
+        let snapshot = Store::open(&store).unwrap().snapshot().unwrap();
+        let id = snapshot.stream_id(&key.instrument, key.kind);
+        id.map_or(0, |id| snapshot.parts(id).len())
+    };
+    assert_eq!(parts(&old), 1);
+    let config = venue.config(folder.path(), "[\"*\"]", None);
+    let plain = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, format!("[retention]\nraw = \"2d\"\n{plain}")).unwrap();
+
+    let mut daemon = Daemon::start(&store, &config);
+    daemon.until("live", || is_live(&store, "AUSDT") && is_live(&store, "BUSDT"));
+    daemon.until("dropped", || parts(&old) == 0);
+    daemon.signal("-TERM");
+    let (status, _, said) = daemon.ends();
+    let again = folder.path().join("again.reel");
+    let paths = [&again, &store].map(|path| path.to_str().unwrap());
+    let imported = run(&["import", "--store", paths[0], paths[1]]);
+
+    assert!(status.success(), "{said}");
+    assert!(imported.status.success(), "{}", text(&imported.stderr));
+    verify(&again);
+    let lane = StreamKey { instrument: Instrument::new("binance", "*").unwrap(), kind: Kind::Raw };
+    assert!(parts(&lane) > 0, "what is new enough stays");
+    for symbol in ["AUSDT", "BUSDT"] {
+        let [recorded, imported] = [&store, &again].map(|store| book(store, symbol).unwrap());
+        assert_eq!((recorded.1, recorded.2), (imported.1, imported.2), "{symbol}");
+        assert!(is_stale(recorded.0) && is_stale(imported.0), "{recorded:?} {imported:?}");
+    }
+}
+
+#[test]
+fn a_reader_that_hangs_does_not_disturb_the_recording() {
+    let folder = tempfile::tempdir().unwrap();
+    let (venue, http, store) = (Venue::start(), free_port(), folder.path().join("market.reel"));
+    let config = venue.config(folder.path(), "[\"*\"]", Some(http));
+    let door = free_port().to_string();
+    let mut daemon = Daemon::start_with(&store, &config, &["--serve", &door]);
+    daemon.until("live", || is_live(&store, "AUSDT") && is_live(&store, "BUSDT"));
+    let (_, since, _) = book(&store, "AUSDT").unwrap();
+
+    // Millions of books are asked for, on several connections, and none is read.
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let mut hanging = Vec::new();
+    for _ in 0..4 {
+        let range = since..TsNs(since.0 + 5_000_000_000);
+        let query =
+            SampleQuery { instrument: instrument("AUSDT"), range, every_ns: 1000, depth: None };
+        hanging.push(runtime.block_on(async {
+            let client = Client::connect(&format!("http://{door}")).await.unwrap();
+            let mut books = client.sample(&query).await.unwrap();
+            books.next().await.unwrap();
+            (client, books)
+        }));
+    }
+    let seen = venue.updates.load(Ordering::SeqCst);
+    daemon.until("recording on", || {
+        book(&store, "BUSDT")
+            .is_some_and(|(state, _, seq)| state == State::Live && seq > seen + 200)
+    });
+
+    let status: serde_json::Value =
+        serde_json::from_str(get(http, "/status").split_once("\r\n\r\n").unwrap().1).unwrap();
+    assert_eq!(status["feeds"][0]["reconnects"], 0, "{status}");
+    assert_eq!(status["feeds"][0]["gaps"], 0, "{status}");
+    daemon.signal("-TERM");
+    let (status, seconds, said) = daemon.ends();
+    assert!(status.success() && seconds < Duration::from_secs(10), "{status} {seconds:?}\n{said}");
+    drop(hanging);
+    verify(&store);
 }
