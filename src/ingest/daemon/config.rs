@@ -11,11 +11,15 @@ use toml::Spanned;
 
 use crate::error::{Error, Result};
 use crate::event::Kind;
+use crate::ingest::live::{LiveFeed, Manners};
 use crate::ingest::venues;
 use crate::quantity::parse_duration_ns;
 
 /// Kinds that a feed may fill.
 const KINDS: [Kind; 5] = [Kind::Book, Kind::Trades, Kind::Quotes, Kind::Ticker, Kind::Liquidations];
+
+/// How often lists of instruments are read again.
+const REFRESH: Duration = Duration::from_secs(3600);
 
 /// Copies of one feed that may run side by side.
 const CONNECTIONS_MAX: usize = 4;
@@ -37,6 +41,8 @@ pub struct Config {
     pub retention: BTreeMap<Kind, Duration>,
     /// A file of certificates (PEM) to be trusted besides the public ones.
     pub ca_file: Option<PathBuf>,
+    /// Bytes that may wait for each exchange while the recording is held up.
+    pub waiting_max: u64,
 }
 
 /// One exchange.
@@ -55,6 +61,14 @@ pub struct FeedConfig {
     pub stream_url: String,
     /// Where its REST interface is.
     pub rest_url: String,
+    /// How often its list of instruments is read again.
+    pub refresh: Duration,
+    /// How often it hears that we are there, if not as often as it asks for.
+    pub ping_every: Option<Duration>,
+    /// A connection on which nothing is heard for so long is dead, if not by our own measure.
+    pub silence_max: Option<Duration>,
+    /// Connections are renewed at this age, if not shortly before the venue ends them.
+    pub age_max: Option<Duration>,
 }
 
 /// Symbols and the kinds that are recorded of them.
@@ -74,6 +88,7 @@ struct File {
     http: Option<Spanned<String>>,
     reject_bytes_max: Option<Spanned<String>>,
     ca_file: Option<PathBuf>,
+    waiting_max: Option<Spanned<String>>,
     #[serde(default)]
     retention: BTreeMap<Spanned<String>, Spanned<String>>,
     #[serde(default)]
@@ -90,6 +105,10 @@ struct Feed {
     raw: Option<Spanned<bool>>,
     stream_url: Option<Spanned<String>>,
     rest_url: Option<Spanned<String>>,
+    refresh: Option<Spanned<String>>,
+    ping_every: Option<Spanned<String>>,
+    silence_max: Option<Spanned<String>>,
+    age_max: Option<Spanned<String>>,
 }
 
 impl Config {
@@ -141,6 +160,7 @@ impl Config {
             },
             retention: retention.collect::<Result<_, Wrong>>()?,
             ca_file: file.ca_file,
+            waiting_max: bytes(&file.waiting_max, 64 << 20)?,
         })
     }
 }
@@ -200,18 +220,32 @@ impl FeedConfig {
             raw: feed.raw.is_some_and(Spanned::into_inner),
             stream_url: url(&feed.stream_url, live.stream_url(), ["wss", "ws"])?,
             rest_url: url(&feed.rest_url, live.rest_url(), ["https", "http"])?,
+            refresh: time(&feed.refresh)?.unwrap_or(REFRESH),
+            ping_every: time(&feed.ping_every)?,
+            silence_max: time(&feed.silence_max)?,
+            age_max: time(&feed.age_max)?,
         })
+    }
+
+    /// What the venue allows and expects, with what the user knows better.
+    pub(super) fn manners(&self, live: &dyn LiveFeed) -> Manners {
+        let manners = live.manners();
+        Manners {
+            ping_every: self.ping_every.or(manners.ping_every),
+            silence_max: self.silence_max.unwrap_or(manners.silence_max),
+            age_max: self.age_max.or(manners.age_max),
+            ..manners
+        }
     }
 
     /// Adds another table of the same exchange.
     fn merge(&mut self, other: Self) -> Result<(), String> {
-        let same = self.connections == other.connections
-            && self.raw == other.raw
-            && self.stream_url == other.stream_url
-            && self.rest_url == other.rest_url;
+        let selections = std::mem::take(&mut self.selections);
+        let same = Self { selections: Vec::new(), ..other.clone() } == *self;
+        self.selections = selections;
         if !same {
             return Err(format!(
-                "second [[feed]] of {}: expected the same connections, raw and addresses",
+                "second [[feed]] of {}: expected the same but for symbols and kinds",
                 self.exchange
             ));
         }
@@ -243,6 +277,14 @@ fn duration(text: &str) -> Result<Duration> {
     let ns = ns.and_then(|ns| u64::try_from(ns).ok());
     ns.map(Duration::from_nanos)
         .ok_or_else(|| Error::invalid(format!("duration {text:?}: expected e.g. 10ms, 12h, 90d")))
+}
+
+fn time(text: &Option<Spanned<String>>) -> Result<Option<Duration>, Wrong> {
+    let positive = |text: &str| match duration(text)? {
+        Duration::ZERO => Err(Error::invalid(format!("duration {text:?}: expected above zero"))),
+        time => Ok(time),
+    };
+    text.as_ref().map(|text| at(text, positive)).transpose()
 }
 
 /// Reads `1048576`, `64MiB` or `2 GiB`.
@@ -311,6 +353,8 @@ connections = 2
 raw = true
 stream_url = "ws://127.0.0.1:9000/"
 rest_url = "http://127.0.0.1:9001"
+refresh = "10m"
+silence_max = "30s"
 [[feed]]
 exchange = "binance"
 symbols = ["BTCUSDT"]
@@ -332,6 +376,10 @@ kinds = ["trades"]
         assert_eq!(spot.selections[0].kinds, [Kind::Book, Kind::Trades, Kind::Quotes]);
         assert_eq!(spot.selections[1].kinds, [Kind::Trades]);
         assert_eq!(spot.rest_url, "https://api.binance.com");
+        assert_eq!((futures.refresh, spot.refresh), (Duration::from_secs(600), REFRESH));
+        let live = venues::live("binance-futures").unwrap();
+        let (ours, venues) = (futures.manners(live), live.manners());
+        assert_eq!((ours.silence_max, ours.age_max), (Duration::from_secs(30), venues.age_max));
     }
 
     #[test]
@@ -345,9 +393,10 @@ kinds = ["trades"]
             (format!("{feed}connections = 0"), "line 4, column 15", "1 to 4"),
             (format!("{feed}stream_url = \"http://x\""), "line 4, column 14", "wss://host"),
             (format!("{feed}rest_url = \"http://x/y\""), "line 4, column 12", "without a path"),
-            (format!("{feed}{feed}raw = true"), "line 4, column 1", "the same connections"),
+            (format!("{feed}{feed}raw = true"), "line 4, column 1", "expected the same"),
             (format!("http = \"0.0.0.0:1\"\n{feed}"), "line 1, column 8", "loopback"),
             (format!("memory_max = \"1 GB\"\n{feed}"), "line 1, column 14", "256MiB"),
+            (format!("{feed}refresh = \"0s\""), "line 4, column 11", "above zero"),
             (format!("group_commit = \"-1ms\"\n{feed}"), "line 1, column 16", "10ms"),
             (format!("[retention]\nbooks = \"1d\"\n{feed}"), "line 2, column 1", "books"),
             (format!("{feed}symbols = [\"B\"]"), "line 4, column 1", "duplicate"),

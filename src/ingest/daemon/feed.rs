@@ -7,20 +7,21 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, interval_at};
+use tokio::time::{sleep, sleep_until};
 use tracing::{info, warn};
 
 use super::clock::ReceiveClock;
 use super::config::{FeedConfig, Selection};
 use super::inbox::{Event, Inbox, Incoming, Portion};
+use super::listing::{Absent, Chosen, chosen};
 use super::plan::{Plan, Wanted};
 use super::rest::{Network, Refusal, Request};
 use super::socket::{News, Order, Socket};
 use super::stats::FeedStats;
 use crate::error::Result;
 use crate::event::{Kind, StreamKey};
-use crate::ingest::live::{LiveFeed, Resync, Topic};
-use crate::pattern::matches;
+use crate::ingest::live::{LiveFeed, Manners, Resync, Topic};
 use crate::quantity::{Instrument, TsNs};
 
 /// First wait before the list of symbols is asked for again, and the longest.
@@ -34,8 +35,8 @@ const SPLICED_PATIENCE: Duration = Duration::from_secs(1);
 /// What a feed is told.
 #[derive(Debug)]
 pub(super) enum Command {
-    /// Record this from now on.
-    Select(Vec<Selection>),
+    /// Record this from now on, and look so often what it is.
+    Select(Vec<Selection>, Duration),
 }
 
 /// Everything a feed needs.
@@ -43,6 +44,7 @@ pub(super) enum Command {
 pub(super) struct Feed {
     pub config: FeedConfig,
     pub live: &'static dyn LiveFeed,
+    pub manners: Manners,
     pub network: Network,
     pub inbox: Inbox,
     pub stats: Arc<FeedStats>,
@@ -68,6 +70,9 @@ struct Running {
     asked: BTreeSet<(Instrument, usize)>,
     /// Asks which symbols there are.
     listing: Option<JoinHandle<()>>,
+    /// What is recorded, by symbol.
+    chosen: Chosen,
+    absent: Absent,
 }
 
 /// One copy of all connections.
@@ -84,7 +89,7 @@ impl Feed {
         mut wants: mpsc::UnboundedReceiver<(usize, Instrument)>,
     ) {
         let (news, mut heard) = mpsc::unbounded_channel();
-        let limit = self.live.manners().topics_per_connection;
+        let limit = self.manners.topics_per_connection;
         let replica = |_| Replica { plan: Plan::new(limit, 0), sockets: BTreeMap::new() };
         let mut running = Running {
             clock: Arc::new(Mutex::new(ReceiveClock::new())),
@@ -98,17 +103,25 @@ impl Feed {
             snapshot_at: Instant::now(),
             asked: BTreeSet::new(),
             listing: None,
+            chosen: Chosen::new(),
+            absent: Absent::default(),
             feed: self,
         };
-        running.ask_listing(running.feed.config.selections.clone());
+        running.ask_listing(true);
+        let mut refresh = refreshing(running.feed.config.refresh);
         let mut seconds = interval(Duration::from_secs(1));
         seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 command = commands.recv() => match command {
-                    Some(Command::Select(selections)) => running.ask_listing(selections),
+                    Some(Command::Select(selections, every)) => {
+                        running.feed.config.selections = selections;
+                        running.ask_listing(true);
+                        refresh = refreshing(every);
+                    }
                     None => break,
                 },
+                _ = refresh.tick() => running.ask_listing(false),
                 Some(news) = heard.recv() => running.news(news).await,
                 Some((replica, book)) = wants.recv() => running.want(replica, book),
                 () = sleep_until(running.snapshot_at), if !running.snapshots.is_empty() => {
@@ -140,8 +153,12 @@ impl Feed {
 }
 
 impl Running {
-    /// Finds the symbols of `selections`, however long it takes; what was asked before is dropped.
-    fn ask_listing(&mut self, selections: Vec<Selection>) {
+    /// Finds the symbols to record, however long it takes. What was asked before is dropped if the
+    /// selections are `new`, else it is waited for.
+    fn ask_listing(&mut self, new: bool) {
+        if !new && self.listing.as_ref().is_some_and(|asking| !asking.is_finished()) {
+            return;
+        }
         let (feed, news) = (self.feed.clone(), self.news.clone());
         let task = tokio::spawn(async move {
             let exchange = feed.config.exchange;
@@ -157,7 +174,8 @@ impl Running {
                 sleep(now).await;
             };
             // The feed may be gone already.
-            drop(news.send(News::Chosen(chosen(exchange, &selections, &listed))));
+            let chosen = chosen(exchange, &feed.config.selections, &listed);
+            drop(news.send(News::Chosen { chosen, new }));
         });
         if let Some(before) = self.listing.replace(task) {
             before.abort();
@@ -165,7 +183,7 @@ impl Running {
     }
 
     /// Records these kinds of these symbols from now on.
-    async fn record(&mut self, chosen: &BTreeMap<String, BTreeSet<Kind>>) {
+    async fn record(&mut self, chosen: &Chosen) {
         let live = self.feed.live;
         let exchange = self.feed.config.exchange;
         let mut wanted = Wanted::new();
@@ -213,6 +231,7 @@ impl Running {
                 replica,
                 exchange: self.feed.config.exchange,
                 live: self.feed.live,
+                manners: self.feed.manners,
                 stream_url: self.feed.config.stream_url.clone(),
                 rest_url: self.feed.config.rest_url.clone(),
                 path,
@@ -250,7 +269,7 @@ impl Running {
     }
 
     fn patience(&self) -> Duration {
-        match self.feed.live.manners().resync {
+        match self.feed.manners.resync {
             Resync::Snapshot => SPLICED_PATIENCE,
             Resync::Resubscribe | Resync::Reconnect => SUBSCRIBED_PATIENCE,
         }
@@ -259,7 +278,15 @@ impl Running {
     /// Something that was begun has come to something.
     async fn news(&mut self, news: News) {
         match news {
-            News::Chosen(chosen) => self.record(&chosen).await,
+            News::Chosen { mut chosen, new } => {
+                if !new {
+                    self.absent.keep(&self.chosen, &mut chosen);
+                }
+                if new || chosen != self.chosen {
+                    self.record(&chosen).await;
+                }
+                self.chosen = chosen;
+            }
             News::Down(number) => {
                 self.up.remove(&number);
             }
@@ -309,7 +336,7 @@ impl Running {
             return;
         };
         drop(connections);
-        let order = match self.feed.live.manners().resync {
+        let order = match self.feed.manners.resync {
             Resync::Snapshot => return self.want_snapshot(replica, instrument),
             Resync::Resubscribe => {
                 Order::Again(topics.iter().map(|topic| topic.name.clone()).collect())
@@ -340,7 +367,7 @@ impl Running {
     /// Fetches the snapshot of the book that waited longest, for the copies that need it.
     fn fetch_next(&mut self) {
         let live = self.feed.live;
-        self.snapshot_at = Instant::now() + live.manners().snapshot_every;
+        self.snapshot_at = Instant::now() + self.feed.manners.snapshot_every;
         let Some((instrument, replicas)) = self.snapshots.pop_front() else { return };
         let Some(path) = live.snapshot(instrument.symbol()) else { return };
         let Some(topics) = self.books.get(&instrument) else { return };
@@ -388,48 +415,9 @@ impl Running {
     }
 }
 
-/// The kinds to record of each listed symbol.
-fn chosen(
-    exchange: &str,
-    selections: &[Selection],
-    listed: &BTreeSet<String>,
-) -> BTreeMap<String, BTreeSet<Kind>> {
-    let mut chosen: BTreeMap<String, BTreeSet<Kind>> = BTreeMap::new();
-    for selection in selections {
-        for pattern in &selection.symbols {
-            let mut found = false;
-            for symbol in listed.iter().filter(|symbol| matches(pattern, symbol)) {
-                found = true;
-                chosen.entry(symbol.clone()).or_default().extend(&selection.kinds);
-            }
-            if !found {
-                warn!(exchange, pattern, "no symbol that is traded has this name");
-            }
-        }
-    }
-    chosen
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn selections_of_one_symbol_add_up() {
-        let listed = ["BTCUSDT", "ETHUSDT", "ETHBTC"].map(str::to_owned).into();
-        let select = |symbols: &[&str], kinds: &[Kind]| Selection {
-            symbols: symbols.iter().map(|name| (*name).to_owned()).collect(),
-            kinds: kinds.to_vec(),
-        };
-        let selections = [
-            select(&["BTCUSDT", "nothing"], &[Kind::Book]),
-            select(&["*USDT"], &[Kind::Trades, Kind::Quotes]),
-        ];
-
-        let chosen = chosen("binance", &selections, &listed);
-
-        assert_eq!(chosen.len(), 2);
-        assert_eq!(chosen["BTCUSDT"], BTreeSet::from([Kind::Book, Kind::Trades, Kind::Quotes]));
-        assert_eq!(chosen["ETHUSDT"], BTreeSet::from([Kind::Trades, Kind::Quotes]));
-    }
+/// Ticks when the list of instruments is to be read again.
+fn refreshing(every: Duration) -> Interval {
+    let mut refresh = interval_at(Instant::now() + every, every);
+    refresh.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    refresh
 }

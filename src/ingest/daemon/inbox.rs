@@ -13,14 +13,14 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::event::StreamKey;
 use crate::quantity::{Instrument, TsNs};
 
-/// Bytes of frames that wait to be recorded.
-const WAITING_BYTES_MAX: usize = 64 << 20;
 /// What a frame costs besides its bytes.
 const FRAME_COST: usize = 128;
 /// The unit that room is counted in, bytes.
 const ROOM_UNIT: usize = 1 << 10;
+/// Units of room at most, 256 GiB.
+const UNITS_MAX: u32 = 1 << 28;
 /// How long a connection waits for room before it gives up.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Portions that wait.
 const PORTIONS_MAX: usize = 4096;
 
@@ -119,14 +119,18 @@ pub(super) enum Incoming {
 pub(super) struct Inbox {
     sender: mpsc::Sender<Incoming>,
     room: Arc<Semaphore>,
+    /// All the room there is, in units.
+    units_max: u32,
 }
 
 impl Inbox {
-    /// Both ends.
-    pub fn new() -> (Self, mpsc::Receiver<Incoming>) {
+    /// Both ends; so many bytes of frames may wait between them.
+    pub fn new(bytes_max: u64) -> (Self, mpsc::Receiver<Incoming>) {
         let (sender, receiver) = mpsc::channel(PORTIONS_MAX);
-        let room = Arc::new(Semaphore::new(WAITING_BYTES_MAX / ROOM_UNIT));
-        (Self { sender, room }, receiver)
+        let units_max = u32::try_from(bytes_max.div_ceil(ROOM_UNIT as u64)).unwrap_or(UNITS_MAX);
+        let units_max = units_max.clamp(2, UNITS_MAX);
+        let room = Arc::new(Semaphore::new(units_max as usize));
+        (Self { sender, room, units_max }, receiver)
     }
 
     /// Hands frames on; waits for room.
@@ -135,13 +139,13 @@ impl Inbox {
     /// [`ErrorKind::Full`] if there is no room for too long: the recording is held up, e.g. by a
     /// full disk. [`ErrorKind::Cancelled`] if nobody records any more.
     pub async fn put(&self, mut portion: Portion) -> Result<()> {
-        let units = portion.cost().div_ceil(ROOM_UNIT).min(WAITING_BYTES_MAX / ROOM_UNIT);
-        let units = u32::try_from(units).unwrap_or(u32::MAX);
+        let units = u32::try_from(portion.cost().div_ceil(ROOM_UNIT)).unwrap_or(u32::MAX);
+        let units = units.min(self.units_max);
         let waiting = self.room.clone().acquire_many_owned(units);
         let room = tokio::time::timeout(PATIENCE, waiting).await.map_err(|_| {
             Error::new(
                 ErrorKind::Full,
-                format!("the recording is held up: {} MiB wait", WAITING_BYTES_MAX >> 20),
+                format!("the recording is held up: {} KiB wait", self.units_max),
             )
         })?;
         portion.room = Some(room.map_err(|_| ended())?);
@@ -161,7 +165,7 @@ impl Inbox {
     /// # Errors
     /// [`ErrorKind::Cancelled`] if nobody records any more.
     pub async fn wait_for_room(&self) -> Result<()> {
-        let half = u32::try_from(WAITING_BYTES_MAX / ROOM_UNIT / 2).unwrap_or(u32::MAX);
+        let half = self.units_max / 2;
         tokio::select! {
             room = self.room.acquire_many(half) => room.map(drop).map_err(|_| ended()),
             () = self.sender.closed() => Err(ended()),
@@ -187,7 +191,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn bytes_that_wait_are_bounded_and_a_connection_gives_up() {
-        let (inbox, mut receiver) = Inbox::new();
+        let (inbox, mut receiver) = Inbox::new(64 << 20);
         for _ in 0..4 {
             inbox.put(portion(15 << 20)).await.unwrap();
         }

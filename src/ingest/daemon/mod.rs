@@ -11,6 +11,7 @@ pub mod config;
 mod feed;
 mod inbox;
 mod lag;
+mod listing;
 mod plan;
 mod recording;
 mod rejects;
@@ -165,7 +166,7 @@ impl Daemon {
         failed: &mpsc::UnboundedSender<Error>,
     ) -> Result<Running> {
         let exchange = feed.exchange;
-        let (inbox, incoming) = Inbox::new();
+        let (inbox, incoming) = Inbox::new(config.waiting_max);
         let (wants, wanted) = mpsc::unbounded_channel();
         let dialects = (0..feed.connections).map(|_| venues::dialect(exchange, None));
         let dialects = dialects.collect::<Result<Vec<_>>>()?;
@@ -193,7 +194,8 @@ impl Daemon {
             recorded
         });
         let live = venues::live(exchange)?;
-        let task = Feed { config: feed.clone(), live, network, inbox, stats };
+        let (config, manners) = (feed.clone(), feed.manners(live));
+        let task = Feed { config, live, manners, network, inbox, stats };
         let (commands, received) = mpsc::unbounded_channel();
         let task = tokio::spawn(task.run(received, wanted));
         Ok(Running { config: feed.clone(), commands, task, thread })
@@ -231,12 +233,13 @@ fn reload(running: &mut BTreeMap<&'static str, Running>, config: &Config) -> Vec
             ending.push(*exchange);
             continue;
         };
-        let selections = new.selections.clone();
+        let (selections, refresh) = (new.selections.clone(), new.refresh);
         if *new == feed.config {
             continue;
         }
-        let stays = FeedConfig { selections: selections.clone(), ..feed.config.clone() };
-        if stays == *new && feed.commands.send(Command::Select(selections)).is_ok() {
+        let stays = FeedConfig { selections: selections.clone(), refresh, ..feed.config.clone() };
+        let select = Command::Select(selections, refresh);
+        if stays == *new && feed.commands.send(select).is_ok() {
             feed.config = stays;
         } else {
             ending.push(*exchange);

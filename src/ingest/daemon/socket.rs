@@ -3,7 +3,7 @@
 //! It hands on every frame with the time it was read and never looks into one further than
 //! [`LiveFeed::heard`] does.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -21,11 +21,11 @@ use tracing::{info, warn};
 
 use super::clock::{Now, ReceiveClock};
 use super::inbox::{Event, Inbox, Portion};
+use super::listing::Chosen;
 use super::plan::Change;
 use super::rest::{Network, Refusal, Request, wait_of};
 use super::stats::FeedStats;
 use crate::error::{ErrorKind, Result};
-use crate::event::Kind;
 use crate::ingest::live::{Heard, LiveFeed, Manners};
 use crate::limit;
 use crate::quantity::{Instrument, TsNs};
@@ -58,8 +58,8 @@ pub(super) enum Order {
 /// What a feed is told by what it has begun.
 #[derive(Debug)]
 pub(super) enum News {
-    /// What is to be recorded, by symbol.
-    Chosen(BTreeMap<String, BTreeSet<Kind>>),
+    /// What is to be recorded; whether because the selections are new.
+    Chosen { chosen: Chosen, new: bool },
     /// A snapshot for these copies was handed on, or could not be had.
     Snapshot(Instrument, BTreeSet<usize>, Option<Refusal>),
     /// A connection is up.
@@ -74,6 +74,7 @@ pub(super) struct Socket {
     pub replica: usize,
     pub exchange: &'static str,
     pub live: &'static dyn LiveFeed,
+    pub manners: Manners,
     pub stream_url: String,
     pub rest_url: String,
     pub path: &'static str,
@@ -95,6 +96,8 @@ enum End {
     Closed,
     /// It is to be made again after this time at least.
     Lost(String, Duration),
+    /// It is to be made again at once, before the venue ends it.
+    Renewed,
 }
 
 impl Socket {
@@ -108,6 +111,11 @@ impl Socket {
             let end = self.life(&mut topics, &mut orders).await;
             let (why, wait) = match end {
                 End::Closed => break,
+                End::Renewed => {
+                    self.stats.reconnects.fetch_add(1, Relaxed);
+                    info!(exchange = self.exchange, connection = self.number, "renewed");
+                    continue;
+                }
                 End::Lost(why, wait) => (why, wait),
             };
             if begun.elapsed() >= GOOD_TIME {
@@ -123,32 +131,12 @@ impl Socket {
                 wait_ms = wait.as_millis(),
                 "connection lost"
             );
-            if self.wait(wait, &mut topics, &mut orders).await.is_err() {
-                break;
+            tokio::select! {
+                () = sleep(wait) => {}
+                () = closed(&mut topics, &mut orders) => break,
             }
         }
         self.stats.connections.fetch_sub(1, Relaxed);
-    }
-
-    /// Waits, taking orders; an error if the connection is to be closed.
-    async fn wait(
-        &self,
-        wait: Duration,
-        topics: &mut BTreeSet<String>,
-        orders: &mut mpsc::UnboundedReceiver<Order>,
-    ) -> Result<(), ()> {
-        let deadline = sleep(wait);
-        tokio::pin!(deadline);
-        loop {
-            tokio::select! {
-                () = &mut deadline => return Ok(()),
-                order = orders.recv() => match order {
-                    None | Some(Order::Close) => return Err(()),
-                    Some(Order::Change(change)) => apply(topics, &change),
-                    Some(Order::Again(_) | Order::Reconnect(_)) => {}
-                },
-            }
-        }
     }
 
     /// One connection from beginning to end.
@@ -157,20 +145,14 @@ impl Socket {
         topics: &mut BTreeSet<String>,
         orders: &mut mpsc::UnboundedReceiver<Order>,
     ) -> End {
-        if self.inbox.wait_for_room().await.is_err() {
-            return End::Closed;
-        }
-        let (address, stream) = match self.connect().await {
-            Ok(connected) => connected,
-            Err((why, wait)) => return End::Lost(why, wait),
+        let connected = tokio::select! {
+            connected = self.connect() => connected,
+            () = closed(topics, orders) => return End::Closed,
         };
-        while let Ok(order) = orders.try_recv() {
-            match order {
-                Order::Close => return End::Closed,
-                Order::Change(change) => apply(topics, &change),
-                Order::Again(_) | Order::Reconnect(_) => {}
-            }
-        }
+        let (address, stream) = match connected {
+            Ok(connected) => connected,
+            Err(end) => return end,
+        };
         info!(exchange = self.exchange, connection = self.number, address, "connected");
         self.stats.connections_up.fetch_add(1, Relaxed);
         let mut session = Session::new(self, stream, topics);
@@ -191,32 +173,33 @@ impl Socket {
         drop(self.news.send(news));
     }
 
-    async fn connect(&self) -> Result<(String, Stream), (String, Duration)> {
-        let now = |why: String| (why, Duration::ZERO);
+    async fn connect(&self) -> Result<(String, Stream), End> {
+        if self.inbox.wait_for_room().await.is_err() {
+            return Err(End::Closed);
+        }
         {
             let mut door = self.door.lock().await;
             sleep_until(*door).await;
-            *door = Instant::now() + self.live.manners().connect_every;
+            *door = Instant::now() + self.manners.connect_every;
         }
         let mut ticket = Vec::new();
         if let Some(path) = self.live.ticket() {
             let url = format!("{}{path}", self.rest_url);
             let request = Request { url, headers: self.live.headers(), body: Some("") };
             self.stats.requests.fetch_add(1, Relaxed);
-            ticket =
-                self.network.ask(request).await.map_err(|refusal| {
-                    (refusal.error.to_string(), refusal.wait.unwrap_or_default())
-                })?;
+            ticket = self.network.ask(request).await.map_err(|Refusal { error, wait }| {
+                End::Lost(error.to_string(), wait.unwrap_or_default())
+            })?;
         }
         let address = self
             .live
             .address(&self.stream_url, self.path, &ticket)
-            .map_err(|error| now(error.to_string()))?;
+            .map_err(|error| lost(error.to_string()))?;
         let mut config = WebSocketConfig::default();
         config.max_message_size = Some(limit::TEXT_BYTES_MAX);
         config.max_frame_size = Some(limit::TEXT_BYTES_MAX);
         config.read_buffer_size = 256 << 10;
-        let request = handshake(&address, self.live.headers()).map_err(now)?;
+        let request = handshake(&address, self.live.headers()).map_err(lost)?;
         let connector = Some(Connector::Rustls(self.network.tls.clone()));
         let connecting = tokio_tungstenite::connect_async_tls_with_config(
             request,
@@ -230,10 +213,11 @@ impl Socket {
                 let header = answer.headers().get("retry-after");
                 let header = header.and_then(|value| value.to_str().ok());
                 let wait = wait_of(answer.status().as_u16(), header);
-                Err((format!("{address}: {}", answer.status()), wait.unwrap_or_default()))
+                let why = format!("{address}: {}", answer.status());
+                Err(End::Lost(why, wait.unwrap_or_default()))
             }
-            Ok(Err(error)) => Err(now(format!("{address}: {error}"))),
-            Err(_) => Err(now(format!("{address}: no connection within {CONNECT_TIME_MAX:?}"))),
+            Ok(Err(error)) => Err(lost(format!("{address}: {error}"))),
+            Err(_) => Err(lost(format!("{address}: no connection within {CONNECT_TIME_MAX:?}"))),
         }
     }
 }
@@ -267,7 +251,7 @@ struct Session<'a> {
 
 impl<'a> Session<'a> {
     fn new(socket: &'a Socket, stream: Stream, topics: &BTreeSet<String>) -> Self {
-        let (manners, now) = (socket.live.manners(), Instant::now());
+        let (manners, now) = (socket.manners, Instant::now());
         // Connections that began together do not end together.
         let age = manners.age_max.map(|age| age - jitter(age / 20) * (socket.replica as u32 + 1));
         let mut session = Self {
@@ -357,7 +341,7 @@ impl<'a> Session<'a> {
                     return Err(lost(format!("nothing heard for {silence:?}")));
                 }
                 () = sleep_until(self.ends_at.unwrap_or(never)) => {
-                    return Err(lost("renewed before the venue ends it".to_owned()));
+                    return Err(End::Renewed);
                 }
             }
         }
@@ -459,7 +443,7 @@ impl<'a> Session<'a> {
 
     /// Says good-bye and tells that the connection is lost.
     async fn end(mut self, end: &End) {
-        if matches!(end, End::Closed) {
+        if matches!(end, End::Closed | End::Renewed) {
             // The venue may not answer any more.
             drop(timeout(GOODBYE_TIME_MAX, self.stream.close(None)).await);
         }
@@ -481,6 +465,18 @@ type Next = Option<Result<Message, tungstenite::Error>>;
 
 fn lost(why: String) -> End {
     End::Lost(why, Duration::ZERO)
+}
+
+/// Takes orders until the connection is to be closed.
+async fn closed(topics: &mut BTreeSet<String>, orders: &mut mpsc::UnboundedReceiver<Order>) {
+    loop {
+        match orders.recv().await {
+            None | Some(Order::Close) => return,
+            Some(Order::Change(change)) => apply(topics, &change),
+            // What it asks for comes with the next connection.
+            Some(Order::Again(_) | Order::Reconnect(_)) => {}
+        }
+    }
 }
 
 fn apply(topics: &mut BTreeSet<String>, change: &Change) {

@@ -4,6 +4,10 @@
 //! messages differently on each connection; levels are absolute, so a message that reaches over
 //! the last one stored is right. Without a sequence it is told by content: the copy must say what
 //! was stored, message by message, and loses its place where it does not.
+//!
+//! What the active copy leaves out in silence is astray: another copy heard it between two messages
+//! that were stored. A print that its content tells from others is stored late, see
+//! [`Stream::take_stray`]; of what no longer holds it is told.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

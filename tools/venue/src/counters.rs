@@ -18,6 +18,8 @@ pub struct Counters {
     pub requests: BTreeMap<String, u64>,
     /// REST requests by the status of their answer.
     pub statuses: BTreeMap<u16, u64>,
+    /// Least time from an answer of this status until the next REST request.
+    pub retried_after: BTreeMap<u16, Duration>,
     /// What was done wrong: `drop`, `double`, `stall`, ... and how often.
     pub faults: BTreeMap<&'static str, u64>,
     /// Topics of dropped, swapped and otherwise spoiled messages, in order.

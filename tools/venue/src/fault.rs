@@ -55,6 +55,13 @@ pub enum Fault {
     },
     /// Every connection is closed; the sequences begin again with 1.
     Restart,
+    /// A symbol is traded from now on, or no longer.
+    List {
+        /// As the venue writes it.
+        symbol: String,
+        /// Whether it is.
+        on: bool,
+    },
 }
 
 /// How a message of a topic is spoiled.
@@ -90,7 +97,8 @@ impl FromStr for Spoil {
 /// The commands, for people.
 pub const COMMANDS: &str = "expected one of: drop|double|swap|checksum|price TOPIC [COUNT], \
      stall|deaf|refuse on|off, half, garbage, binary, large BYTES, close CODE, \
-     reset [CONNECTION], skip CONNECTION TOPIC COUNT, status CODE [COUNT], restart";
+     reset [CONNECTION], skip CONNECTION TOPIC COUNT, status CODE [COUNT], restart, \
+     list|unlist SYMBOL";
 
 impl FromStr for Fault {
     type Err = String;
@@ -126,6 +134,8 @@ impl FromStr for Fault {
                 Self::Status { status: small(status)?, count: number(count)? }
             }
             ["restart"] => Self::Restart,
+            ["list", symbol] => Self::List { symbol: (*symbol).to_owned(), on: true },
+            ["unlist", symbol] => Self::List { symbol: (*symbol).to_owned(), on: false },
             [how, topic] => Self::Spoil { topic: (*topic).to_owned(), how: how.parse()?, count: 1 },
             [how, topic, count] => {
                 Self::Spoil { topic: (*topic).to_owned(), how: how.parse()?, count: number(count)? }
@@ -205,6 +215,8 @@ mod tests {
         assert_eq!("reset 3".parse(), Ok(Fault::ResetOne(3)));
         let skip = Fault::Skip { connection: 1, topic: "a@b".to_owned(), count: 2 };
         assert_eq!("skip 1 a@b 2".parse(), Ok(skip));
+        let list = |on| Fault::List { symbol: "X".to_owned(), on };
+        assert_eq!(["list X".parse(), "unlist X".parse()], [Ok(list(true)), Ok(list(false))]);
         assert_eq!("close 1012".parse(), Ok(Fault::Close(1012)));
         assert_eq!("status 429 2".parse(), Ok(Fault::Status { status: 429, count: 2 }));
         for bad in

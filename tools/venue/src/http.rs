@@ -90,8 +90,10 @@ pub(crate) fn answer(status: u16, body: &str) -> Vec<u8> {
         _ => "Internal Server Error",
     };
     let mut head = format!("HTTP/1.1 {status} {reason}\r\nContent-Type: application/json\r\n");
-    if matches!(status, 418 | 429) {
-        head.push_str("Retry-After: 1\r\n");
+    match status {
+        429 => head.push_str("Retry-After: 1\r\n"),
+        418 => head.push_str("Retry-After: 2\r\n"),
+        _ => {}
     }
     // Writing to a string cannot fail.
     let _ = write!(head, "Content-Length: {}\r\n\r\n", body.len());

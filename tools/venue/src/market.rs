@@ -62,6 +62,8 @@ pub(crate) struct Market {
     offsets: HashMap<String, i64>,
     spoils: Spoils,
     statuses: VecDeque<u16>,
+    /// The last REST request that was refused on command, and when.
+    refused: Option<(u16, Instant)>,
     pub is_deaf: bool,
     connects: Window,
     pub counters: Counters,
@@ -109,6 +111,7 @@ impl Market {
             offsets: HashMap::new(),
             spoils: Spoils::default(),
             statuses: VecDeque::new(),
+            refused: None,
             is_deaf: false,
             connects: Window::default(),
             counters: Counters::default(),

@@ -53,6 +53,8 @@ impl Market {
                 self.statuses.extend(std::iter::repeat_n(*status, *count));
             }
             Fault::Restart => self.restart(),
+            Fault::List { symbol, on: true } => drop(self.script.symbols.insert(symbol.clone())),
+            Fault::List { symbol, on: false } => drop(self.script.symbols.remove(symbol)),
         }
         Ok(())
     }

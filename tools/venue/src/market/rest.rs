@@ -1,5 +1,7 @@
 //! REST requests.
 
+use std::time::{Duration, Instant};
+
 use super::{Market, WINDOW_NS};
 use crate::book::{Book, Side};
 use crate::json;
@@ -10,7 +12,12 @@ impl Market {
     /// Notes a request; the status that was commanded for it, if any.
     pub fn asked(&mut self, request: &Request) -> Option<(u16, String)> {
         *self.counters.requests.entry(request.path.clone()).or_default() += 1;
+        if let Some((status, at)) = self.refused.take() {
+            let after = self.counters.retried_after.entry(status).or_insert(Duration::MAX);
+            *after = at.elapsed().min(*after);
+        }
         let status = self.statuses.pop_front()?;
+        self.refused = Some((status, Instant::now()));
         *self.counters.faults.entry("status").or_default() += 1;
         *self.counters.statuses.entry(status).or_default() += 1;
         Some((status, self.protocol.refusal(status)))

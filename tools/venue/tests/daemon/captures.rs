@@ -105,6 +105,7 @@ async fn recorded_equals_imported(exchange: &str, file: &str, kinds: &[Kind], di
     let status = daemon.stop().await;
 
     assert_eq!((status.feeds[0].rejects, status.feeds[0].refusals), (0, 0), "{status:#?}");
+    assert!(venue.counters().cut_off.is_empty(), "{:?}", venue.counters().cut_off);
     let recorded = Store::open(&root).unwrap().snapshot().unwrap();
     let recorded = rows_of(&recorded, kinds, differs.columns);
     assert!(recorded.keys().all(|key| expected.contains_key(key)), "{:?}", recorded.keys());

@@ -23,7 +23,7 @@ pub struct Market {
 
 pub const BINANCE: Market =
     Market { exchange: "binance-futures", symbol: "BTCUSDT", topic: "btcusdt@depth@100ms" };
-const OKX: Market = Market { exchange: "okex", symbol: "BTC-USDT", topic: "books:BTC-USDT" };
+pub const OKX: Market = Market { exchange: "okex", symbol: "BTC-USDT", topic: "books:BTC-USDT" };
 
 type Levels = BTreeMap<(bool, Decimal), Decimal>;
 

@@ -4,6 +4,7 @@
 
 mod captures;
 mod faults;
+mod manners;
 mod recorded;
 mod redundant;
 mod storage;

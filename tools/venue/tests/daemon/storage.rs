@@ -46,6 +46,35 @@ async fn a_full_disk_is_waited_out_and_nothing_is_lost() {
 }
 
 #[tokio::test]
+async fn a_disk_full_for_so_long_that_connections_are_given_up_is_a_gap() {
+    let (folder, faults) = (tempfile::tempdir().unwrap(), Arc::new(Faults::default()));
+    let disk = Arc::new(FaultyDisk(faults.clone()));
+    let store = Store::open_or_create_on(disk, folder.path(), 7).unwrap();
+    let venue = BINANCE.venue().await;
+    let feed = feed(BINANCE.exchange, &venue, "kinds = [\"book\", \"trades\"]");
+    let text = format!("waiting_max = \"32KiB\"\n{feed}");
+    let daemon = Running::on(store, small_journal(), config(&text));
+    quiet(&venue).await;
+    venue.go();
+    daemon.until("whole", |status| status.feeds[0].books_live == 1).await;
+
+    faults.full.store(true, Ordering::SeqCst);
+    daemon.until("full", |status| status.disk_full).await;
+    daemon.until("given up", |status| status.feeds[0].connections_up == 0).await;
+    finished(&venue).await;
+    faults.full.store(false, Ordering::SeqCst);
+    daemon.until("with room", |status| !status.disk_full).await;
+    BINANCE.agrees(&daemon, &venue, "full for long").await;
+    let status = daemon.stop().await.feeds[0].clone();
+
+    assert!(status.reconnects > 0 && status.resyncs > 0, "{status:#?}");
+    assert_eq!(status.rows_lost, 0);
+    let store = Store::open(folder.path()).unwrap();
+    assert!(gaps(&store.snapshot().unwrap(), &BINANCE.key()) > 1);
+    assert!(store.verify(|_, _| ()).unwrap().damage.is_empty());
+}
+
+#[tokio::test]
 async fn a_disk_that_fails_ends_the_daemon() {
     let (folder, faults) = (tempfile::tempdir().unwrap(), Arc::new(Faults::default()));
     let disk = Arc::new(FaultyDisk(faults.clone()));
