@@ -222,19 +222,18 @@ fn symbols_text(text: &mut String, symbols: &[(&str, SymbolStatus)]) {
             line(text, name, &[("exchange", exchange), ("symbol", &of.symbol)], count(of));
         }
     }
-    let lags: [(&str, &str, [(&str, Of); 2]); 2] = [
-        (
-            "symbol_event_lag_seconds",
-            "From the venue's event to our reading",
-            [("0.5", |of| of.event_lag_p50_ms), ("0.99", |of| of.event_lag_p99_ms)],
-        ),
+    let event: [(&str, Of); 2] =
+        [("0.5", |of| of.event_lag_p50_ms), ("0.99", |of| of.event_lag_p99_ms)];
+    let durable: [(&str, Of); 2] =
+        [("0.5", |of| of.durable_lag_p50_ms), ("0.99", |of| of.durable_lag_p99_ms)];
+    for (name, help, quantiles) in [
+        ("symbol_event_lag_seconds", "From the venue's event to our reading", event),
         (
             "symbol_durable_lag_seconds",
             "From the reading of a frame until its rows are durable",
-            [("0.5", |of| of.durable_lag_p50_ms), ("0.99", |of| of.durable_lag_p99_ms)],
+            durable,
         ),
-    ];
-    for (name, help, quantiles) in lags {
+    ] {
         head(text, name, "gauge", help);
         for (exchange, of) in symbols {
             for (quantile, ms) in quantiles {
