@@ -483,8 +483,11 @@ fn a_raw_lane_is_shown_and_imported() {
 
     let args = ["import", "--json", "--store", &new, "--rejects", &rejects, &old];
     let report = &json(&args)[0];
-    // The trade, and a row that says that its connection was up.
-    assert_eq!((&report["rows"], &report["rejects"]), (&2.into(), &1.into()), "{report}");
+    // The trade, a row that says that its connection was up, and one that something is missing.
+    assert_eq!((&report["rows"], &report["rejects"]), (&3.into(), &1.into()), "{report}");
+    let status = ["binance:BTCUSDT", "--kind", "status", "--columns", "ts_recv,what"];
+    let status = stdout(&[&["read", "--store", &new][..], &status, &["--format", "csv"]].concat());
+    assert!(status.ends_with("\n1723161000000000002,gap\n"), "{status}");
     let question = ["binance:BTCUSDT", "--kind", "trades", "--columns", "ts_recv,price,trade_id"];
     let trades =
         stdout(&[&["read", "--store", &new][..], &question, &["--format", "csv"]].concat());

@@ -164,16 +164,16 @@ impl Service {
     /// Room for one more stream, of its token's and of the server's.
     fn stream_permits(&self, grant: &Grant) -> Result<Vec<OwnedSemaphorePermit>, Status> {
         Ok(vec![
-            self.own_permit(&grant.streams, "streams", grant.open_max().0)?,
             self.permit(&self.inner.streams, "streams", limit::RPC_STREAMS_MAX)?,
+            self.own_permit(&grant.streams, "streams", grant.open_max().0)?,
         ])
     }
 
     /// As [`Service::stream_permits`], for one more replay.
     fn replay_permits(&self, grant: &Grant) -> Result<Vec<OwnedSemaphorePermit>, Status> {
         let mut permits = self.stream_permits(grant)?;
-        permits.push(self.own_permit(&grant.replays, "replays", grant.open_max().1)?);
         permits.push(self.permit(&self.inner.replays, "replays", limit::RPC_REPLAYS_MAX)?);
+        permits.push(self.own_permit(&grant.replays, "replays", grant.open_max().1)?);
         Ok(permits)
     }
 
@@ -339,8 +339,8 @@ impl Tickreel for Service {
             return Err(only_reads());
         };
         let permits = vec![
-            self.own_permit(&grant.streams, "streams", grant.open_max().0)?,
             self.permit(&appends.sessions, "append sessions", limit::RPC_APPENDS_MAX)?,
+            self.own_permit(&grant.streams, "streams", grant.open_max().0)?,
         ];
         let (outlet, answers) = outlet(self.ending(&grant), permits);
         let (counters, reporter) = (counters.clone(), reporter.clone());
