@@ -1,5 +1,5 @@
-//! A server and its client on loopback: rows per second of replays and scans as fast as possible,
-//! and how long a book takes to come.
+//! A server and its clients on loopback: rows per second of replays and scans as fast as possible, how
+//! punctual paced ones are, what a client costs, and how long a book takes to come.
 //!
 //! `cargo bench --no-default-features --features rpc --bench serve [-- MESSAGES]`. Server and
 //! client are threads of one process and share its cores. `hash` is the content hash that the
@@ -9,8 +9,9 @@
 use std::time::{Duration, Instant};
 
 use tickreel::event::{BatchBuilder, ContentHash, Kind, MessageHead, Side, StreamKey};
+use tickreel::replay::ReplayOrder;
 use tickreel::rpc::{
-    BookQuery, Client, Event, ReplayQuery, RowForm, ScanQuery, ServeOptions, serve,
+    BookQuery, Client, Event, Output, ReplayQuery, RowForm, ScanQuery, ServeOptions, Speed, serve,
 };
 use tickreel::store::{ImportOptions, Store};
 use tickreel::{Decimal, Instrument, TsNs};
@@ -44,6 +45,17 @@ fn main() {
         replay("replay, two streams merged", &client, &merged, false).await;
         let hashed = ReplayQuery { hash: true, ..single };
         replay("replay, one stream, hashed", &client, &hashed, true).await;
+        let event = ReplayQuery { order: ReplayOrder::Event, ..merged.clone() };
+        replay("replay, merged by event time", &client, &event, false).await;
+        let metrics = ReplayQuery { output: Output::metrics(), ..merged.clone() };
+        books_replay("replay, metrics", &client, &metrics).await;
+        for clients in [4, 16] {
+            side_by_side(&url, &merged, clients).await;
+        }
+        for speed in [1.0, 100.0] {
+            pacing(&client, &merged, speed).await;
+        }
+        memory(&url, &merged).await;
         scan(&client, &one).await;
         books(&client, &one, messages).await;
     });
@@ -124,6 +136,95 @@ async fn replay(name: &str, client: &Client, query: &ReplayQuery, hashed: bool) 
         bytes = client.stats().await.unwrap().bytes_sent - before;
     }
     line(name, rows, bytes, best, hash);
+}
+
+async fn books_replay(name: &str, client: &Client, query: &ReplayQuery) {
+    let before = client.stats().await.unwrap().bytes_sent;
+    let started = Instant::now();
+    let mut session = client.replay(query).await.unwrap();
+    let rows = loop {
+        if let Some(Event::End(end)) = session.next().await.unwrap() {
+            break end.rows;
+        }
+    };
+    let took = started.elapsed();
+    let bytes = client.stats().await.unwrap().bytes_sent - before;
+    line(name, rows, bytes, took, ContentHash::EMPTY);
+}
+
+/// So many clients, each on a connection of its own, play the same at once.
+async fn side_by_side(url: &str, query: &ReplayQuery, clients: usize) {
+    let started = Instant::now();
+    let mut tasks = Vec::new();
+    for _ in 0..clients {
+        let (url, query) = (url.to_owned(), query.clone());
+        tasks.push(tokio::spawn(async move {
+            let client = Client::connect(&url).await.unwrap();
+            let mut session = client.replay(&query).await.unwrap();
+            loop {
+                if let Some(Event::End(end)) = session.next().await.unwrap() {
+                    return end.rows;
+                }
+            }
+        }));
+    }
+    let mut rows = 0;
+    for task in tasks {
+        rows += task.await.unwrap();
+    }
+    let name = format!("replay, {clients} clients together");
+    line(&name, rows, 0, started.elapsed(), ContentHash::EMPTY);
+}
+
+/// How late messages are at the client, against the one that was earliest: three seconds of it.
+async fn pacing(client: &Client, query: &ReplayQuery, speed: f64) {
+    let query = ReplayQuery { speed: Speed::times(speed).unwrap(), ..query.clone() };
+    let mut session = client.replay(&query).await.unwrap();
+    let started = Instant::now();
+    let mut late = Vec::new();
+    while started.elapsed() < Duration::from_secs(3) {
+        let Some(event) = session.next().await.unwrap() else { break };
+        let now_ns = started.elapsed().as_nanos() as f64;
+        match event {
+            Event::Frame(frame) => {
+                for step in frame.steps() {
+                    let times = &step.batch.ts_recv()[step.messages];
+                    late.extend(times.iter().map(|ts| now_ns - (ts - START) as f64 / speed));
+                }
+            }
+            Event::End(_) => break,
+            _ => {}
+        }
+    }
+    late.sort_by(f64::total_cmp);
+    let part = |share: f64| (late[(late.len() as f64 * share) as usize] - late[0]) / 1e6;
+    println!(
+        "pacing at {speed}x, {} messages late by: p50 {:.2} ms, p99 {:.2} ms, p99.9 {:.2} ms",
+        late.len(),
+        part(0.5),
+        part(0.99),
+        part(0.999)
+    );
+}
+
+/// Memory of the process per client that has opened a replay at full speed and reads nothing.
+async fn memory(url: &str, query: &ReplayQuery) {
+    const CLIENTS: u64 = 16;
+    let before = resident_bytes();
+    let mut sessions = Vec::new();
+    for _ in 0..CLIENTS {
+        let client = Client::connect(url).await.unwrap();
+        sessions.push(client.replay(query).await.unwrap());
+    }
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let each = resident_bytes().saturating_sub(before) / CLIENTS;
+    println!("memory per client that reads nothing, both ends: {:.1} MiB", each as f64 / 1048576.0);
+}
+
+fn resident_bytes() -> u64 {
+    let text = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = text.lines().find(|line| line.starts_with("RssAnon:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
 }
 
 async fn scan(client: &Client, instrument: &Instrument) {

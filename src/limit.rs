@@ -177,8 +177,9 @@ pub const RPC_REQUESTS_PER_CONNECTION_MAX: u32 = 32;
 /// Samples, scans and replays that a server has open: with their queues about 1.5 GiB.
 pub const RPC_STREAMS_MAX: usize = 256;
 
-/// Replays that a server has open; each may decode a million rows ahead, about 40 MiB.
-pub const RPC_REPLAYS_MAX: usize = 32;
+/// Replays that a server has open. Each decodes at most a million rows ahead, about 40 MiB, where
+/// many streams are merged; of one stream a block, about 3 MiB.
+pub const RPC_REPLAYS_MAX: usize = 128;
 
 /// Bytes of all headers of a request; ours need less than 1 KiB.
 pub const RPC_HEADER_BYTES_MAX: u32 = 8 << 10;
@@ -217,3 +218,26 @@ pub const REPLAY_SPEED_PPM: (u64, u64) = (1_000, 1_000_000_000_000);
 
 /// Rows of one frame of a replay.
 pub const REPLAY_FRAME_ROWS_MAX: usize = BLOCK_ROWS;
+
+/// Levels per side of the books that a replay sends: with 65,536 of them in a frame still cut into
+/// parts of [`RPC_PART_BYTES`].
+pub const REPLAY_BOOK_LEVELS_MAX: usize = 1000;
+
+/// Columns of a table of books: five, six exact and two ratios, and three for each of
+/// [`REPLAY_METRIC_LEVELS_MAX`].
+pub const BOOK_COLUMNS_MAX: usize = 13 + 3 * REPLAY_METRIC_LEVELS_MAX;
+
+/// Numbers of levels that the metrics of a replay are of.
+pub const REPLAY_METRIC_LEVELS_MAX: usize = 16;
+
+/// Streams of a replay that goes on with live rows: its cursor names each, about 12 bytes.
+pub const REPLAY_FOLLOW_STREAMS_MAX: usize = 1024;
+
+/// Sessions with a name that a server has open.
+pub const REPLAY_SESSIONS_MAX: usize = 64;
+
+/// Bytes of the name of a session.
+pub const REPLAY_SESSION_NAME_BYTES_MAX: usize = 64;
+
+/// Steps and changes of a session that its slowest member has not come to yet.
+pub const REPLAY_LEGS_MAX: usize = 4096;

@@ -565,3 +565,121 @@ fn a_server_for_other_machines_wants_a_token_and_reads_tokens_again() {
     }
     refused(&with_token, &["expected a valid token"]);
 }
+
+/// A replay of a server that goes on until it is told to stop.
+struct Playing {
+    child: Child,
+    lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
+}
+
+impl Playing {
+    fn start(args: &[&str]) -> Self {
+        let mut command = Command::new(BIN);
+        let command = command.arg("replay").args(args).stdout(Stdio::piped());
+        let mut child = command.stderr(Stdio::null()).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        Self { child, lines }
+    }
+
+    fn next(&mut self) -> String {
+        self.lines.next().unwrap().unwrap()
+    }
+
+    /// As with Ctrl-C.
+    fn interrupt(mut self) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+        assert_eq!(self.child.wait().unwrap().code(), Some(130));
+    }
+}
+
+#[test]
+fn a_replay_of_a_server_stops_goes_round_is_shared_and_shows_books() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = write_market(folder.path(), 300);
+    let store = folder.path().join("m.reel");
+    let store = store.to_str().unwrap();
+    stdout(&["import", "--store", store, &files[0], &files[1]]);
+    let server = Server::start(store, &[]);
+    let from = ["replay", "--server", &server.url];
+    let replay = |more: &[&str]| stdout(&[&from[..], &["deribit:X"], more].concat());
+
+    // By event time, a store and a server play the same; it is another order than by receive time.
+    let here = stdout(&["replay", "--store", store, "deribit:X", "--order", "event", "--hash"]);
+    assert_eq!(here, replay(&["--order", "event", "--hash"]));
+    assert_ne!(here, replay(&["--hash"]));
+
+    let stopped = tickreel(&[&from[..], &["deribit:X", "--stop-rows", "60"]].concat());
+    assert_eq!(stopped.status.code(), Some(0));
+    assert_eq!(String::from_utf8(stopped.stdout).unwrap().lines().count(), 60);
+    let told = String::from_utf8(stopped.stderr).unwrap();
+    assert!(told.contains("stopped: rows of deribit:X"), "{told}");
+    let trade = replay(&["--stop-trade", "3.5"]);
+    assert!(trade.lines().last().unwrap().contains("t3"), "{trade}");
+    assert!(replay(&["--stop-spread", "1", "--kinds", "book"]).lines().count() < 60);
+
+    let books = replay(&["--books", "2", "--every", "1s", "--json"]);
+    for line in books.lines() {
+        let book: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert_eq!(book["instrument"], "deribit:X");
+        assert_eq!(book["ts_recv"].as_str().unwrap().len(), "2024-08-08T23:57:00.000000000Z".len());
+    }
+    assert_eq!(books.lines().count(), 101, "a book for each of 100 seconds, both ends");
+    let metrics = replay(&["--metrics", "--kinds", "book"]);
+    assert_eq!(metrics.lines().count(), 301);
+    assert!(metrics.lines().next().unwrap().contains("mid=1000.50"), "{metrics}");
+
+    let whole: Vec<_> = replay(&["--kinds", "trades"]).lines().map(str::to_owned).collect();
+    let mut round =
+        Playing::start(&["--server", &server.url, "deribit:X", "--kinds", "trades", "--loop"]);
+    for line in whole.iter().chain(&whole).chain(&whole) {
+        assert_eq!(&round.next(), line);
+    }
+    round.interrupt();
+
+    let shared = ["--server", &server.url, "deribit:X", "--session", "a", "--speed", "5"];
+    let mut first = Playing::start(&shared);
+    first.next();
+    let mut second = Playing::start(&["--server", &server.url, "--join", "a"]);
+    // Somewhere in the middle, and the same rows from there on.
+    let joined = second.next();
+    let all = replay(&[]);
+    assert!(all.lines().any(|line| line == joined), "{joined}");
+    first.interrupt();
+    second.next();
+    second.interrupt();
+
+    for (wrong, reason) in [
+        (&["--store", store, "deribit:X", "--stop-at-gap"][..], "--server"),
+        (&["--server", &server.url, "--join", "a", "deribit:X"], "--join"),
+        (&["--server", &server.url, "deribit:X", "--loop", "--hash"], "--hash"),
+        (&["--server", &server.url], "INSTRUMENT"),
+    ] {
+        let usage = tickreel(&[&["replay"], wrong].concat());
+        assert_eq!(usage.status.code(), Some(2), "{wrong:?}");
+        assert!(String::from_utf8_lossy(&usage.stderr).contains(reason), "{wrong:?}");
+    }
+}
+
+#[test]
+fn a_replay_that_follows_prints_what_is_appended() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("m.reel");
+    let store = store.to_str().unwrap();
+    let server = Server::start(store, &["--append"]);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    runtime.block_on(append_print(&server.url, 1)).unwrap();
+    let listed = stdout(&["ls", "--store", store, "--json"]);
+    let listed: serde_json::Value = serde_json::from_str(listed.lines().next().unwrap()).unwrap();
+    let name =
+        format!("{}:{}", listed["exchange"].as_str().unwrap(), listed["symbol"].as_str().unwrap());
+
+    let mut follows = Playing::start(&["--server", &server.url, &name, "--follow", "--json"]);
+
+    let first: serde_json::Value = serde_json::from_str(&follows.next()).unwrap();
+    runtime.block_on(append_print(&server.url, 2)).unwrap();
+    let second: serde_json::Value = serde_json::from_str(&follows.next()).unwrap();
+    assert_eq!(first["kind"], second["kind"]);
+    assert_ne!(first["ts_recv"], second["ts_recv"]);
+    follows.interrupt();
+}

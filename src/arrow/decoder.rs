@@ -23,6 +23,8 @@ use crate::limit;
 #[derive(Debug, Default)]
 pub struct Decoder {
     schema: Option<SchemaRef>,
+    /// Books are read too: more columns, and lists of numbers.
+    books: bool,
     dictionaries: HashMap<i64, ArrayRef>,
     failed: bool,
 }
@@ -32,6 +34,12 @@ impl Decoder {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// A decoder of the tables that a [`BookTable`](super::BookTable) makes.
+    #[must_use]
+    pub fn of_books() -> Self {
+        Self { books: true, ..Self::default() }
     }
 
     /// The schema, once its message was read.
@@ -70,12 +78,14 @@ impl Decoder {
                 return Err(corrupt("a second schema"));
             }
             let columns = schema.fields().map_or(0, |fields| fields.len());
-            if columns > limit::COLUMNS_MAX {
-                return Err(Error::limit("columns of a stream:", columns, limit::COLUMNS_MAX));
+            let max = if self.books { limit::BOOK_COLUMNS_MAX } else { limit::COLUMNS_MAX };
+            if columns > max {
+                return Err(Error::limit("columns of a stream:", columns, max));
             }
             let schema = ipc::convert::fb_to_schema(schema);
             for field in schema.fields() {
-                buffers_of(field.data_type())?;
+                let ty = self.list_of(field.data_type()).map_or(field.data_type(), |(ty, _)| ty);
+                buffers_of(ty)?;
             }
             self.schema = Some(Arc::new(schema));
             return Ok(None);
@@ -90,7 +100,7 @@ impl Decoder {
             else {
                 return Err(corrupt("a dictionary that the schema does not name"));
             };
-            check_sizes(&data, std::iter::once(&**values), body.len())?;
+            check_sizes(&data, &[Node::Values(values, 1)], body.len())?;
             ipc::reader::read_dictionary(
                 body,
                 dictionary,
@@ -104,11 +114,30 @@ impl Decoder {
         let rows = message.header_as_record_batch().ok_or_else(|| {
             corrupt("a message that is neither schema, dictionary nor record batch")
         })?;
-        check_sizes(&rows, schema.fields().iter().map(|field| field.data_type()), body.len())?;
+        let mut nodes = Vec::with_capacity(schema.fields().len());
+        for field in schema.fields() {
+            match self.list_of(field.data_type()) {
+                None => nodes.push(Node::Values(field.data_type(), 1)),
+                Some((item, len)) => nodes.extend([Node::Lists, Node::Values(item, len)]),
+            }
+        }
+        check_sizes(&rows, &nodes, body.len())?;
         let dictionaries = &self.dictionaries;
         ipc::reader::read_record_batch(body, rows, schema.clone(), dictionaries, None, &version)
             .map(Some)
             .map_err(contradicts)
+    }
+}
+
+impl Decoder {
+    /// The items of a list of so many, if lists are read.
+    fn list_of<'a>(&self, ty: &'a DataType) -> Option<(&'a DataType, usize)> {
+        match ty {
+            DataType::FixedSizeList(item, len) if self.books => {
+                Some((item.data_type(), usize::try_from(*len).unwrap_or(0)))
+            }
+            _ => None,
+        }
     }
 }
 
@@ -180,10 +209,18 @@ fn buffers_of(ty: &DataType) -> Result<Buffers> {
     }
 }
 
-/// Holds the sizes that a message states against its body and the types of its columns.
-fn check_sizes<'a>(
+/// What a message has a node for.
+enum Node<'a> {
+    /// Lists, with nothing but their validity.
+    Lists,
+    /// So many values of a type for each row.
+    Values(&'a DataType, usize),
+}
+
+/// Holds the sizes that a message states against its body and the nodes of its columns.
+fn check_sizes(
     rows: &ipc::RecordBatch<'_>,
-    types: impl Iterator<Item = &'a DataType>,
+    expected: &[Node<'_>],
     body_bytes: usize,
 ) -> Result<()> {
     if rows.compression().is_some() {
@@ -205,13 +242,17 @@ fn check_sizes<'a>(
         let holds = needed.is_some_and(|needed| found >= needed) && found % width == 0;
         if holds { Ok(()) } else { Err(wrong()) }
     };
-    for ty in types {
+    let row_count = usize::try_from(rows.length()).map_err(|_| wrong())?;
+    for expected in expected {
         let node = nodes.next().ok_or_else(wrong)?;
         let count = usize::try_from(node.length()).map_err(|_| wrong())?;
-        if node.length() != rows.length() || !(0..=node.length()).contains(&node.null_count()) {
+        let each = if let Node::Values(_, each) = expected { *each } else { 1 };
+        let counted = row_count.checked_mul(each) == Some(count);
+        if !counted || !(0..=node.length()).contains(&node.null_count()) {
             return Err(wrong());
         }
         next_holds(Some(if node.null_count() > 0 { count.div_ceil(8) } else { 0 }), 1)?;
+        let Node::Values(ty, _) = expected else { continue };
         match buffers_of(ty)? {
             Buffers::Values(width) => next_holds(count.checked_mul(width), width.min(8))?,
             Buffers::Ends(width) => {

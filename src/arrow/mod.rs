@@ -26,6 +26,7 @@
 #[cfg(feature = "arrow2")]
 pub mod arrow2;
 mod batch;
+mod books;
 mod decoder;
 pub mod ipc;
 #[cfg(feature = "parquet")]
@@ -36,6 +37,7 @@ mod schema;
 mod tests;
 
 pub use batch::{Converter, into_record_batch, to_record_batch};
+pub use books::{BookColumns, BookTable};
 pub use rows::from_record_batch;
 pub use schema::{
     DecimalAs, META_DIGITS, META_EXCHANGE, META_KIND, META_SCALE, META_SYMBOL, META_UNIT, Options,

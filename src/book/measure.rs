@@ -156,6 +156,19 @@ impl Book {
         (mid_twice != 0).then(|| (2 * spread) as f64 / mid_twice as f64 * BPS)
     }
 
+    /// The mid leaning to the side that is thinner: (bid x ask quantity + ask x bid quantity) / (bid
+    /// quantity + ask quantity) of the best levels. `None` if a side is missing or the quantities add
+    /// up to 0.
+    #[must_use]
+    pub fn microprice(&self) -> Option<f64> {
+        let [bid, ask] = [self.best(Side::Bid)?, self.best(Side::Ask)?]
+            .map(|(price, qty)| (i128::from(price), i128::from(qty)));
+        // Two products of 63 bits each and their sum fit.
+        let (weighted, qty) = (bid.0 * ask.1 + ask.0 * bid.1, bid.1 + ask.1);
+        let unit = 10f64.powi(i32::from(self.price_scale()));
+        (qty != 0).then(|| weighted as f64 / qty as f64 / unit)
+    }
+
     /// Sums up the first `levels` levels of a side.
     #[must_use]
     pub fn depth(&self, side: Side, levels: usize) -> Depth {
@@ -343,6 +356,14 @@ mod tests {
         widest.set(Side::Bid, i64::MIN + 1, 1);
         widest.set(Side::Ask, i64::MAX, 1);
         assert_eq!((widest.mid(), widest.spread()), (Some(Decimal::ZERO), None));
+    }
+
+    #[test]
+    fn the_microprice_leans_to_the_thinner_side() {
+        // (99.8 x 0.5 + 100.1 x 2) / 2.5
+        assert!((example().microprice().unwrap() - 100.04).abs() < 1e-12);
+        assert_eq!(book(&[(998, 200)], &[]).microprice(), None);
+        assert_eq!(book(&[(1, -5)], &[(2, 5)]).microprice(), None);
     }
 
     #[test]

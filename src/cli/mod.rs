@@ -22,9 +22,13 @@ mod replay;
 mod screen;
 mod serve;
 mod status;
+mod steer;
 mod target;
+mod terminal;
 mod token;
 mod verify;
+mod view;
+mod watch;
 
 use std::process::ExitCode;
 

@@ -7,7 +7,7 @@ use super::screen;
 use crate::error::Result;
 use crate::event::{Batch, ContentHash, Kind, StreamKey};
 use crate::quantity::{Instrument, TsNs};
-use crate::replay::StreamTotal;
+use crate::replay::{ReplayOrder, StreamTotal};
 
 /// What to replay.
 #[derive(Clone, Debug)]
@@ -16,8 +16,10 @@ pub struct ReplayRequest {
     pub instruments: Vec<Instrument>,
     /// Kinds; all if empty.
     pub kinds: Vec<Kind>,
-    /// Receive times.
+    /// Times of the order.
     pub range: Range<TsNs>,
+    /// What streams are merged by.
+    pub order: ReplayOrder,
     /// Recorded time per time here; as fast as possible if none.
     pub speed: Option<f64>,
     /// Whether to keep hashes.
@@ -32,14 +34,11 @@ pub struct PlayedStep<'a> {
     pub batch: &'a Batch,
     /// The messages of them that belong to the step.
     pub messages: Range<usize>,
+    /// When the first of them is played.
+    pub due: TsNs,
 }
 
 impl PlayedStep<'_> {
-    /// Receive time of the first message.
-    pub fn ts(&self) -> TsNs {
-        TsNs(self.batch.ts_recv().get(self.messages.start).copied().unwrap_or_default())
-    }
-
     /// How many rows.
     pub fn rows(&self) -> usize {
         let first = self.batch.message_rows(self.messages.start).start;

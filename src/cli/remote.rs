@@ -1,21 +1,28 @@
 //! A server, asked from a program that is not async.
 
 use std::ops::Range;
+use std::time::Duration;
 
+use arrow::array::RecordBatch;
 use tokio::runtime::Runtime;
 
-use super::play::{PlayedStep, ReplayRequest, Totals};
+use super::play::{PlayedStep, Totals};
 use super::screen;
+use super::steer::Begin;
+use super::watch::watch;
 use crate::error::{Error, ErrorKind, Result};
-use crate::event::{Batch, ContentHash, Kind};
+use crate::event::{Batch, ContentHash, Kind, StreamKey};
 use crate::limit;
 use crate::quantity::{Instrument, TsNs};
 use crate::replay::{Coverage, Filter};
 use crate::rpc::{
-    BookAnswer, BookQuery, Client, CoverageQuery, Credentials, Event, Frame, InstrumentQuery,
-    OpenedStream, RemoteScan, ReplayQuery, ScanQuery, Speed,
+    BookAnswer, BookQuery, Client, CoverageQuery, Credentials, End, EndReason, Event, Frame,
+    InstrumentQuery, OpenedStream, RemoteScan, ScanQuery, Session, SessionState,
 };
 use crate::store::StreamInfo;
+
+/// Longest wait for an event, so that Ctrl-C is noticed.
+const LOOK_UP: Duration = Duration::from_millis(100);
 
 /// A connection to a server.
 pub struct Remote {
@@ -91,40 +98,77 @@ impl Remote {
         Ok(RemoteRows { runtime: &self.runtime, scan, batch, waiting })
     }
 
-    /// Plays streams in the total order.
+    async fn begin(&self, begin: &Begin) -> Result<Session> {
+        match begin {
+            Begin::Open(query) => self.client.replay(query).await,
+            Begin::Join(query) => self.client.join(query).await,
+        }
+    }
+
+    /// Plays a session; `each` sees every run of messages of one stream.
     ///
     /// # Errors
-    /// As [`Client::replay`], or what `each` gives.
+    /// As [`Client::replay`] and [`Client::join`], or what `each` gives.
     pub fn play(
         &self,
-        request: &ReplayRequest,
+        begin: &Begin,
         mut each: impl FnMut(&PlayedStep<'_>) -> Result<()>,
     ) -> Result<Totals> {
-        let query = ReplayQuery {
-            streams: request
-                .instruments
-                .iter()
-                .map(|instrument| (instrument.clone(), request.kinds.clone()))
-                .collect(),
-            range: request.range.clone(),
-            speed: Speed::times(request.speed.unwrap_or(0.0))?,
-            opening_depth: Some(0),
-            hash: request.hash,
-            ..ReplayQuery::all(&request.instruments)
-        };
+        let end = self.hear(begin, |event, streams| match event {
+            Event::Frame(frame) => show(frame, streams, &mut each),
+            _ => Ok(()),
+        })?;
+        let all = end.hash.unwrap_or(ContentHash::from_parts(0, end.rows));
+        Ok(Totals { streams: end.streams, all })
+    }
+
+    /// Plays a session of books; `each` sees the table of each stream in each frame.
+    ///
+    /// # Errors
+    /// As [`Remote::play`].
+    pub fn play_books(
+        &self,
+        begin: &Begin,
+        mut each: impl FnMut(&StreamKey, &RecordBatch) -> Result<()>,
+    ) -> Result<()> {
+        self.hear(begin, |event, streams| {
+            let Event::Books(frame) = event else { return Ok(()) };
+            frame.tables.iter().try_for_each(|(stream, table)| {
+                streams.get(*stream).map_or(Ok(()), |stream| each(&stream.key, table))
+            })
+        })?;
+        Ok(())
+    }
+
+    /// Shows a session on the terminal.
+    ///
+    /// # Errors
+    /// As [`Remote::play`]; the terminal cannot be used.
+    pub fn watch(&self, begin: &Begin) -> Result<()> {
+        self.runtime.block_on(async { watch(self.begin(begin).await?).await })
+    }
+
+    /// Hands every event of a session to `each` until its end.
+    fn hear(
+        &self,
+        begin: &Begin,
+        mut each: impl FnMut(&Event, &[OpenedStream]) -> Result<()>,
+    ) -> Result<End> {
         self.runtime.block_on(async {
-            let mut session = self.client.replay(&query).await?;
+            let mut session = self.begin(begin).await?;
             let streams = session.streams().to_vec();
             loop {
                 screen::check_interrupted()?;
-                match session.next().await? {
-                    Some(Event::Frame(frame)) => show(&frame, &streams, &mut each)?,
+                let next = tokio::time::timeout(LOOK_UP, session.next());
+                // Nothing came, which is no reason not to hear of Ctrl-C.
+                let Ok(event) = next.await else { continue };
+                match event? {
                     Some(Event::Refused(error)) => return Err(error),
-                    Some(Event::End(end)) => {
-                        let all = end.hash.unwrap_or(ContentHash::from_parts(0, end.rows));
-                        return Ok(Totals { streams: end.streams, all });
+                    Some(Event::End(end)) if end.reason != EndReason::Looped => return Ok(end),
+                    Some(event) => {
+                        note(&event, &streams);
+                        each(&event, &streams)?;
                     }
-                    Some(_) => {}
                     None => {
                         let text = "the server ended the replay before its end";
                         return Err(Error::new(ErrorKind::Remote, text));
@@ -135,6 +179,15 @@ impl Remote {
     }
 }
 
+/// Says on standard error what no row tells.
+fn note(event: &Event, streams: &[OpenedStream]) {
+    let Event::State(SessionState { stop: Some(stop), .. }) = event else { return };
+    let stream = stop.stream.and_then(|stream| streams.get(stream));
+    let of = stream.map_or(String::new(), |stream| format!(" of {}", stream.key));
+    let what = format!("{:?}", stop.condition).to_lowercase();
+    screen::error_line(&format!("stopped: {what}{of} at {}", stop.time));
+}
+
 fn show(
     frame: &Frame,
     streams: &[OpenedStream],
@@ -142,7 +195,8 @@ fn show(
 ) -> Result<()> {
     for step in frame.steps() {
         let Some(stream) = streams.get(step.stream) else { continue };
-        each(&PlayedStep { key: &stream.key, batch: step.batch, messages: step.messages })?;
+        let (key, batch, messages) = (&stream.key, step.batch, step.messages);
+        each(&PlayedStep { key, batch, messages, due: frame.first })?;
     }
     Ok(())
 }

@@ -1,21 +1,25 @@
 //! `tickreel replay`: streams played in the total order.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::Path;
 
 use super::args::{self, From};
-use super::output::StreamLines;
-use super::play::{ReplayRequest, Totals};
+use super::output::{StreamLines, write_table};
+use super::play::{PlayedStep, ReplayRequest, Totals};
+use super::remote::Remote;
 use super::screen;
+use super::steer::{Begin, SteerArgs};
 use super::target::Target;
 use crate::error::Result;
 use crate::event::Kind;
 use crate::quantity::{Instrument, TsNs};
+use crate::replay::ReplayOrder;
 
 /// Play streams of one or more instruments merged in the total order.
 ///
 /// Prints each row, or with --hash only the rows and the hash of each stream and over all: they are
-/// the same on every run and machine.
+/// the same on every run and machine. With --server and on a terminal the market is shown as it moves,
+/// with keys to steer it.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -39,14 +43,29 @@ pub struct Args {
     #[arg(long)]
     json: bool,
     /// Instruments, e.g. binance-futures:BTCUSDT
-    #[arg(required = true, value_name = "INSTRUMENT", value_parser = args::instrument)]
+    #[arg(required_unless_present = "join")]
+    #[arg(value_name = "INSTRUMENT", value_parser = args::instrument)]
     instruments: Vec<Instrument>,
+    /// What streams are merged by; --from and --to are times of it
+    #[arg(long, value_name = "TIME", default_value = "recv")]
+    order: Order,
+    #[command(flatten)]
+    steer: SteerArgs,
+}
+
+/// What streams are merged by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Order {
+    /// When rows were received.
+    Recv,
+    /// When the venue says they happened, as far as their streams' order allows.
+    Event,
 }
 
 fn speed(text: &str) -> Result<f64, String> {
     match text.trim_end_matches('x').parse::<f64>() {
-        Ok(speed) if (0.1..=1000.0).contains(&speed) => Ok(speed),
-        _ => Err(format!("speed {text:?}: expected a number from 0.1 to 1000")),
+        Ok(speed) if (0.001..=1_000_000.0).contains(&speed) => Ok(speed),
+        _ => Err(format!("speed {text:?}: expected a number from 0.001 to 1000000")),
     }
 }
 
@@ -65,27 +84,54 @@ pub fn run(args: &Args) -> Result<()> {
         instruments: args.instruments.clone(),
         kinds: args.kinds.clone(),
         range,
+        order: match args.order {
+            Order::Recv => ReplayOrder::Recv,
+            Order::Event => ReplayOrder::Event,
+        },
         speed: args.speed,
         hash: args.hash,
     };
-    let bar = screen::progress(
-        target.rows_at_most(&request)?,
-        "{wide_msg} [{bar:30}] {human_pos} rows {percent}% {eta}",
-    );
+    let rows = target.rows_at_most(&request)?;
+    match &target {
+        Target::Store(_) => print_rows(args, rows, |each| target.play(&request, each)),
+        Target::Server(remote) => {
+            let plain = args.json || args.hash || !std::io::stdout().is_terminal();
+            let view = args.steer.wants_view() && !plain;
+            let begin = args.steer.begin(&request, view)?;
+            match (view, args.steer.wants_books()) {
+                (true, _) => remote.watch(&begin),
+                (_, true) => print_books(remote, &begin, args.json),
+                _ => print_rows(args, rows, |each| remote.play(&begin, each)),
+            }
+        }
+    }
+}
+
+/// What sees every run of messages that is played.
+type Each<'a> = &'a mut dyn FnMut(&PlayedStep<'_>) -> Result<()>;
+
+/// Prints what `play` plays, or only its totals.
+fn print_rows(
+    args: &Args,
+    rows_at_most: u64,
+    play: impl FnOnce(Each<'_>) -> Result<Totals>,
+) -> Result<()> {
+    let bar =
+        screen::progress(rows_at_most, "{wide_msg} [{bar:30}] {human_pos} rows {percent}% {eta}");
     let mut lines = StreamLines::new(std::io::stdout().lock(), Path::new("-"), args.json);
     let mut rows = 0;
-    let totals = target.play(&request, |step| {
+    let totals = play(&mut |step| {
         screen::check_interrupted()?;
         let more = step.rows() as u64;
         if !args.hash {
             lines.write(step.key, step.batch, step.messages.clone())?;
-            if args.speed.is_some() {
+            if args.speed.is_some() || args.steer.is_live() {
                 lines.flush()?;
             }
         }
         if rows / PROGRESS_ROWS != (rows + more) / PROGRESS_ROWS {
             bar.set_position(rows + more);
-            bar.set_message(step.ts().to_string());
+            bar.set_message(step.due.to_string());
         }
         rows += more;
         Ok(())
@@ -95,6 +141,15 @@ pub fn run(args: &Args) -> Result<()> {
     // The lock on standard output is given back before the totals are printed.
     drop(lines);
     if args.hash { print_totals(&totals, args.json) } else { Ok(()) }
+}
+
+/// Prints a line for each book of a session.
+fn print_books(remote: &Remote, begin: &Begin, json: bool) -> Result<()> {
+    let mut out = screen::output();
+    remote.play_books(begin, |key, table| {
+        write_table(&mut out, &key.instrument, table, json)?;
+        out.flush().map_err(screen::write_error)
+    })
 }
 
 fn print_totals(totals: &Totals, json: bool) -> Result<()> {

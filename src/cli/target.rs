@@ -5,6 +5,7 @@ use std::ops::Range;
 use super::args::{self, From};
 use super::play::{Clock, PlayedStep, ReplayRequest, Totals};
 use super::remote::{Remote, RemoteRows};
+use super::steer::SteerArgs;
 use crate::book::Tracker;
 use crate::error::{Error, Result};
 use crate::event::{Batch, Kind, Side, StreamKey};
@@ -110,7 +111,7 @@ impl Target {
     ) -> Result<Totals> {
         match self {
             Self::Store(snapshot) => play_store(snapshot, request, each),
-            Self::Server(remote) => remote.play(request, each),
+            Self::Server(remote) => remote.play(&SteerArgs::default().begin(request, false)?, each),
         }
     }
 
@@ -129,7 +130,7 @@ impl Target {
 }
 
 /// The first `depth` levels of a tracker's book.
-fn book_answer(
+pub fn book_answer(
     instrument: &Instrument,
     at: TsNs,
     tracker: &Tracker,
@@ -165,13 +166,15 @@ fn play_store(
     mut each: impl FnMut(&PlayedStep<'_>) -> Result<()>,
 ) -> Result<Totals> {
     let keys: Vec<StreamKey> = args::streams(snapshot, &request.instruments, &request.kinds)?;
-    let mut replay = snapshot.replay(&keys, request.range.clone())?;
+    let mut replay = snapshot.replay_by(request.order, &keys, request.range.clone())?;
     let mut clock = Clock::new(request.speed);
     let messages_max = if request.speed.is_some() { 1 } else { usize::MAX };
     while let Some(step) = replay.step(messages_max)? {
         let (stream, messages) = (step.stream, step.messages());
-        let played = PlayedStep { key: step.key, batch: step.batch, messages: messages.clone() };
-        clock.wait(played.ts())?;
+        let due = TsNs(step.times.get(messages.start).copied().unwrap_or_default());
+        let played =
+            PlayedStep { key: step.key, batch: step.batch, messages: messages.clone(), due };
+        clock.wait(due)?;
         each(&played)?;
         replay.accept(stream, messages, request.hash)?;
     }

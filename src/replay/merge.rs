@@ -1,20 +1,19 @@
 //! Many streams played in one total order, with their books.
 //!
-//! Messages are ordered by `(ts_recv, kind rank, exchange, symbol)`; messages of one stream keep
-//! their order. A step gives a run of messages of one stream that come before every other stream's
+//! Messages are ordered by `(ts_recv, kind rank, exchange, symbol)`, or by effective event time
+//! before that; messages of one stream keep their order. A step gives a run of messages of one stream that come before every other stream's
 //! next message, so the order is exact while the cost is per run.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::ops::Range;
 
-use super::scan::Scan;
+use super::stream::{Place, ReplayOrder, StreamCursor, Turn};
 use crate::book::Tracker;
 use crate::error::{Error, ErrorKind, Result};
-use crate::event::{Batch, ContentHash, Kind, StreamKey, book};
+use crate::event::{Batch, ContentHash, Kind, StreamKey};
 use crate::limit;
 use crate::quantity::TsNs;
-use crate::segment::ColumnMask;
 use crate::store::Snapshot;
 
 /// Rows that all cursors of a replay decode ahead together, so that memory does not depend on how
@@ -30,6 +29,19 @@ impl Snapshot {
     /// [`ErrorKind::NotFound`] if a stream is not there; [`ErrorKind::Limit`] for too many;
     /// [`ErrorKind::Corrupt`] if an opening book cannot be read.
     pub fn replay(&self, streams: &[StreamKey], range: Range<TsNs>) -> Result<Replay> {
+        self.replay_by(ReplayOrder::Recv, streams, range)
+    }
+
+    /// Plays streams merged by `order`; the range and all times of the replay are those of the order.
+    ///
+    /// # Errors
+    /// As [`Snapshot::replay`].
+    pub fn replay_by(
+        &self,
+        order: ReplayOrder,
+        streams: &[StreamKey],
+        range: Range<TsNs>,
+    ) -> Result<Replay> {
         let mut keys = streams.to_vec();
         keys.sort_by(|a, b| (&a.instrument, a.kind).cmp(&(&b.instrument, b.kind)));
         keys.dedup();
@@ -43,80 +55,38 @@ impl Snapshot {
         let ahead = (ROWS_AHEAD / keys.len().max(1) as u64).max(MESSAGES_AHEAD_MIN);
         let mut cursors = Vec::with_capacity(keys.len());
         for key in keys {
-            let stream_id = self.stream_id(&key.instrument, key.kind)?;
-            let scan = Scan::new(self, stream_id, key.kind, range.clone(), ColumnMask::ALL);
-            cursors.push(StreamCursor {
-                hash_key: ContentHash::key_of(&key),
-                stream_id,
-                scan: scan.with_messages_max(ahead),
-                batch: Batch::new(key.kind),
-                place: Place::default(),
-                message: 0,
-                tracker: (key.kind == Kind::Book).then(Tracker::new),
-                hash: ContentHash::EMPTY,
-                key,
-            });
+            cursors.push(StreamCursor::new(self, key, order, range.end)?);
         }
-        let snapshot = self.clone();
-        let heap = BinaryHeap::new();
-        let hash = ContentHash::EMPTY;
-        let mut replay = Replay { snapshot, range: range.clone(), ahead, cursors, heap, hash };
+        let mut replay = Replay {
+            snapshot: self.clone(),
+            order,
+            range: range.clone(),
+            ahead,
+            cursors,
+            heap: BinaryHeap::new(),
+            hash: ContentHash::EMPTY,
+            started: range.start,
+            last: None,
+        };
         replay.seek(range.start)?;
         Ok(replay)
     }
 }
 
-/// One stream of a replay.
-struct StreamCursor {
-    key: StreamKey,
-    stream_id: u32,
-    scan: Scan,
-    batch: Batch,
-    /// What was played before the batch.
-    place: Place,
-    /// Next message of the batch.
-    message: usize,
-    tracker: Option<Tracker>,
-    hash: ContentHash,
-    hash_key: u64,
-}
-
-/// How far a stream was played, in a form that outlives segments: all its messages before `ts`, and
-/// the first `done` of those at `ts`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Place {
-    ts: i64,
-    done: u64,
-}
-
-impl Default for Place {
-    fn default() -> Self {
-        Self { ts: i64::MIN, done: 0 }
-    }
-}
-
-impl Place {
-    /// After messages with these receive times more.
-    fn after(self, times: &[i64]) -> Self {
-        let Some(&ts) = times.last() else { return self };
-        let same = times.len() - times.partition_point(|&time| time < ts);
-        let before = if ts == self.ts { self.done } else { 0 };
-        Self { ts, done: before + same as u64 }
-    }
-}
-
-/// Sorts messages of different streams: time, rank, then place among the sorted instruments.
-type Order = (i64, u8, usize);
-
 /// Streams being played.
 pub struct Replay {
-    snapshot: Snapshot,
+    pub(super) snapshot: Snapshot,
+    pub(super) order: ReplayOrder,
     range: Range<TsNs>,
     ahead: u64,
-    cursors: Vec<StreamCursor>,
+    pub(super) cursors: Vec<StreamCursor>,
     /// Next message of every stream that has one.
-    heap: BinaryHeap<Reverse<Order>>,
+    heap: BinaryHeap<Reverse<Turn>>,
     hash: ContentHash,
+    /// Where the last seek went.
+    pub(super) started: TsNs,
+    /// The stream of the last message played since then.
+    pub(super) last: Option<usize>,
 }
 
 impl std::fmt::Debug for Replay {
@@ -140,6 +110,8 @@ pub struct Step<'a> {
     pub end_message: usize,
     /// The stream's book before these messages, if it is a book stream.
     pub before: Option<&'a Tracker>,
+    /// Times of the messages of the batch, in the order that is played.
+    pub times: &'a [i64],
 }
 
 impl Step<'_> {
@@ -230,52 +202,101 @@ impl Replay {
         self.cursors.get(stream).map(|cursor| &cursor.batch)
     }
 
-    /// Stops keeping books, so that playing costs less. A seek or resume does not bring them back.
+    /// Stops keeping books, so that playing costs less, until [`Replay::keep_books`].
     pub fn forget_books(&mut self) {
         self.cursors.iter_mut().for_each(|cursor| cursor.tracker = None);
     }
 
-    /// Receive time of the next message; `None` at the end.
+    /// What the streams are merged by.
     #[must_use]
-    pub fn next_ts(&self) -> Option<TsNs> {
-        self.heap.peek().map(|Reverse((ts, _, _))| TsNs(*ts))
+    pub fn order(&self) -> ReplayOrder {
+        self.order
     }
 
-    /// Goes to the first message with `ts_recv >= at`, with the books before it. Rows played and
+    /// The rows that are played.
+    #[must_use]
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    /// Keeps books from here on, if they were forgotten.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Corrupt`] with file and offset.
+    pub fn keep_books(&mut self) -> Result<()> {
+        for stream in 0..self.cursors.len() {
+            let cursor = &self.cursors[stream];
+            if cursor.key.kind == Kind::Book && cursor.tracker.is_none() {
+                self.cursors[stream].tracker = Some(self.opening_book(stream)?.0);
+            }
+        }
+        Ok(())
+    }
+
+    /// Time of the next message, receive time unless the order is another; `None` at the end.
+    #[must_use]
+    pub fn next_ts(&self) -> Option<TsNs> {
+        self.heap.peek().map(|Reverse((time, ..))| TsNs(*time))
+    }
+
+    /// Goes to the first message at `at` or later, with the books before it. Rows played and
     /// their hash start over.
     ///
     /// # Errors
     /// [`ErrorKind::Corrupt`] with file and offset.
     pub fn seek(&mut self, at: TsNs) -> Result<()> {
-        self.heap.clear();
-        self.hash = ContentHash::EMPTY;
+        self.start_over();
         let start = at.max(self.range.start);
-        for place in 0..self.cursors.len() {
-            let cursor = &mut self.cursors[place];
-            let range = start..self.range.end;
-            let kind = cursor.key.kind;
-            cursor.scan = Scan::new(&self.snapshot, cursor.stream_id, kind, range, ColumnMask::ALL)
-                .with_messages_max(self.ahead);
-            cursor.hash = ContentHash::EMPTY;
-            cursor.forget_batch(Place { ts: start.0, done: 0 });
-            if cursor.tracker.is_some() {
-                let mut books = self.snapshot.books(&cursor.key.instrument)?;
-                cursor.tracker = Some(books.before(start)?.clone());
-            }
-            self.refill(place)?;
+        self.started = start;
+        for stream in 0..self.cursors.len() {
+            self.open(stream, Place { time: start.0, done: 0 }, true)?;
         }
         Ok(())
     }
 
+    /// Forgets what was played.
+    pub(super) fn start_over(&mut self) {
+        self.heap.clear();
+        self.hash = ContentHash::EMPTY;
+        self.last = None;
+        for cursor in &mut self.cursors {
+            cursor.hash = ContentHash::EMPTY;
+            cursor.recv_last = i64::MIN;
+        }
+    }
+
+    /// Opens a stream after `place`, with its book if `books` says so, and puts its first message
+    /// into the order.
+    pub(super) fn open(&mut self, stream: usize, place: Place, books: bool) -> Result<()> {
+        let Self { snapshot, cursors, ahead, .. } = self;
+        let cursor = &mut cursors[stream];
+        cursor.open(snapshot, place, *ahead)?;
+        if books && cursor.tracker.is_some() {
+            cursor.tracker = Some(cursor.opening_book(snapshot)?.0);
+        }
+        self.refill(stream)
+    }
+
+    /// The book of a book stream before its next message, and the most decimals its prices and
+    /// quantities were written with; also where no books are kept.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] if the stream is no book; [`ErrorKind::Corrupt`] with file and offset.
+    pub fn opening_book(&self, stream: usize) -> Result<(Tracker, (u8, u8))> {
+        let cursor = self.cursors.get(stream).filter(|cursor| cursor.key.kind == Kind::Book);
+        let cursor =
+            cursor.ok_or_else(|| Error::new(ErrorKind::NotFound, "this stream is no book"))?;
+        let key = cursor.key.clone();
+        let mut here = StreamCursor::new(&self.snapshot, key, self.order, self.range.end)?;
+        here.recv_last = cursor.recv_last;
+        here.open(&self.snapshot, cursor.played(), 1)?;
+        here.opening_book(&self.snapshot)
+    }
+
     /// Reads the next batch of a stream and puts its first message into the order.
-    fn refill(&mut self, place: usize) -> Result<()> {
-        let cursor = &mut self.cursors[place];
-        cursor.place = cursor.played();
-        cursor.message = 0;
-        let reuse = std::mem::replace(&mut cursor.batch, Batch::new(cursor.key.kind));
-        if let Some(batch) = cursor.scan.next_into(reuse)? {
-            cursor.batch = batch;
-            self.heap.push(Reverse(cursor.order(place, 0)));
+    fn refill(&mut self, stream: usize) -> Result<()> {
+        if self.cursors[stream].refill()? {
+            self.heap.push(Reverse(self.cursors[stream].turn(stream, 0)));
         }
         Ok(())
     }
@@ -294,6 +315,7 @@ impl Replay {
             first_message: messages.start,
             end_message: messages.end,
             before: cursor.tracker.as_ref(),
+            times: cursor.times(),
         }))
     }
 
@@ -314,11 +336,11 @@ impl Replay {
             cursor.hash.update(&cursor.batch, messages.clone());
             self.hash.update_keyed(&cursor.batch, messages.clone(), cursor.hash_key);
         }
-        cursor.message = messages.end;
+        cursor.take(&messages);
+        self.last = Some(stream);
         self.heap.pop();
         if cursor.message < cursor.batch.messages() {
-            let order = cursor.order(stream, cursor.message);
-            self.heap.push(Reverse(order));
+            self.heap.push(Reverse(cursor.turn(stream, cursor.message)));
             return Ok(());
         }
         self.refill(stream)
@@ -346,7 +368,7 @@ impl Replay {
 
     /// The stream whose message is next, and how many of its messages come before any other's.
     fn advance(&mut self, messages_max: usize) -> Result<Option<(usize, Range<usize>)>> {
-        let Some(&Reverse((_, _, stream))) = self.heap.peek() else { return Ok(None) };
+        let Some(&Reverse((.., stream))) = self.heap.peek() else { return Ok(None) };
         // The runner-up is one of the two children of the top.
         let rival = self.heap.as_slice().iter().skip(1).take(2).map(|Reverse(order)| *order).min();
         let cursor = &self.cursors[stream];
@@ -380,14 +402,22 @@ impl Replay {
         if at.places.len() != self.cursors.len() || at.hashes.len() != self.cursors.len() {
             return Err(Error::invalid("cursor is of a replay of other streams"));
         }
-        for (stream, (&place, &hash)) in
-            self.cursors.iter_mut().zip(at.places.iter().zip(&at.hashes))
-        {
-            stream.forget_batch(place);
-            stream.hash = hash;
-        }
+        self.last = None;
+        self.open_all(&at.places)?;
         self.hash = at.hash;
-        self.reopen(true)
+        for (cursor, &hash) in self.cursors.iter_mut().zip(&at.hashes) {
+            cursor.hash = hash;
+        }
+        Ok(())
+    }
+
+    /// Opens every stream after its place, with its book.
+    pub(super) fn open_all(&mut self, places: &[Place]) -> Result<()> {
+        self.heap.clear();
+        for (stream, &place) in places.iter().enumerate() {
+            self.open(stream, place, true)?;
+        }
+        Ok(())
     }
 
     /// Goes on in a newer snapshot of the same store, without losing or repeating a row: with those
@@ -402,7 +432,12 @@ impl Replay {
             self.check_followed(cursor, newer)?;
         }
         self.snapshot = newer.clone();
-        self.reopen(false)
+        self.heap.clear();
+        for stream in 0..self.cursors.len() {
+            let place = self.cursors[stream].played();
+            self.open(stream, place, false)?;
+        }
+        Ok(())
     }
 
     /// Refuses a newer snapshot in which rows are missing that come next, or that came last other
@@ -411,7 +446,8 @@ impl Replay {
         let stale = |what: &str| {
             Err(Error::new(ErrorKind::Stale, format!("{}: rows that were {what}", cursor.key)))
         };
-        let Place { ts, done } = cursor.played();
+        let Place { time, done } = cursor.played();
+        let ts = if self.order == ReplayOrder::Recv { time } else { cursor.recv_last };
         let parts = newer.parts(cursor.stream_id);
         let first = parts.times(0).map_or(i64::MAX, |(first, _)| first);
         if cursor.batch.ts_recv().get(cursor.message).is_some_and(|&next| next < first) {
@@ -426,38 +462,6 @@ impl Replay {
             Some(new) if first > ts && new == left => Ok(()),
             _ => stale("played are no longer there"),
         }
-    }
-
-    /// Opens every stream anew after what was played of it; `books` too, or they go on as they are.
-    fn reopen(&mut self, books: bool) -> Result<()> {
-        self.heap.clear();
-        for place in 0..self.cursors.len() {
-            let cursor = &mut self.cursors[place];
-            let Place { ts, done } = cursor.played();
-            let start = TsNs(ts).max(self.range.start);
-            // What was played may have been dropped since.
-            let first = self.snapshot.parts(cursor.stream_id).times(0);
-            let done = if first.is_some_and(|(first, _)| first > ts) { 0 } else { done };
-            let kind = cursor.key.kind;
-            let range = start..self.range.end.max(start);
-            cursor.scan = Scan::new(&self.snapshot, cursor.stream_id, kind, range, ColumnMask::ALL)
-                .with_messages_max(self.ahead)
-                .with_skipped(done);
-            cursor.scan.advance()?;
-            if let Some(tracker) = cursor.tracker.as_mut().filter(|_| books) {
-                match cursor.scan.next_message() {
-                    Some((part, message)) => {
-                        part.restore(message, tracker, &mut Batch::new(Kind::Book))?;
-                    }
-                    None => {
-                        let mut books = self.snapshot.books(&cursor.key.instrument)?;
-                        *tracker = books.before(self.range.end)?.clone();
-                    }
-                }
-            }
-            self.refill(place)?;
-        }
-        Ok(())
     }
 
     /// Rows and hash over all streams, in the order played.
@@ -480,51 +484,4 @@ fn rows_appended(snapshot: &Snapshot, stream_id: u32) -> u64 {
     let sealed = streams.iter().find(|stream| stream.id == stream_id);
     let live = snapshot.tail().stream(stream_id).map(|tail| tail.end_row());
     live.or(sealed.map(|stream| stream.journal_rows)).unwrap_or(0)
-}
-
-impl StreamCursor {
-    /// What was played.
-    fn played(&self) -> Place {
-        self.place.after(&self.batch.ts_recv()[..self.message])
-    }
-
-    /// Starts anew after `played`, without a batch.
-    fn forget_batch(&mut self, played: Place) {
-        self.place = played;
-        self.message = 0;
-        self.batch.clear();
-    }
-
-    fn order(&self, place: usize, message: usize) -> Order {
-        (self.batch.ts_recv()[message], self.rank(message), place)
-    }
-
-    fn rank(&self, message: usize) -> u8 {
-        let first = self.batch.message_rows(message).start;
-        let kind = self.key.kind;
-        let resets = kind
-            .reset_code()
-            .is_some_and(|reset| self.batch.u8s(book::ACTION).get(first) == Some(&reset));
-        kind.rank(resets)
-    }
-
-    /// How many messages from the next one on come before `rival`; at least 1.
-    fn run_before(&self, place: usize, rival: Order) -> usize {
-        let times = &self.batch.ts_recv()[self.message..];
-        // Runs are short where many streams interleave: step, then leap.
-        let mut sure = 1;
-        while sure < times.len() && sure < 8 && times[sure] < rival.0 {
-            sure += 1;
-        }
-        if sure == 8 {
-            sure += times[sure.min(times.len())..].partition_point(|&ts| ts < rival.0);
-        }
-        while sure < times.len()
-            && times[sure] == rival.0
-            && self.order(place, self.message + sure) < rival
-        {
-            sure += 1;
-        }
-        sure
-    }
 }

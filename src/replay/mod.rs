@@ -8,10 +8,13 @@ mod books;
 mod coverage;
 mod filter;
 mod merge;
+mod position;
 mod scan;
+mod stream;
 
 pub use books::{Books, Sample};
 pub use coverage::{Coverage, Gap, Span};
 pub use filter::Filter;
 pub use merge::{Cursor, Opening, Replay, Step, StreamTotal};
 pub use scan::Scan;
+pub use stream::ReplayOrder;

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::filter::Filter;
+use super::stream::ReplayOrder;
 use crate::error::Result;
 use crate::event::{Batch, Kind};
 use crate::quantity::{Instrument, TsNs};
@@ -38,6 +39,9 @@ pub struct Scan {
     filter: Filter,
     /// Messages given out in one batch at most.
     messages_max: u64,
+    order: ReplayOrder,
+    /// The first message of the range was found.
+    begun: bool,
     part: usize,
     /// The part being read and the messages of it that are still to come.
     open: Option<(Part, Range<u64>)>,
@@ -60,6 +64,7 @@ impl Scan {
         range: Range<TsNs>,
         columns: ColumnMask,
     ) -> Self {
+        // No event time counts that is after the receive time: it may be where no earlier part is.
         let part = snapshot.parts(stream_id).first_until(range.start.0);
         Self {
             snapshot: snapshot.clone(),
@@ -69,11 +74,29 @@ impl Scan {
             columns,
             filter: Filter::default(),
             messages_max: u64::MAX,
+            order: ReplayOrder::Recv,
+            begun: false,
             part,
             open: None,
             skip: 0,
             batch: Batch::new(kind),
         }
+    }
+
+    /// All columns of the messages from `range.start` on in an order. By event time, the caller ends
+    /// the walk at `range.end`.
+    pub(super) fn of_order(
+        snapshot: &Snapshot,
+        stream_id: u32,
+        kind: Kind,
+        range: Range<TsNs>,
+        order: ReplayOrder,
+    ) -> Self {
+        let range = match order {
+            ReplayOrder::Recv => range,
+            ReplayOrder::Event => range.start..TsNs::MAX,
+        };
+        Self { order, ..Self::new(snapshot, stream_id, kind, range, ColumnMask::ALL) }
     }
 
     /// Limits a batch to this many messages, to bound memory where many scans run at once.
@@ -172,8 +195,13 @@ impl Scan {
             }
             let part = self.snapshot.open_part(self.stream_id, self.kind, self.part)?;
             let Some(part) = part else { return Ok(false) };
-            let start = part.first_message_at(self.range.start.0)?;
+            let start = match self.order {
+                ReplayOrder::Recv => part.first_message_at(self.range.start.0)?,
+                ReplayOrder::Event if self.begun => 0,
+                ReplayOrder::Event => part.first_event_at(self.range.start.0)?,
+            };
             let end = part.first_message_at(self.range.end.0)?;
+            self.begun |= start < part.messages();
             self.open = Some((part, start..end.max(start)));
         }
     }

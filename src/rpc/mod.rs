@@ -61,19 +61,23 @@ mod scans;
 mod server;
 mod service;
 mod session;
+mod sessions;
 mod status;
+mod stops;
 mod tls;
+mod transport;
 mod workers;
 
 pub use access::{Access, new_token};
 pub use client::{
-    AppendAnswers, AppendSender, Appended, Books, Client, Controls, Credentials, Event, Frame,
-    FrameStep, RemoteScan, Session,
+    AppendAnswers, AppendSender, Appended, BookFrame, Books, Client, Controls, Credentials, Event,
+    Frame, FrameStep, LastingSession, Patience, RemoteScan, Session,
 };
 pub use model::{
     BookAnswer, BookQuery, Command, CoverageQuery, End, EndReason, GapNotice, InstrumentQuery,
-    Level, OpenedStream, PlayState, Progress, ProtocolError, ReplayQuery, RowForm, SampleQuery,
-    ScanEnd, ScanQuery, ServerStats, SessionState, Speed, StepAmount, StreamSummary,
+    JoinQuery, Level, OpenedStream, Output, PlayState, Progress, ProtocolError, ReplayQuery,
+    RowForm, SampleQuery, ScanEnd, ScanQuery, ServerStats, SessionState, SessionSummary, Speed,
+    StepAmount, StopCondition, StopNotice, Stops, StreamSummary,
 };
 pub use server::{ServeOptions, serve};
 pub use status::{Incident, Reporter};

@@ -13,8 +13,8 @@ use super::access::{Grant, Guarded};
 use super::append::{AppendSession, Appends};
 use super::counters::Counters;
 use super::model::{
-    BookQuery, CoverageQuery, ProtocolError, ReplayQuery, SampleQuery, ScanQuery, ServerStats,
-    coverage_answer, summaries_answer,
+    BookQuery, CoverageQuery, JoinQuery, ProtocolError, ReplayQuery, SampleQuery, ScanQuery,
+    ServerStats, coverage_answer, summaries_answer,
 };
 use super::model::{InstrumentPage, InstrumentQuery};
 use super::outlet::{Answers, Ending, outlet};
@@ -23,6 +23,7 @@ use super::proto;
 use super::proto::tickreel_server::Tickreel;
 use super::scans::{Producer, SampleProducer, ScanProducer, pump};
 use super::session::{Session, Surroundings};
+use super::sessions::Sessions;
 use super::status::{Reporter, only_reads, report, too_many_open};
 use super::workers::Workers;
 use crate::error::{Error, Result};
@@ -46,6 +47,7 @@ struct Inner {
     replays: Arc<Semaphore>,
     /// `None`: the server only reads.
     appends: Option<Appends>,
+    sessions: Sessions,
     counters: Arc<Counters>,
     reporter: Option<Reporter>,
     stop: watch::Receiver<bool>,
@@ -69,6 +71,7 @@ impl Service {
             streams: Arc::new(Semaphore::new(limit::RPC_STREAMS_MAX)),
             replays: Arc::new(Semaphore::new(limit::RPC_REPLAYS_MAX)),
             appends: recorder.map(|recorder| Appends::new(recorder, threads)),
+            sessions: Sessions::default(),
             counters: Arc::default(),
             reporter,
             stop,
@@ -219,6 +222,7 @@ impl Service {
             streams_open: open as u64,
             rows_sent: counters.rows_sent.get(),
             bytes_sent: counters.bytes_sent.get(),
+            sessions: self.inner.sessions.list(),
         }
     }
 }
@@ -301,18 +305,32 @@ impl Tickreel for Service {
     ) -> Result<Response<Self::ReplayStream>, Status> {
         let grant = grant_of(&request)?;
         let mut commands = request.into_inner();
-        let query = self.open(&grant, first_command(&mut commands).await?)?;
+        let first = self.open(&grant, first_command(&mut commands).await?)?;
         let permits = self.replay_permits(&grant)?;
-        let (mut asked, shown) = (query.clone(), Arc::clone(&grant));
-        let (player, span, opened) = self
-            .ask(&grant, &self.inner.parts, move |snapshot| {
-                shown.name_kinds(&mut asked, &snapshot)?;
-                let player = Player::open(snapshot, &asked)?;
-                let span = player.span()?;
-                let opened = player.opened(span);
-                Ok((player, span, opened))
+        let joined = matches!(first, First::Join(_));
+        let (sessions, shown) = (self.inner.sessions.clone(), Arc::clone(&grant));
+        let (player, extent, query, member) = self
+            .ask(&grant, &self.inner.parts, move |snapshot| match first {
+                First::Open(mut query) => {
+                    shown.name_kinds(&mut query, &snapshot)?;
+                    let player = Player::open(&snapshot, &query)?;
+                    let extent = player.extent()?;
+                    let member = sessions.open(&player, extent, &query)?;
+                    Ok((player, extent, *query, member))
+                }
+                First::Join(join) => {
+                    let (member, mark) = sessions.join(&join.session)?;
+                    shown.check_session(member.query(), member.snapshot())?;
+                    let query = join.of(member.query());
+                    let mut player = Player::open(member.snapshot(), &query)?;
+                    mark.map_or(Ok(()), |mark| player.go_to(&mark))?;
+                    let extent = player.extent()?;
+                    Ok((player, extent, query, member))
+                }
             })
             .await?;
+        let mut opened = player.opened(extent);
+        opened.session = query.session.clone().unwrap_or_default();
         let (outlet, answers) = outlet(self.ending(&grant), permits);
         let Inner { parts, counters, reporter, .. } = &*self.inner;
         let around = Surroundings {
@@ -320,8 +338,8 @@ impl Tickreel for Service {
             counters: counters.clone(),
             reporter: reporter.clone(),
         };
-        let session = Session::new(player, span, query, outlet, around);
-        tokio::spawn(session.run(opened, commands));
+        let session = Session::new(player, extent, query, member, outlet, around);
+        tokio::spawn(session.run(opened, joined, commands));
         Ok(Response::new(answers))
     }
 
@@ -365,15 +383,33 @@ pub(super) fn grant_of<T>(request: &Request<T>) -> Result<Arc<Grant>, Status> {
     grant.cloned().ok_or_else(|| Status::internal("a request that did not pass the gate"))
 }
 
-/// The opening of a replay, which must come first and soon.
+/// How a client comes to a replay.
+enum First {
+    Open(Box<ReplayQuery>),
+    Join(JoinQuery),
+}
+
+/// Whether a session may be joined is known when it is found, see [`Grant::check_session`].
+impl Guarded for First {
+    fn guard(&mut self, grant: &Grant) -> Result<()> {
+        match self {
+            Self::Open(query) => query.guard(grant),
+            Self::Join(_) => Ok(()),
+        }
+    }
+}
+
+/// The opening of a replay or the joining of one, which must come first and soon.
 async fn first_command(
     commands: &mut Streaming<proto::ReplayRequest>,
-) -> Result<Result<ReplayQuery>, Status> {
+) -> Result<Result<First>, Status> {
+    use proto::replay_request::Command;
     let limit = Duration::from_millis(limit::RPC_UNARY_MS_MAX);
     let first = tokio::time::timeout(limit, commands.message()).await;
     let first = first.map_err(|_| Status::deadline_exceeded("no open within 10 s"))??;
     Ok(match first.and_then(|request| request.command) {
-        Some(proto::replay_request::Command::Open(open)) => ReplayQuery::try_from(open),
+        Some(Command::Open(open)) => ReplayQuery::try_from(open).map(Box::new).map(First::Open),
+        Some(Command::Join(join)) => JoinQuery::try_from(join).map(First::Join),
         _ => Err(ProtocolError::new("open", "expected first").into()),
     })
 }

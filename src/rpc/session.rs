@@ -1,25 +1,27 @@
-//! One replay session: commands in, frames out, paced by a clock.
+//! One member of a replay session: commands in, frames out, paced by the session's clock.
 //!
-//! The session is a task that always waits for everything at once: a command, room for a frame, the
-//! moment that the next message is due. The blocking half, [`Player`], visits a worker thread for
-//! one frame at a time, so a command waits for one frame at most, a few milliseconds.
+//! The member is a task that always waits for everything at once: a command, room for a frame, the
+//! moment that the next message is due, what other members did. The blocking half, [`Player`], visits
+//! a worker thread for one frame at a time, so a command waits for one frame at most, a few
+//! milliseconds. What is to be played is the [`Transport`](super::transport)'s matter.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use tonic::{Status, Streaming};
 
-use super::clock::ReplayClock;
 use super::counters::Counters;
-use super::model::{Command, ReplayQuery, Speed, StepAmount};
+use super::model::{Command, PlayState, ReplayQuery, Speed, StopNotice};
 use super::outlet::{Outlet, Over};
 use super::parts::frame_parts;
-use super::player::{Bounds, Played, Player};
+use super::player::{Bounds, Extent, Played, Player};
 use super::proto;
 use super::proto::replay_end::Reason;
 use super::proto::replay_response::Event;
-use super::proto::replay_state::State;
+use super::sessions::Membership;
 use super::status::{Reporter, code_of, report};
+use super::transport::{Mark, Plan, Reach, Report, Start};
 use super::workers::Workers;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limit;
@@ -27,9 +29,11 @@ use crate::quantity::TsNs;
 
 /// Between two frames of a paced replay at least: rows of fast feeds are gathered, and nobody
 /// sees the difference.
-const FRAME_INTERVAL: Duration = Duration::from_millis(4);
+const FRAME_INTERVAL: Duration = Duration::from_millis(1);
 /// Between two notes of progress.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
+/// Between two looks for rows that were stored meanwhile.
+const FOLLOW_INTERVAL: Duration = Duration::from_millis(4);
 /// A wait for something that does not come.
 const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
@@ -41,64 +45,65 @@ pub(super) struct Surroundings {
     pub(super) reporter: Option<Reporter>,
 }
 
-/// Whether a session moves.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Mode {
-    Playing,
-    Paused,
-    Stepping(StepAmount),
-    Ended,
-}
-
-/// A replay being served.
+/// A replay being served to one client.
 pub(super) struct Session {
     /// At home here, or away on a worker thread while one method runs.
     player: Option<Player>,
     outlet: Outlet<proto::ReplayResponse>,
     around: Surroundings,
+    member: Membership,
     query: ReplayQuery,
-    clock: ReplayClock,
-    mode: Mode,
     next_ts: Option<TsNs>,
-    /// First and last receive time of the range.
-    span: (TsNs, TsNs),
     rows: u64,
-    commands: u64,
+    rows_at_most: u64,
+    /// After the last message that was sent.
+    cursor: Bytes,
+    /// Commands of the session that the client was told of, and what it was told last.
+    commands_told: u64,
+    told: PlayState,
     /// The client said that no more commands come.
     commands_ended: bool,
+    /// Everything that was stored at the last look was played.
+    live: bool,
     frame_at: Instant,
+    look_at: Instant,
     progress_at: Instant,
-    idle_since: Instant,
-    /// When and where playing began or was changed last, to tell how fast it goes.
-    pace: (Instant, TsNs),
+    /// When progress was told last, and rows sent since.
+    rate: (Instant, u64),
+    /// When the client itself said something last.
+    acted: Instant,
 }
 
 impl Session {
-    /// A session that plays `player` as `query` says.
+    /// A member that plays `player` as `query` says.
     pub(super) fn new(
         player: Player,
-        span: (TsNs, TsNs),
+        extent: Extent,
         query: ReplayQuery,
+        member: Membership,
         outlet: Outlet<proto::ReplayResponse>,
         around: Surroundings,
     ) -> Self {
         let now = Instant::now();
         Self {
             next_ts: player.next_ts(),
+            cursor: player.cursor(),
+            rows: player.rows(),
             player: Some(player),
             outlet,
             around,
-            clock: ReplayClock::new(span.0, query.speed),
+            commands_told: member.with(|transport, _| transport.commands()),
+            member,
             query,
-            mode: Mode::Paused,
-            span,
-            rows: 0,
-            commands: 0,
+            rows_at_most: extent.rows_at_most,
+            told: PlayState::Paused,
             commands_ended: false,
+            live: false,
             frame_at: now,
+            look_at: now,
             progress_at: now + PROGRESS_INTERVAL,
-            idle_since: now,
-            pace: (now, span.0),
+            rate: (now, 0),
+            acted: now,
         }
     }
 
@@ -106,9 +111,10 @@ impl Session {
     pub(super) async fn run(
         mut self,
         opened: proto::ReplayOpened,
+        joined: bool,
         mut commands: Streaming<proto::ReplayRequest>,
     ) -> Over {
-        match self.serve(opened, &mut commands).await {
+        match self.serve(opened, joined, &mut commands).await {
             Ok(()) => Over,
             Err(over) => over,
         }
@@ -117,26 +123,51 @@ impl Session {
     async fn serve(
         &mut self,
         opened: proto::ReplayOpened,
+        joined: bool,
         commands: &mut Streaming<proto::ReplayRequest>,
     ) -> Result<(), Over> {
         self.tell(Event::Opened(opened)).await?;
-        self.tell_books(self.span.0).await?;
-        if !self.query.paused {
-            self.play_on();
+        if joined {
+            self.tell_state(None, false).await?;
         }
+        self.tell_books().await?;
         loop {
-            if self.commands_ended && matches!(self.mode, Mode::Paused | Mode::Ended) {
-                if self.mode == Mode::Paused {
+            self.tell_of_others().await?;
+            let now = Instant::now();
+            let plan = self.plan(false, now);
+            let paused = plan == Plan::Rest && self.motion() == PlayState::Paused;
+            if paused && self.told == PlayState::Playing {
+                // It stands where others stood before.
+                self.tell_state(None, false).await?;
+                continue;
+            }
+            if self.commands_ended && plan == Plan::Rest {
+                if paused {
                     self.tell_end(Reason::Closed).await?;
                 }
                 return Ok(());
             }
-            if self.is_over() {
-                self.reach_end().await?;
+            let wait = match &plan {
+                Plan::Play(_) if self.is_paced() => {
+                    Some(self.frame_at.saturating_duration_since(now))
+                }
+                Plan::Play(_) => Some(Duration::ZERO),
+                Plan::Wait(wait) => Some(*wait),
+                Plan::Follow => Some(self.look_at.saturating_duration_since(now)),
+                Plan::Rest => None,
+                _ => {
+                    if !self.carry_out(plan).await? {
+                        return Ok(());
+                    }
+                    continue;
+                }
+            };
+            if plan == Plan::Follow && wait == Some(Duration::ZERO) {
+                self.follow().await?;
                 continue;
             }
-            let wait = self.wait();
-            let plays = wait == Some(Duration::ZERO);
+            let idle_end = self.idle_end();
+            let plays = matches!(plan, Plan::Play(_)) && wait == Some(Duration::ZERO);
             tokio::select! {
                 biased;
                 over = self.outlet.over() => return Err(over),
@@ -145,16 +176,16 @@ impl Session {
                         return Ok(());
                     }
                 }
-                () = sleep_until(self.progress_at), if self.mode == Mode::Playing => {
+                () = self.member.changed() => {}
+                () = sleep_until(self.progress_at), if plan != Plan::Rest => {
                     self.tell_progress().await?;
                 }
                 room = self.outlet.room(), if plays => {
                     let room = room?;
-                    let played = self.play().await?;
-                    self.deliver(played, room).await?;
+                    self.play(room).await?;
                 }
                 () = tokio::time::sleep(wait.unwrap_or(NEVER)), if !plays => {}
-                () = sleep_until(self.idle_end()), if self.is_idle() => {
+                () = sleep_until(idle_end), if plan == Plan::Rest => {
                     let minutes = limit::RPC_IDLE_MS_MAX / 60_000;
                     let text = format!("the replay stood still for {minutes} minutes");
                     return Err(self.outlet.end(Status::deadline_exceeded(text)));
@@ -163,45 +194,65 @@ impl Session {
         }
     }
 
-    fn is_idle(&self) -> bool {
-        matches!(self.mode, Mode::Paused | Mode::Ended)
+    fn plan(&self, commit: bool, now: Instant) -> Plan {
+        let next = self.next_ts;
+        self.member.with(|transport, id| transport.plan(id, next, commit, now))
+    }
+
+    fn motion(&self) -> PlayState {
+        self.member.with(|transport, id| transport.motion_of(id))
+    }
+
+    fn is_paced(&self) -> bool {
+        self.member
+            .with(|transport, _| transport.speed() != Speed::FLAT_OUT && transport.is_running())
     }
 
     fn idle_end(&self) -> Instant {
-        self.idle_since + Duration::from_millis(limit::RPC_IDLE_MS_MAX)
+        let acted = self.member.with(|transport, _| transport.acted());
+        acted.max(self.acted) + Duration::from_millis(limit::RPC_IDLE_MS_MAX)
     }
 
-    /// Whether what is being played has no message left.
-    fn is_over(&self) -> bool {
-        match self.mode {
-            Mode::Paused | Mode::Ended => false,
-            Mode::Playing => self.next_ts.is_none(),
-            // A step of time may reach beyond the last message and be done there.
-            Mode::Stepping(StepAmount::DurationNs(_)) => false,
-            Mode::Stepping(_) => self.next_ts.is_none(),
-        }
-    }
-
-    /// How long until the next frame may be made; `None` if it waits for a command.
-    fn wait(&mut self) -> Option<Duration> {
-        let now = Instant::now();
-        match self.mode {
-            Mode::Paused | Mode::Ended => None,
-            Mode::Stepping(_) => Some(Duration::ZERO),
-            Mode::Playing if self.clock.speed() == Speed::FLAT_OUT => Some(Duration::ZERO),
-            Mode::Playing => {
-                let next_ts = self.next_ts?;
-                if let Some(idle_ns) = self.query.idle_ns_max {
-                    let resumed = next_ts.saturating_add(idle_ns.saturating_neg());
-                    if resumed > self.clock.position(now) {
-                        self.clock.put(resumed, now);
-                        self.pace = (now, resumed);
-                    }
-                }
-                let due = self.clock.wait_for(next_ts, now)?;
-                Some(due.max(self.frame_at.saturating_duration_since(now)))
+    /// Does what is neither to play nor to wait; `false` if the session is over.
+    async fn carry_out(&mut self, plan: Plan) -> Result<bool, Over> {
+        match plan {
+            Plan::Seek(epoch, start) => self.seek(epoch, start, true).await?,
+            Plan::Lap => {
+                self.tell_end(Reason::Looped).await?;
+                let start = self.query.range.start;
+                let mark = self
+                    .with_player(move |player| player.seek(start).map(|()| player.mark()))
+                    .await?;
+                let now = Instant::now();
+                self.member.with(|transport, id| transport.lapped(id, mark, now));
+                self.tell_books().await?;
             }
+            Plan::Stops(stops) => {
+                let set =
+                    move |player: &mut Player| player.set_stops(stops).map(|()| player.mark());
+                let mark = self.with_player(set).await?;
+                self.member.with(|transport, id| transport.stops_set(id, &stops, mark));
+            }
+            Plan::Stepped => {
+                self.tell_of_others().await?;
+                self.tell_state(None, false).await?;
+            }
+            Plan::Stopped(notice) => {
+                self.tell_of_others().await?;
+                self.tell_state(Some(notice), false).await?;
+                if self.member.with(|transport, _| transport.stops().end) {
+                    self.tell_end(Reason::Stopped).await?;
+                    return Ok(false);
+                }
+            }
+            Plan::End => {
+                self.told = PlayState::Ended;
+                self.tell_progress().await?;
+                self.tell_end(Reason::LastRow).await?;
+            }
+            Plan::Play(_) | Plan::Wait(_) | Plan::Rest | Plan::Follow => {}
         }
+        Ok(true)
     }
 
     /// Hands the player to a worker thread and back.
@@ -214,14 +265,13 @@ impl Session {
             let missing = || Error::new(ErrorKind::Poisoned, "the replay failed before");
             let mut player = player.ok_or_else(missing)?;
             let result = work(&mut player)?;
-            let next_ts = player.next_ts();
-            let rows = player.rows();
-            Ok((player, result, next_ts, rows))
+            Ok((player, result))
         });
         match done.await {
-            Ok((player, result, next_ts, rows)) => {
+            Ok((player, result)) => {
+                (self.next_ts, self.rows) = (player.next_ts(), player.rows());
+                self.cursor = player.cursor();
                 self.player = Some(player);
-                (self.next_ts, self.rows) = (next_ts, rows);
                 Ok(result)
             }
             Err(error) => {
@@ -231,47 +281,45 @@ impl Session {
         }
     }
 
-    /// Plays one frame as far as mode and clock allow.
-    async fn play(&mut self) -> Result<Played, Over> {
+    /// Plays one frame as far as the session allows, and sends it.
+    async fn play(
+        &mut self,
+        room: tokio::sync::mpsc::OwnedPermit<proto::ReplayResponse>,
+    ) -> Result<(), Over> {
         let now = Instant::now();
-        let rows = match self.query.frame_rows_max {
+        // It may have been told otherwise while there was no room.
+        let Plan::Play(Reach { until, messages, rows }) = self.plan(true, now) else {
+            return Ok(());
+        };
+        let rows_max = match self.query.frame_rows_max {
             0 => limit::REPLAY_FRAME_ROWS_MAX,
             rows => rows,
         };
-        let mut bounds = Bounds { until: TsNs::MAX, messages: u64::MAX, rows };
-        match self.mode {
-            Mode::Stepping(StepAmount::Messages(count)) => bounds.messages = count,
-            Mode::Stepping(StepAmount::Rows(count)) => {
-                bounds.rows = rows.min(usize::try_from(count).unwrap_or(usize::MAX));
-            }
-            Mode::Stepping(StepAmount::DurationNs(ns)) => {
-                bounds.until = self.clock.position(now).saturating_add(ns);
-            }
-            Mode::Playing if self.clock.speed() != Speed::FLAT_OUT => {
-                bounds.until = self.clock.position(now);
-            }
-            _ => {}
-        }
-        let played = self.with_player(move |player| player.play(bounds)).await?;
+        let rows = rows_max.min(usize::try_from(rows).unwrap_or(usize::MAX));
+        let bounds = Bounds { until, messages, rows };
+        let play = move |player: &mut Player| Ok((player.play(bounds)?, player.mark()));
+        let (played, mark) = self.with_player(play).await?;
         // A frame that was full before all was in it is followed at once.
-        let all = self.next_ts.is_none_or(|next_ts| next_ts > bounds.until);
+        let all = self.next_ts.is_none_or(|next_ts| next_ts > until);
         self.frame_at = if all { now + FRAME_INTERVAL } else { now };
-        Ok(played)
+        let Played { messages, rows, last, stop, .. } = played;
+        let report = Report { messages, rows, last, stop };
+        let now = Instant::now();
+        self.member.with(|transport, id| transport.played(id, &report, mark, now));
+        self.deliver(played, room).await
     }
 
-    /// Sends a frame and what belongs to it, and goes on with a step.
+    /// Sends a frame and what belongs to it.
     async fn deliver(
         &mut self,
         played: Played,
         room: tokio::sync::mpsc::OwnedPermit<proto::ReplayResponse>,
     ) -> Result<(), Over> {
-        let now = Instant::now();
-        let counters = &self.around.counters;
+        let counters = self.around.counters.clone();
         counters.rows_sent.add(played.rows);
-        let mut last_ts = None;
+        self.rate.1 += played.rows;
         let mut room = Some(room);
         if let Some(frame) = played.frame {
-            last_ts = Some(TsNs(frame.last_ns));
             for part in frame_parts(frame) {
                 let bytes = part.chunks.iter().map(|chunk| chunk.data.len() as u64).sum();
                 counters.bytes_sent.add(bytes);
@@ -286,76 +334,21 @@ impl Session {
         for gap in played.gaps {
             self.tell(Event::Gap(gap)).await?;
         }
-        self.advance(last_ts, played.messages, played.rows, now).await
-    }
-
-    /// Moves the clock to what was played, and ends a step that is done.
-    async fn advance(
-        &mut self,
-        last_ts: Option<TsNs>,
-        messages: u64,
-        rows: u64,
-        now: Instant,
-    ) -> Result<(), Over> {
-        let done = match &mut self.mode {
-            Mode::Stepping(StepAmount::Messages(left)) => {
-                *left = left.saturating_sub(messages);
-                *left == 0
-            }
-            Mode::Stepping(StepAmount::Rows(left)) => {
-                *left = left.saturating_sub(rows);
-                *left == 0
-            }
-            Mode::Stepping(StepAmount::DurationNs(ns)) => {
-                let until = self.clock.position(now).saturating_add(*ns);
-                let done = self.next_ts.is_none_or(|next_ts| next_ts > until);
-                if done {
-                    self.clock.put(until.min(self.span.1), now);
-                }
-                done
-            }
-            _ => false,
-        };
-        let by_rows = match self.mode {
-            Mode::Stepping(StepAmount::DurationNs(_)) => false,
-            Mode::Stepping(_) => true,
-            _ => self.clock.speed() == Speed::FLAT_OUT,
-        };
-        if let Some(last_ts) = last_ts.filter(|_| by_rows) {
-            self.clock.put(last_ts, now);
-        }
-        if done {
-            self.stop(Mode::Paused);
-            self.tell_state().await?;
-        }
         Ok(())
     }
 
-    fn play_on(&mut self) {
-        let now = Instant::now();
-        self.mode = Mode::Playing;
-        self.clock.run(now);
-        self.restart_pace(now);
-        self.progress_at = now + PROGRESS_INTERVAL;
-    }
-
-    fn restart_pace(&mut self, now: Instant) {
-        self.pace = (now, self.clock.position(now));
-    }
-
-    fn stop(&mut self, mode: Mode) {
-        let now = Instant::now();
-        self.clock.stop(now);
-        self.mode = mode;
-        self.idle_since = now;
-    }
-
-    /// Everything was played.
-    async fn reach_end(&mut self) -> Result<(), Over> {
-        self.clock.put(self.span.1, Instant::now());
-        self.stop(Mode::Ended);
-        self.tell_progress().await?;
-        self.tell_end(Reason::LastRow).await
+    /// Looks for rows that were stored since.
+    async fn follow(&mut self) -> Result<(), Over> {
+        self.look_at = Instant::now() + FOLLOW_INTERVAL;
+        let was_live = std::mem::replace(&mut self.live, true);
+        if let Some(extent) = self.with_player(Player::follow).await? {
+            self.rows_at_most = extent.rows_at_most;
+            self.member.with(|transport, _| transport.extend(extent.span));
+        }
+        if !was_live {
+            self.tell_progress().await?;
+        }
+        Ok(())
     }
 
     /// Does what the client said; `false` if that was to end.
@@ -371,65 +364,96 @@ impl Session {
             }
             Err(status) => return Err(self.outlet.end(status)),
         };
-        self.commands += 1;
-        self.idle_since = Instant::now();
-        match Command::try_from(request) {
-            Err(error) => self.refuse(&error).await?,
-            Ok(Command::Close) => {
-                self.tell_end(Reason::Closed).await?;
-                return Ok(false);
-            }
-            Ok(Command::Seek(to)) => self.seek(to).await?,
-            Ok(command) => {
-                self.steer(command);
-                self.tell_state().await?;
-            }
+        let now = Instant::now();
+        self.acted = now;
+        // What others did before comes first.
+        self.tell_of_others().await?;
+        let command = Command::try_from(request);
+        if matches!(command, Ok(Command::Close)) {
+            self.tell_end(Reason::Closed).await?;
+            return Ok(false);
+        }
+        let (steered, commands) = self.steer(command, now);
+        self.commands_told = commands;
+        if let Err(error) = steered {
+            self.refuse(&error, commands).await?;
+        } else if let Plan::Seek(epoch, start) = self.plan(false, now) {
+            // What a seek does is told when it is done.
+            self.seek(epoch, start, false).await?;
+        } else {
+            self.tell_state(None, false).await?;
         }
         Ok(true)
     }
 
-    fn steer(&mut self, command: Command) {
-        let now = Instant::now();
-        match command {
-            // At the end there is nothing to stop or to go on with.
-            Command::Pause if self.mode != Mode::Ended => self.stop(Mode::Paused),
-            Command::Resume if self.mode != Mode::Ended => self.play_on(),
-            Command::Step(amount) if self.mode != Mode::Ended => {
-                self.stop(Mode::Paused);
-                self.mode = Mode::Stepping(amount);
-            }
-            Command::SetSpeed(speed) => {
-                self.clock.set_speed(speed, now);
-                self.restart_pace(now);
-            }
-            _ => {}
-        }
+    /// Tells the transport, which counts every command.
+    fn steer(&self, command: Result<Command>, now: Instant) -> (Result<()>, u64) {
+        let range = &self.query.range;
+        self.member.with(|transport, _| {
+            let steered = command.and_then(|command| {
+                match command {
+                    Command::Pause => transport.pause(now),
+                    Command::Resume => transport.resume(now),
+                    Command::Step(amount) => transport.step(amount, now)?,
+                    Command::SetSpeed(speed) => transport.set_speed(speed, now),
+                    Command::SetStops(stops) => transport.set_stops(stops, now)?,
+                    Command::Seek(to) if to < range.start || to > range.end => {
+                        let (start, end) = (range.start, range.end);
+                        let text = format!("time {to} is outside the replay, {start} to {end}");
+                        return Err(Error::new(ErrorKind::OutOfRange, text));
+                    }
+                    Command::Seek(to) => transport.seek(to, now),
+                    Command::Close => {}
+                }
+                Ok(())
+            });
+            (steered, transport.count_command(now))
+        })
     }
 
-    async fn seek(&mut self, to: TsNs) -> Result<(), Over> {
-        let range = self.query.range.clone();
-        if to < range.start || to > range.end {
-            let text = format!("time {to} is outside the replay, {} to {}", range.start, range.end);
-            return self.refuse(&Error::new(ErrorKind::OutOfRange, text)).await;
-        }
-        self.with_player(move |player| player.seek(to)).await?;
-        let now = Instant::now();
-        let position = to.max(self.span.0).min(self.span.1);
-        self.clock.put(position, now);
-        match self.mode {
-            Mode::Playing => self.play_on(),
-            _ => self.stop(Mode::Paused),
-        }
-        self.tell_state().await?;
-        self.tell_books(to.max(self.span.0)).await
+    /// Goes where the epoch starts, and tells so.
+    async fn seek(&mut self, epoch: u64, start: Start, by_other: bool) -> Result<(), Over> {
+        let stops = self.member.with(|transport, _| *transport.stops());
+        let go = move |player: &mut Player| {
+            match start {
+                Start::Time(to) => player.seek(to)?,
+                Start::Opening(cursor) => {
+                    player.go_to(&Mark { cursor, ..Mark::default() })?;
+                }
+            }
+            player.set_stops(stops)?;
+            Ok(player.mark())
+        };
+        let mark = self.with_player(go).await?;
+        self.live = false;
+        let commands = self.member.with(|transport, id| {
+            transport.sought(id, epoch, mark);
+            transport.commands()
+        });
+        self.commands_told = commands;
+        self.tell_state(None, by_other).await?;
+        self.tell_books().await
     }
 
-    async fn refuse(&mut self, error: &Error) -> Result<(), Over> {
+    /// Tells what other members did since, if they did.
+    async fn tell_of_others(&mut self) -> Result<(), Over> {
+        let commands = self.member.with(|transport, _| transport.commands());
+        if commands == self.commands_told {
+            return Ok(());
+        }
+        if let Plan::Seek(epoch, start) = self.plan(false, Instant::now()) {
+            return self.seek(epoch, start, true).await;
+        }
+        self.commands_told = commands;
+        self.tell_state(None, true).await
+    }
+
+    async fn refuse(&mut self, error: &Error, commands: u64) -> Result<(), Over> {
         self.tell(Event::Error(proto::ReplayError {
             code: code_of(error.kind()).into(),
             kind: error.kind().name().to_owned(),
             text: error.text().to_owned(),
-            commands: self.commands,
+            commands,
         }))
         .await
     }
@@ -439,7 +463,9 @@ impl Session {
     }
 
     /// Sends the opening book of every book stream.
-    async fn tell_books(&mut self, at: TsNs) -> Result<(), Over> {
+    async fn tell_books(&mut self) -> Result<(), Over> {
+        let at = self.member.with(|transport, _| transport.position(Instant::now()));
+        let at = self.next_ts.map_or(at, |next| next.min(at));
         let lanes = self.player.as_ref().map_or(0, Player::lanes);
         for lane in 0..lanes {
             let book = self.with_player(move |player| player.opening_book(lane, at)).await?;
@@ -450,20 +476,27 @@ impl Session {
         Ok(())
     }
 
-    async fn tell_state(&self) -> Result<(), Over> {
-        let state = match self.mode {
-            Mode::Playing | Mode::Stepping(_) => State::Playing,
-            Mode::Paused => State::Paused,
-            Mode::Ended => State::Ended,
-        };
-        self.tell(Event::State(proto::ReplayState {
-            state: state.into(),
-            position_ns: self.clock.position(Instant::now()).0,
-            speed: self.clock.speed().factor(),
-            commands: self.commands,
-            rows: self.rows,
-        }))
-        .await
+    async fn tell_state(&mut self, stop: Option<StopNotice>, by_other: bool) -> Result<(), Over> {
+        let now = Instant::now();
+        let (rows, live, cursor) = (self.rows, self.live, self.cursor.clone());
+        let (state, told) = self.member.with(|transport, id| {
+            let state = transport.motion_of(id);
+            let told = proto::ReplayState {
+                state: state.code(),
+                position_ns: transport.position(now).0,
+                speed: transport.speed().factor(),
+                commands: transport.commands(),
+                rows,
+                stop: stop.map(Into::into),
+                by_other,
+                members: transport.members() as u64,
+                live,
+                cursor,
+            };
+            (state, told)
+        });
+        self.told = state;
+        self.tell(Event::State(told)).await
     }
 
     async fn tell_end(&mut self, reason: Reason) -> Result<(), Over> {
@@ -471,46 +504,26 @@ impl Session {
         self.tell(Event::End(end)).await
     }
 
+    #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
     async fn tell_progress(&mut self) -> Result<(), Over> {
         let now = Instant::now();
         self.progress_at = now + PROGRESS_INTERVAL;
-        let (first, last) = self.span;
-        let position = self.clock.position(now).max(first).min(last);
-        self.tell(Event::Progress(proto::ReplayProgress {
-            position_ns: position.0,
+        let (since, rows) = std::mem::replace(&mut self.rate, (now, 0));
+        let seconds = now.saturating_duration_since(since).as_secs_f64();
+        let progress = self.member.with(|transport, _| proto::ReplayProgress {
+            position_ns: transport.position(now).0,
             rows: self.rows,
-            percent: percent(first, position, last),
-            eta_ns: self.eta_ns(position, now),
-            speed: self.clock.speed().factor(),
-        }))
-        .await
+            percent: transport.percent(now),
+            eta_ns: transport.eta_ns(now),
+            speed: transport.speed().factor(),
+            rows_at_most: self.rows_at_most,
+            rows_per_s: if seconds > 0.0 { rows as f64 / seconds } else { 0.0 },
+            live: self.live,
+            laps: transport.lap(),
+            cursor: self.cursor.clone(),
+        });
+        self.tell(Event::Progress(progress)).await
     }
-
-    /// Nanoseconds until the end: by the speed that is set, or by how it went since it changed.
-    fn eta_ns(&self, position: TsNs, now: Instant) -> Option<i64> {
-        if self.mode == Mode::Ended {
-            return Some(0);
-        }
-        let left_ns = i128::from(self.span.1.0) - i128::from(position.0);
-        let (num, den) = match self.clock.speed().ppm() {
-            Some(ppm) => (1_000_000, i128::from(ppm)),
-            None => {
-                let (since, from) = self.pace;
-                let elapsed_ns = i128::try_from(now.saturating_duration_since(since).as_nanos());
-                (elapsed_ns.ok()?, i128::from(position.0) - i128::from(from.0))
-            }
-        };
-        let eta_ns = left_ns.checked_mul(num)?.checked_div(den)?;
-        (self.mode == Mode::Playing).then(|| i64::try_from(eta_ns).unwrap_or(i64::MAX))
-    }
-}
-
-/// Where `position` is between `first` and `last`, 0 to 100.
-#[expect(clippy::cast_precision_loss, reason = "a figure for people")]
-fn percent(first: TsNs, position: TsNs, last: TsNs) -> f64 {
-    let whole = i128::from(last.0) - i128::from(first.0);
-    let done = i128::from(position.0) - i128::from(first.0);
-    if whole <= 0 { 100.0 } else { done as f64 * 100.0 / whole as f64 }
 }
 
 async fn sleep_until(at: Instant) {

@@ -13,6 +13,7 @@ mod writer;
 
 pub use pages::encoded_bytes;
 pub use reader::{ColumnMask, Expected, Segment};
+pub use seek::first_event_in;
 pub use writer::{Sealed, SegmentWriter, WriterOptions};
 
 #[cfg(test)]

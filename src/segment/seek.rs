@@ -6,6 +6,15 @@ use crate::book::Tracker;
 use crate::error::Result;
 use crate::event::{Batch, Kind, book};
 use crate::format::segment::BlockEntry;
+use crate::quantity::NULL;
+
+/// The first message whose event time and receive time are both at least `ts`; where there is no
+/// event time the receive time counts alone.
+#[must_use]
+pub fn first_event_in(batch: &Batch, ts: i64) -> Option<usize> {
+    let times = batch.ts_recv().iter().zip(batch.i64s(book::TS_EVENT));
+    times.into_iter().position(|(&recv, &event)| recv >= ts && (event == NULL || event >= ts))
+}
 
 /// What a book needs of its rows.
 pub(super) const BOOK_COLUMNS: [usize; 7] = [
@@ -43,6 +52,33 @@ impl Segment {
         let blocks = self.blocks().get(self.block_of(message)..).unwrap_or_default();
         let held = blocks.iter().find(|block| may_hold(block));
         held.map_or(self.messages(), |block| block.first_message.max(message))
+    }
+
+    /// First message whose event time and receive time are both at least `ts`, where there is no
+    /// event time only the receive time; the message count if there is none.
+    ///
+    /// Reads two columns of the blocks from the first message received at `ts` on to the one found,
+    /// and none of a block whose smallest event time is late enough.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Corrupt`] with file and offset.
+    pub fn first_event_at(&self, ts: i64) -> Result<u64> {
+        let mut message = self.first_message_at(ts)?;
+        let mut batch = Batch::new(self.kind());
+        while message < self.messages() {
+            let number = self.block_of(message);
+            let Some(entry) = self.blocks().get(number) else { break };
+            if entry.ts_event_min == NULL || entry.ts_event_min >= ts {
+                return Ok(message);
+            }
+            let columns = ColumnMask::of(&[book::TS_RECV, book::TS_EVENT]);
+            batch = self.read(number, message..u64::MAX, columns, batch)?;
+            if let Some(found) = first_event_in(&batch, ts) {
+                return Ok(message + found as u64);
+            }
+            message += batch.messages() as u64;
+        }
+        Ok(self.messages())
     }
 
     /// Makes `tracker` the book before message `message`: the last checkpoint at or before it, then

@@ -159,6 +159,19 @@ impl Part {
         }
     }
 
+    /// The first message whose event time and receive time are both at least `ts`, where there is no
+    /// event time only the receive time; the message count if there is none.
+    ///
+    /// # Errors
+    /// As [`Segment::first_event_at`].
+    pub fn first_event_at(&self, ts: i64) -> Result<u64> {
+        match self {
+            Self::Sealed(segment) => segment.first_event_at(ts),
+            Self::Live(tail) => Ok(tail.first_event_at(ts)),
+            Self::Lost(_) => Ok(0),
+        }
+    }
+
     /// Some of the messages `messages`, from the first on, with the columns asked for. `reuse`
     /// gives its memory.
     ///

@@ -86,7 +86,8 @@ impl Snapshot {
     }
 
     /// Whether `other` shows the very same rows in the same files.
-    pub(super) fn shows_the_same(&self, other: &Self) -> bool {
+    #[must_use]
+    pub fn shows_the_same(&self, other: &Self) -> bool {
         let rows = self.tail.same_rows(&other.tail);
         rows && self.generation() == other.generation()
     }

@@ -14,7 +14,7 @@ use crate::format::checkpoint::CheckpointBook;
 use crate::format::manifest::StreamEntry;
 use crate::limit;
 use crate::quantity::{NULL, POW10, min_max};
-use crate::segment::ColumnMask;
+use crate::segment::{ColumnMask, first_event_in};
 
 /// Rows that a chunk grows to in place. Larger ones are never copied when a reader holds them.
 const CHUNK_ROWS: usize = 1024;
@@ -436,6 +436,18 @@ impl StreamTail {
             return self.messages;
         };
         chunk.first_message + chunk.batch.ts_recv().partition_point(|&time| time < ts) as u64
+    }
+
+    /// The first message whose event time and receive time are both at least `ts`, where there is no
+    /// event time only the receive time; the message count if there is none.
+    #[must_use]
+    pub fn first_event_at(&self, ts: i64) -> u64 {
+        let from = self.chunk_of(self.first_message_at(ts)).unwrap_or(0);
+        let chunks = self.chunks.get(from..).unwrap_or_default().iter();
+        let mut found = chunks.filter_map(|chunk| {
+            Some(chunk.first_message + first_event_in(&chunk.batch, ts)? as u64)
+        });
+        found.next().unwrap_or(self.messages)
     }
 
     fn chunk_of(&self, message: u64) -> Option<usize> {

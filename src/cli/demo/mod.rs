@@ -21,6 +21,7 @@ use crate::event::Side;
 use crate::ingest::sample::{Captures, MarketOptions, TrueBook, write_captures};
 use crate::ingest::{self, OpenOptions, Reject, Watch};
 use crate::quantity::{Decimal, TsNs};
+use crate::replay::ReplayOrder;
 use crate::rpc::{BookAnswer, ServeOptions, serve};
 use crate::store::{ImportOptions, Store};
 
@@ -302,6 +303,7 @@ fn replay(target: &Target, root: &Path, captures: &Captures) -> Result<()> {
         instruments,
         kinds: Vec::new(),
         range: TsNs::MIN..TsNs::MAX,
+        order: ReplayOrder::Recv,
         speed: None,
         hash: true,
     };
@@ -314,7 +316,7 @@ fn replay(target: &Target, root: &Path, captures: &Captures) -> Result<()> {
     let served = target.play(&request, |step| {
         rows += step.rows() as u64;
         bar.set_position(rows);
-        bar.set_message(step.ts().to_string());
+        bar.set_message(step.due.to_string());
         Ok(())
     })?;
     bar.finish_and_clear();

@@ -4,6 +4,7 @@
 //! CSV, as one JSON object per line or as Tardis CSV. Every number is exact in every format but the
 //! table's cells, which may be shortened where they are text.
 
+mod books;
 mod cells;
 mod csv;
 mod format;
@@ -17,6 +18,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub use books::write_table;
 pub use format::{RowFormat, row_writer};
 pub use lines::StreamLines;
 pub use writer::{RowWriter, Selection};

@@ -2,7 +2,8 @@
 
 use super::grant::{Grant, not_there};
 use crate::error::Result;
-use crate::event::Kind;
+use crate::event::{Kind, StreamKey};
+use crate::quantity::Instrument;
 use crate::replay::Coverage;
 use crate::rpc::model::{
     BookQuery, CoverageQuery, InstrumentPage, ReplayQuery, SampleQuery, ScanQuery,
@@ -101,6 +102,29 @@ impl Grant {
             }
         }
         if found.is_empty() { Err(not_there()) } else { Ok(()) }
+    }
+
+    /// That a session may be joined: everything that is played in it must be open.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::NotFound`], as if there were none.
+    pub(in crate::rpc) fn check_session(
+        &self,
+        query: &ReplayQuery,
+        snapshot: &Snapshot,
+    ) -> Result<()> {
+        let inside = query.range.start >= self.range().start && query.range.end <= self.range().end;
+        let played = |instrument: &Instrument, kind: Kind| {
+            let of = |(name, kinds): &(Instrument, Vec<Kind>)| {
+                name == instrument && (kinds.is_empty() || kinds.contains(&kind))
+            };
+            query.streams.iter().any(of)
+        };
+        let mut keys = snapshot.streams().map(|stream| &stream.key);
+        let open = keys.all(|StreamKey { instrument, kind }| {
+            !played(instrument, *kind) || self.reads(instrument, *kind)
+        });
+        if inside && open { Ok(()) } else { Err(not_there()) }
     }
 
     /// Names the kinds of instruments of which all stored kinds are to be played: those that are

@@ -13,8 +13,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::limit;
 use crate::replay::Coverage;
 use crate::rpc::model::{
-    BookAnswer, BookQuery, CoverageQuery, InstrumentQuery, ReplayQuery, SampleQuery, ScanQuery,
-    ServerStats, StreamSummary, coverage_from, summaries_from,
+    BookAnswer, BookQuery, CoverageQuery, InstrumentQuery, JoinQuery, ReplayQuery, RowForm,
+    SampleQuery, ScanQuery, ServerStats, StreamSummary, coverage_from, summaries_from,
 };
 use crate::rpc::proto;
 use crate::rpc::proto::tickreel_client::TickreelClient;
@@ -33,6 +33,8 @@ type Line = InterceptedService<Channel, Bearer>;
 #[derive(Clone, Debug)]
 pub struct Client {
     inner: TickreelClient<Line>,
+    url: String,
+    credentials: Credentials,
 }
 
 impl Client {
@@ -56,7 +58,12 @@ impl Client {
         let inner = TickreelClient::with_interceptor(channel, bearer)
             .max_decoding_message_size(limit::RPC_ANSWER_BYTES_MAX)
             .max_encoding_message_size(limit::RPC_REQUEST_BYTES_MAX);
-        Ok(Self { inner })
+        Ok(Self { inner, url: url.to_owned(), credentials: credentials.clone() })
+    }
+
+    /// Another connection to the same server.
+    pub(super) async fn again(&self) -> Result<Self> {
+        Self::connect_with(&self.url, &self.credentials).await
     }
 
     fn inner(&self) -> TickreelClient<Line> {
@@ -154,13 +161,24 @@ impl Client {
     /// [`ErrorKind::NotFound`] for a stream that the server does not have; [`ErrorKind::Limit`] if
     /// too many replays are open.
     pub async fn replay(&self, query: &ReplayQuery) -> Result<Session> {
+        self.begin(proto::replay_request::Command::Open(query.into()), query.form).await
+    }
+
+    /// Joins the session of a name.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] if there is none; [`ErrorKind::Limit`] if too many replays are open.
+    pub async fn join(&self, query: &JoinQuery) -> Result<Session> {
+        self.begin(proto::replay_request::Command::Join(query.into()), query.form).await
+    }
+
+    async fn begin(&self, open: proto::replay_request::Command, form: RowForm) -> Result<Session> {
         let (sender, receiver) = mpsc::channel(COMMANDS_WAITING);
-        let open = proto::replay_request::Command::Open(query.into());
         let stopped = |_| Error::new(ErrorKind::Remote, "the session has ended");
         sender.send(proto::ReplayRequest { command: Some(open) }).await.map_err(stopped)?;
         let answer = self.inner().replay(ReceiverStream::new(receiver)).await;
         let answers = answer.map_err(|status| error_of(&status))?.into_inner();
-        Session::begin(sender, answers, query.form).await
+        Session::begin(sender, answers, form).await
     }
 
     /// Opens a session to append rows with.
@@ -182,6 +200,6 @@ impl Client {
     /// [`ErrorKind::Remote`] if the server cannot be reached.
     pub async fn stats(&self) -> Result<ServerStats> {
         let answer = self.inner().get_stats(proto::GetStatsRequest {}).await;
-        Ok(answer.map_err(|status| error_of(&status))?.into_inner().into())
+        answer.map_err(|status| error_of(&status))?.into_inner().try_into()
     }
 }

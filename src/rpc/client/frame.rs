@@ -2,6 +2,9 @@
 
 use std::ops::Range;
 
+use arrow::array::RecordBatch;
+use bytes::Bytes;
+
 use super::streams::Joiner;
 use crate::arrow::{from_record_batch, ipc};
 use crate::error::{Error, ErrorKind, Result};
@@ -23,8 +26,34 @@ pub struct Frame {
     pub last: TsNs,
     /// Rows of all chunks.
     pub rows: u64,
+    /// After the last message, to go on from there in another replay.
+    pub cursor: Bytes,
     /// Chunk and messages of each run, in the total order.
     runs: Vec<(usize, Range<usize>)>,
+}
+
+/// Books of several streams over time, and their order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BookFrame {
+    /// Place of a stream among those opened, and its books, a row each.
+    pub tables: Vec<(usize, RecordBatch)>,
+    /// Streams in the order of their rows, and how many rows of each come together.
+    pub runs: Vec<(usize, usize)>,
+    /// Time of the first row.
+    pub first: TsNs,
+    /// Time of the last row.
+    pub last: TsNs,
+    /// Rows of all tables.
+    pub rows: u64,
+    /// After the last row, to go on from there in another replay.
+    pub cursor: Bytes,
+}
+
+/// What a frame holds.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Content {
+    Rows(Frame),
+    Books(BookFrame),
 }
 
 /// A run of messages of one stream, next in the total order.
@@ -55,7 +84,24 @@ impl Frame {
         }
         let runs = runs(&frame.run_streams, &frame.run_messages, &chunks)?;
         let (first, last) = (TsNs(frame.first_ns), TsNs(frame.last_ns));
-        Ok(Self { chunks, first, last, rows: frame.rows, runs })
+        let cursor = frame.cursor.clone();
+        Ok(Self { chunks, first, last, rows: frame.rows, cursor, runs })
+    }
+}
+
+impl BookFrame {
+    fn new(frame: &proto::ReplayFrame, tables: Vec<(usize, RecordBatch)>) -> Result<Self> {
+        let rows: usize = tables.iter().map(|(_, table)| table.num_rows()).sum();
+        let count = |count: u32| usize::try_from(count).map_err(|_| contradicts());
+        let counts = frame.run_streams.iter().zip(&frame.run_messages);
+        let runs = counts.map(|(&stream, &rows)| Ok((count(stream)?, count(rows)?)));
+        let runs = runs.collect::<Result<Vec<_>>>()?;
+        let in_runs: usize = runs.iter().map(|(_, rows)| rows).sum();
+        if rows as u64 != frame.rows || in_runs != rows {
+            return Err(contradicts());
+        }
+        let (first, last) = (TsNs(frame.first_ns), TsNs(frame.last_ns));
+        Ok(Self { tables, runs, first, last, rows: frame.rows, cursor: frame.cursor.clone() })
     }
 }
 
@@ -103,8 +149,11 @@ fn runs(
 #[derive(Debug)]
 pub(super) struct FrameReader {
     lanes: Vec<Lane>,
-    /// Chunks of a frame whose other parts are still to come.
+    /// Frames hold books, not rows.
+    books: bool,
+    /// Chunks of a frame whose other parts are still to come: rows or books.
     chunks: Vec<(usize, Batch)>,
+    tables: Vec<(usize, RecordBatch)>,
     /// The stream whose chunk was cut, and its bytes so far.
     cut: Option<usize>,
     joiner: Joiner,
@@ -118,34 +167,25 @@ struct Lane {
     decoder: Option<ipc::Decoder>,
 }
 
-impl Lane {
-    fn decode(&mut self, data: bytes::Bytes, batches: &mut Vec<Batch>) -> Result<()> {
-        let Some(decoder) = &mut self.decoder else {
-            batches.push(columns::decode(self.kind, &data)?);
-            return Ok(());
-        };
-        for batch in decoder.decode(data)? {
-            batches.push(from_record_batch(self.kind, &batch)?);
-        }
-        Ok(())
-    }
-}
-
 impl FrameReader {
-    pub(super) fn new(streams: &[OpenedStream], form: RowForm) -> Result<Self> {
+    pub(super) fn new(streams: &[OpenedStream], form: RowForm, books: bool) -> Result<Self> {
         let mut lanes = Vec::with_capacity(streams.len());
         for stream in streams {
-            let mut decoder = (form == RowForm::Arrow).then(ipc::Decoder::new);
+            let mut decoder = match books {
+                true => Some(ipc::Decoder::of_books()),
+                false => (form == RowForm::Arrow).then(ipc::Decoder::new),
+            };
             if let Some(decoder) = &mut decoder {
                 decoder.decode(stream.arrow_schema.clone())?;
             }
             lanes.push(Lane { kind: stream.key.kind, decoder });
         }
-        Ok(Self { lanes, chunks: Vec::new(), cut: None, joiner: Joiner::default() })
+        let (chunks, tables) = (Vec::new(), Vec::new());
+        Ok(Self { lanes, books, chunks, tables, cut: None, joiner: Joiner::default() })
     }
 
     /// The whole frame, once its last part is there.
-    pub(super) fn read(&mut self, mut frame: proto::ReplayFrame) -> Result<Option<Frame>> {
+    pub(super) fn read(&mut self, mut frame: proto::ReplayFrame) -> Result<Option<Content>> {
         let chunks = std::mem::take(&mut frame.chunks);
         let count = chunks.len();
         for (at, chunk) in chunks.into_iter().enumerate() {
@@ -156,18 +196,34 @@ impl FrameReader {
             }
             self.cut = more.then_some(stream);
             let Some(data) = self.joiner.join(chunk.data, more)? else { continue };
-            let lane = self.lanes.get_mut(stream).ok_or_else(contradicts)?;
-            let mut batches = Vec::new();
-            lane.decode(data, &mut batches)?;
-            self.chunks.extend(batches.into_iter().map(|batch| (stream, batch)));
-            if self.chunks.len() > limit::BLOCK_ROWS_MAX {
+            self.decode(stream, data)?;
+            if self.chunks.len() + self.tables.len() > limit::BLOCK_ROWS_MAX {
                 return Err(contradicts());
             }
         }
         if frame.more {
             return Ok(None);
         }
-        Frame::new(&frame, std::mem::take(&mut self.chunks)).map(Some)
+        let (chunks, tables) = (std::mem::take(&mut self.chunks), std::mem::take(&mut self.tables));
+        Ok(Some(match self.books {
+            true => Content::Books(BookFrame::new(&frame, tables)?),
+            false => Content::Rows(Frame::new(&frame, chunks)?),
+        }))
+    }
+
+    fn decode(&mut self, stream: usize, data: Bytes) -> Result<()> {
+        let lane = self.lanes.get_mut(stream).ok_or_else(contradicts)?;
+        let Some(decoder) = &mut lane.decoder else {
+            self.chunks.push((stream, columns::decode(lane.kind, &data)?));
+            return Ok(());
+        };
+        for batch in decoder.decode(data)? {
+            match self.books {
+                true => self.tables.push((stream, batch)),
+                false => self.chunks.push((stream, from_record_batch(lane.kind, &batch)?)),
+            }
+        }
+        Ok(())
     }
 }
 

@@ -1,15 +1,18 @@
 //! A replay on a server: events to read and controls to use meanwhile.
 
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
 use tokio::sync::mpsc;
 use tonic::{Code, Streaming};
 
-use super::frame::{Frame, FrameReader};
+use super::frame::{BookFrame, Content, Frame, FrameReader};
 use crate::error::{Error, ErrorKind, Result};
 use crate::limit;
 use crate::quantity::TsNs;
 use crate::rpc::model::{
     BookAnswer, Command, End, GapNotice, OpenedStream, Progress, RowForm, SessionState, Speed,
-    StepAmount,
+    StepAmount, Stops,
 };
 use crate::rpc::proto;
 use crate::rpc::proto::replay_response::Event as Sent;
@@ -22,16 +25,21 @@ pub enum Event {
     OpeningBook(BookAnswer),
     /// Rows.
     Frame(Frame),
+    /// Books or metrics, if these were asked for.
+    Books(BookFrame),
     /// A gap row was in the frame before.
     Gap(GapNotice),
     /// How far it is.
     Progress(Progress),
-    /// A command or a step was done.
+    /// A command or a step was done, a condition was met, or another member gave a command.
     State(SessionState),
     /// A command was refused; the session goes on as before.
     Refused(Error),
     /// Everything was played, or the session was closed.
     End(End),
+    /// The connection was lost and made again; rows go on without a loss. A step that was not
+    /// finished is forgotten. Only in a [`Client::replay_for_good`](super::Client::replay_for_good).
+    Reconnected,
 }
 
 /// An open replay. Dropping it ends the session, unless its [`Controls`] live on.
@@ -44,6 +52,7 @@ pub struct Session {
     generation: u64,
     rows_at_most: u64,
     span: (TsNs, TsNs),
+    name: Option<String>,
 }
 
 impl Session {
@@ -64,13 +73,14 @@ impl Session {
         let streams = opened.streams.into_iter().map(OpenedStream::try_from);
         let streams = streams.collect::<Result<Vec<_>>>()?;
         Ok(Self {
-            controls: Controls { sender },
+            controls: Controls::new(sender),
             answers,
-            frames: FrameReader::new(&streams, form)?,
+            frames: FrameReader::new(&streams, form, opened.books)?,
             streams,
             generation: opened.generation,
             rows_at_most: opened.rows_at_most,
             span: (TsNs(opened.first_ns), TsNs(opened.last_ns)),
+            name: Some(opened.session).filter(|name| !name.is_empty()),
         })
     }
 
@@ -92,16 +102,37 @@ impl Session {
         self.rows_at_most
     }
 
-    /// The range, cut to where rows are: receive times of the first and the last.
+    /// The range, cut to where rows are: times of the first and the last.
     #[must_use]
     pub fn span(&self) -> (TsNs, TsNs) {
         self.span
+    }
+
+    /// Its name, if others can join it.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
     }
 
     /// The controls, to use while another task reads events.
     #[must_use]
     pub fn controls(&self) -> Controls {
         self.controls.clone()
+    }
+
+    /// Goes on with what another connection tells, steered by the same controls.
+    pub(super) fn move_to(&mut self, other: Self) -> Result<()> {
+        let keys = |session: &Self| -> Vec<_> {
+            session.streams.iter().map(|stream| stream.key.clone()).collect()
+        };
+        if keys(self) != keys(&other) {
+            return Err(Error::new(ErrorKind::Stale, "the server has other streams now"));
+        }
+        let sender = other.controls.sender();
+        let controls = std::mem::replace(&mut self.controls, other.controls.clone());
+        *self = Self { controls, ..other };
+        self.controls.link().sender = sender;
+        Ok(())
     }
 
     /// The next event; `None` when the session is over. Losing the future between two polls loses
@@ -128,7 +159,11 @@ impl Session {
                 return Err(Error::new(ErrorKind::Remote, "the server opened the replay twice"));
             }
             Sent::OpeningBook(book) => Event::OpeningBook(book.try_into()?),
-            Sent::Frame(frame) => return Ok(self.frames.read(frame)?.map(Event::Frame)),
+            Sent::Frame(frame) => match self.frames.read(frame)? {
+                Some(Content::Rows(frame)) => Event::Frame(frame),
+                Some(Content::Books(frame)) => Event::Books(frame),
+                None => return Ok(None),
+            },
             Sent::Gap(gap) => Event::Gap(gap.try_into()?),
             Sent::Progress(progress) => Event::Progress(progress.into()),
             Sent::State(state) => Event::State(state.try_into()?),
@@ -145,17 +180,45 @@ impl Session {
 /// with [`Event::State`] or [`Event::Refused`].
 #[derive(Clone, Debug)]
 pub struct Controls {
-    sender: mpsc::Sender<proto::ReplayRequest>,
+    link: Arc<Mutex<Link>>,
+}
+
+/// Where commands go.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) sender: mpsc::Sender<proto::ReplayRequest>,
+    /// Commands that were not answered yet, kept if the connection may be made again.
+    pub(super) unanswered: Option<VecDeque<Command>>,
 }
 
 impl Controls {
+    fn new(sender: mpsc::Sender<proto::ReplayRequest>) -> Self {
+        Self { link: Arc::new(Mutex::new(Link { sender, unanswered: None })) }
+    }
+
+    pub(super) fn link(&self) -> MutexGuard<'_, Link> {
+        self.link.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn sender(&self) -> mpsc::Sender<proto::ReplayRequest> {
+        self.link().sender.clone()
+    }
+
     /// Sends any command.
     ///
     /// # Errors
     /// [`ErrorKind::Remote`] if the session is over.
     pub async fn send(&self, command: Command) -> Result<()> {
-        let ended = |_| Error::new(ErrorKind::Remote, "the session has ended");
-        self.sender.send(command.into()).await.map_err(ended)
+        let (sender, kept) = {
+            let mut link = self.link();
+            let kept = link.unanswered.as_mut().map(|commands| commands.push_back(command));
+            (link.sender.clone(), kept.is_some())
+        };
+        match sender.send(command.into()).await {
+            // It is sent again when there is a connection.
+            Err(_) if !kept => Err(Error::new(ErrorKind::Remote, "the session has ended")),
+            _ => Ok(()),
+        }
     }
 
     /// Stands still.
@@ -174,7 +237,7 @@ impl Controls {
         self.send(Command::Resume).await
     }
 
-    /// Goes to the first message with `ts_recv >= to`; counts and hashes begin anew.
+    /// Goes to the first message at `to` or later; counts and hashes begin anew.
     ///
     /// # Errors
     /// As [`Controls::send`].
@@ -196,6 +259,14 @@ impl Controls {
     /// As [`Controls::send`].
     pub async fn set_speed(&self, speed: Speed) -> Result<()> {
         self.send(Command::SetSpeed(speed)).await
+    }
+
+    /// Stops by itself at other conditions.
+    ///
+    /// # Errors
+    /// As [`Controls::send`].
+    pub async fn set_stops(&self, stops: Stops) -> Result<()> {
+        self.send(Command::SetStops(stops)).await
     }
 
     /// Ends the session: it answers with [`Event::End`].

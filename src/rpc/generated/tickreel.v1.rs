@@ -284,7 +284,7 @@ pub struct ScanEnd {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ReplayRequest {
-    #[prost(oneof = "replay_request::Command", tags = "1, 2, 3, 4, 5, 6, 7")]
+    #[prost(oneof = "replay_request::Command", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9")]
     pub command: ::core::option::Option<replay_request::Command>,
 }
 /// Nested message and enum types in `ReplayRequest`.
@@ -306,6 +306,11 @@ pub mod replay_request {
         SetSpeed(super::ReplaySetSpeed),
         #[prost(message, tag = "7")]
         Close(super::ReplayClose),
+        /// first, and only first
+        #[prost(message, tag = "8")]
+        Join(super::ReplayJoin),
+        #[prost(message, tag = "9")]
+        SetStops(super::ReplaySetStops),
     }
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -341,6 +346,139 @@ pub struct ReplayOpen {
     pub frame_rows_max: u32,
     #[prost(enumeration = "RowForm", tag = "11")]
     pub form: i32,
+    /// A cursor that an answer of such a replay gave: goes on exactly after it, also after the server
+    /// was restarted, the store compacted or rows appended. The range must be that of the opening;
+    /// opening books are those at the cursor; counts and hashes begin at it. Empty: from the first row.
+    /// INVALID_ARGUMENT for a cursor of other streams, another order or another output; ABORTED if rows
+    /// before it are no longer there.
+    #[prost(bytes = "bytes", tag = "12")]
+    pub resume_cursor: ::prost::bytes::Bytes,
+    /// after the last row, begins anew: `end` with LOOPED, books, rows
+    #[prost(bool, tag = "13")]
+    pub r#loop: bool,
+    #[prost(message, optional, tag = "14")]
+    pub stops: ::core::option::Option<ReplayStops>,
+    /// After the last stored row, goes on with rows as they become visible; rows that arrive then are
+    /// played at once, by time among those that arrived together. Not with `loop`, a `to_ns` or a
+    /// `session`; at most 1,024 streams.
+    #[prost(bool, tag = "17")]
+    pub follow: bool,
+    /// Makes a session of this name that others can join; ends when its last member left. 1 to 64 of
+    /// a-z, A-Z, 0-9, `.`, `_`, `-`. INVALID_ARGUMENT if there is one already; at most 64 on a server.
+    #[prost(string, tag = "18")]
+    pub session: ::prost::alloc::string::String,
+    #[prost(enumeration = "ReplayOrder", tag = "19")]
+    pub order: i32,
+    /// none: rows
+    #[prost(oneof = "replay_open::Output", tags = "15, 16")]
+    pub output: ::core::option::Option<replay_open::Output>,
+}
+/// Nested message and enum types in `ReplayOpen`.
+pub mod replay_open {
+    /// none: rows
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Output {
+        #[prost(message, tag = "15")]
+        Books(super::ReplayBooks),
+        #[prost(message, tag = "16")]
+        Metrics(super::ReplayMetrics),
+    }
+}
+/// Becomes a member of a named session: same streams, range, order, output, loop and stops, same
+/// clock. A command of any member acts on all. Each member gets the rows by itself: one that reads
+/// slowly lags and disturbs nobody. A member begins where the furthest member is, with the books there.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReplayJoin {
+    /// NOT_FOUND if there is none
+    #[prost(string, tag = "1")]
+    pub session: ::prost::alloc::string::String,
+    /// as in ReplayOpen
+    #[prost(uint32, optional, tag = "2")]
+    pub opening_depth: ::core::option::Option<u32>,
+    #[prost(bool, tag = "3")]
+    pub hash: bool,
+    #[prost(enumeration = "DecimalForm", tag = "4")]
+    pub decimals: i32,
+    #[prost(uint32, tag = "5")]
+    pub frame_rows_max: u32,
+    #[prost(enumeration = "RowForm", tag = "6")]
+    pub form: i32,
+}
+/// When a replay stops by itself: it pauses right after the message that met a condition and tells so
+/// by a `state` with `stop`. Resuming goes on. An absent condition is none. Of several conditions that
+/// one message meets, gap and trade are told before spread, and spread before rows.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ReplayStops {
+    /// Before the first message at or after this time, once after each opening, seek or change.
+    #[prost(int64, optional, tag = "1")]
+    pub at_ns: ::core::option::Option<i64>,
+    /// After so many rows, to the end of the message that holds the last of them: counted from the
+    /// opening, seek, lap, change, or when they were enough before.
+    #[prost(uint64, optional, tag = "2")]
+    pub rows: ::core::option::Option<u64>,
+    /// after a message with a gap row (book, status)
+    #[prost(bool, tag = "3")]
+    pub gap: bool,
+    /// After a message that makes the spread of a live book larger than so many basis points of mid,
+    /// if it was not larger before it.
+    #[prost(double, optional, tag = "4")]
+    pub spread_bps: ::core::option::Option<f64>,
+    /// after a trade of more than this exact quantity, e.g. "12.5"
+    #[prost(string, tag = "5")]
+    pub trade_qty: ::prost::alloc::string::String,
+    /// ends the session with STOPPED instead of pausing it
+    #[prost(bool, tag = "6")]
+    pub end: bool,
+}
+/// Other stops from now on, also while it plays.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ReplaySetStops {
+    /// absent: none
+    #[prost(message, optional, tag = "1")]
+    pub stops: ::core::option::Option<ReplayStops>,
+}
+/// Instead of rows: the best levels of each book. Only book streams are played.
+///
+/// Frames hold Arrow record batches, one row per book:
+///
+///    ts_recv    Timestamp(ns, UTC)   of the last message applied, or the time of the sample; never null
+///    ts_event   Timestamp(ns, UTC)   of the last message applied
+///    venue_seq  Int64                of the last message applied
+///    state      UInt8                as BookState: 1 live, 2 stale, 3 empty
+///    missing    UInt64               messages missing, if stale; 0: unknown
+///    bid_price, bid_qty, ask_price, ask_qty
+///               FixedSizeList(depth) of Decimal128(38, scale) or Float64, best first; null beyond the
+///               last level
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReplayBooks {
+    /// levels per side, 1 to 1,000; 0: 10
+    #[prost(uint32, tag = "1")]
+    pub depth: u32,
+    /// 0: a row after each message of a book. Above: a row of each book at every multiple of this since
+    /// 1970 within the first and the last row of the range, after all messages up to that time.
+    #[prost(int64, tag = "2")]
+    pub every_ns: i64,
+}
+/// Instead of rows: what can be measured on each book. Only book streams are played. Frames hold Arrow
+/// record batches; null where a side is missing or a number does not fit.
+///
+///    ts_recv, ts_event, venue_seq, state, missing   as in ReplayBooks
+///    bid_price, bid_qty, ask_price, ask_qty         Decimal128 or Float64: the best levels
+///    mid          Decimal128(38, price scale + 1) or Float64
+///    spread       Decimal128(38, price scale) or Float64; negative if crossed
+///    spread_bps   Float64, of mid's size
+///    microprice   Float64: (bid x ask_qty + ask x bid_qty) / (bid_qty + ask_qty)
+///    bid_depth_N, ask_depth_N   Decimal128(38, quantity scale) or Float64: the first N levels together,
+///                 for each N of `levels`
+///    imbalance_N  Float64: (bids - asks) / (bids + asks) of these
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReplayMetrics {
+    /// at most 16 of 1 to 1,000; empty: 1, 5, 10
+    #[prost(uint32, repeated, tag = "1")]
+    pub levels: ::prost::alloc::vec::Vec<u32>,
+    /// as in ReplayBooks
+    #[prost(int64, tag = "2")]
+    pub every_ns: i64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ReplayStream {
@@ -354,7 +492,7 @@ pub struct ReplayStream {
 pub struct ReplayPause {}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ReplayResume {}
-/// Goes to the first message with ts_recv >= to_ns; plays on if it played, else stays paused. Counts
+/// Goes to the first message at or after to_ns; plays on if it played, else stays paused. Counts
 /// and hashes begin anew. Frames sent before the answering `state` belong to the time before the
 /// seek; opening books come after it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -436,6 +574,14 @@ pub struct ReplayOpened {
     /// inclusive
     #[prost(int64, tag = "5")]
     pub last_ns: i64,
+    /// its name, if it has one
+    #[prost(string, tag = "6")]
+    pub session: ::prost::alloc::string::String,
+    #[prost(enumeration = "ReplayOrder", tag = "7")]
+    pub order: i32,
+    /// frames hold books or metrics, not rows
+    #[prost(bool, tag = "8")]
+    pub books: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct OpenedStream {
@@ -443,7 +589,7 @@ pub struct OpenedStream {
     pub instrument: ::prost::alloc::string::String,
     #[prost(enumeration = "Kind", tag = "2")]
     pub kind: i32,
-    /// Arrow IPC schema message of the stream's chunks, if they are Arrow
+    /// Arrow IPC schema message of the stream's chunks, if they are Arrow (books
     #[prost(bytes = "bytes", tag = "3")]
     pub arrow_schema: ::prost::bytes::Bytes,
 }
@@ -471,6 +617,11 @@ pub struct ReplayFrame {
     /// too long for one answer: the next frame's first chunk goes on with the
     #[prost(bool, tag = "7")]
     pub more: bool,
+    /// bytes of this one's last chunk; all other fields are in the last part
+    ///
+    /// after its last message, for ReplayOpen.resume_cursor; about 40 bytes, with
+    #[prost(bytes = "bytes", tag = "8")]
+    pub cursor: ::prost::bytes::Bytes,
 }
 /// Some messages of one stream.
 ///
@@ -519,7 +670,7 @@ pub struct ReplayGap {
     #[prost(uint64, tag = "3")]
     pub missing: u64,
 }
-#[derive(Clone, Copy, PartialEq, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ReplayProgress {
     /// recorded time that was reached
     #[prost(int64, tag = "1")]
@@ -535,9 +686,25 @@ pub struct ReplayProgress {
     pub eta_ns: ::core::option::Option<i64>,
     #[prost(double, tag = "5")]
     pub speed: f64,
+    /// rows of the range, as in ReplayOpened; grows with `follow`
+    #[prost(uint64, tag = "6")]
+    pub rows_at_most: u64,
+    /// sent to this client since the progress before
+    #[prost(double, tag = "7")]
+    pub rows_per_s: f64,
+    /// all that is stored was played; rows come as they are stored
+    #[prost(bool, tag = "8")]
+    pub live: bool,
+    /// how often the range was played, with `loop`
+    #[prost(uint64, tag = "9")]
+    pub laps: u64,
+    /// after the last message that was sent
+    #[prost(bytes = "bytes", tag = "10")]
+    pub cursor: ::prost::bytes::Bytes,
 }
-/// The answer to a command, and what a session tells when a step is done.
-#[derive(Clone, Copy, PartialEq, ::prost::Message)]
+/// The answer to a command, and what a session tells when a step is done, a condition stopped it, or
+/// another member gave a command.
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ReplayState {
     #[prost(enumeration = "replay_state::State", tag = "1")]
     pub state: i32,
@@ -545,12 +712,26 @@ pub struct ReplayState {
     pub position_ns: i64,
     #[prost(double, tag = "3")]
     pub speed: f64,
-    /// how many commands after `open` were done
+    /// how many commands after `open` were done, by all members
     #[prost(uint64, tag = "4")]
     pub commands: u64,
-    /// since the opening or the last seek
+    /// since the opening or the last seek; of this client
     #[prost(uint64, tag = "5")]
     pub rows: u64,
+    /// present: this condition stopped it
+    #[prost(message, optional, tag = "6")]
+    pub stop: ::core::option::Option<ReplayStop>,
+    /// another member's command is told; several at once may be told as one
+    #[prost(bool, tag = "7")]
+    pub by_other: bool,
+    /// of the session, with this one
+    #[prost(uint64, tag = "8")]
+    pub members: u64,
+    /// as in ReplayProgress
+    #[prost(bool, tag = "9")]
+    pub live: bool,
+    #[prost(bytes = "bytes", tag = "10")]
+    pub cursor: ::prost::bytes::Bytes,
 }
 /// Nested message and enum types in `ReplayState`.
 pub mod replay_state {
@@ -598,6 +779,69 @@ pub mod replay_state {
         }
     }
 }
+/// A condition that was met.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReplayStop {
+    #[prost(enumeration = "replay_stop::Condition", tag = "1")]
+    pub condition: i32,
+    /// of the message that met it; of TIME, the time asked for
+    #[prost(int64, tag = "2")]
+    pub time_ns: i64,
+    /// of that message; absent for TIME
+    #[prost(uint32, optional, tag = "3")]
+    pub stream: ::core::option::Option<u32>,
+}
+/// Nested message and enum types in `ReplayStop`.
+pub mod replay_stop {
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum Condition {
+        Unspecified = 0,
+        Time = 1,
+        Rows = 2,
+        Gap = 3,
+        Spread = 4,
+        Trade = 5,
+    }
+    impl Condition {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Unspecified => "CONDITION_UNSPECIFIED",
+                Self::Time => "CONDITION_TIME",
+                Self::Rows => "CONDITION_ROWS",
+                Self::Gap => "CONDITION_GAP",
+                Self::Spread => "CONDITION_SPREAD",
+                Self::Trade => "CONDITION_TRADE",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "CONDITION_UNSPECIFIED" => Some(Self::Unspecified),
+                "CONDITION_TIME" => Some(Self::Time),
+                "CONDITION_ROWS" => Some(Self::Rows),
+                "CONDITION_GAP" => Some(Self::Gap),
+                "CONDITION_SPREAD" => Some(Self::Spread),
+                "CONDITION_TRADE" => Some(Self::Trade),
+                _ => None,
+            }
+        }
+    }
+}
 /// A command was refused; the session goes on as before.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ReplayError {
@@ -616,15 +860,18 @@ pub struct ReplayError {
 pub struct ReplayEnd {
     #[prost(enumeration = "replay_end::Reason", tag = "1")]
     pub reason: i32,
-    /// since the opening or the last seek
+    /// since the opening or the last seek or lap
     #[prost(uint64, tag = "2")]
     pub rows: u64,
-    /// over all streams, in the order played
+    /// over all streams, in the order played; not of books, metrics
     #[prost(fixed64, optional, tag = "3")]
     pub hash: ::core::option::Option<u64>,
     /// as in ReplayOpened
     #[prost(message, repeated, tag = "4")]
     pub streams: ::prost::alloc::vec::Vec<StreamTotal>,
+    /// after the last message that was sent
+    #[prost(bytes = "bytes", tag = "5")]
+    pub cursor: ::prost::bytes::Bytes,
 }
 /// Nested message and enum types in `ReplayEnd`.
 pub mod replay_end {
@@ -644,6 +891,10 @@ pub mod replay_end {
         Unspecified = 0,
         LastRow = 1,
         Closed = 2,
+        /// after the last row; it begins anew
+        Looped = 3,
+        /// a condition of ReplayStops with `end` was met
+        Stopped = 4,
     }
     impl Reason {
         /// String value of the enum field names used in the ProtoBuf definition.
@@ -655,6 +906,8 @@ pub mod replay_end {
                 Self::Unspecified => "REASON_UNSPECIFIED",
                 Self::LastRow => "REASON_LAST_ROW",
                 Self::Closed => "REASON_CLOSED",
+                Self::Looped => "REASON_LOOPED",
+                Self::Stopped => "REASON_STOPPED",
             }
         }
         /// Creates an enum from field names used in the ProtoBuf definition.
@@ -663,6 +916,8 @@ pub mod replay_end {
                 "REASON_UNSPECIFIED" => Some(Self::Unspecified),
                 "REASON_LAST_ROW" => Some(Self::LastRow),
                 "REASON_CLOSED" => Some(Self::Closed),
+                "REASON_LOOPED" => Some(Self::Looped),
+                "REASON_STOPPED" => Some(Self::Stopped),
                 _ => None,
             }
         }
@@ -765,7 +1020,7 @@ pub struct AppendDurable {
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetStatsRequest {}
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct GetStatsResponse {
     /// of the server
     #[prost(string, tag = "1")]
@@ -800,6 +1055,28 @@ pub struct GetStatsResponse {
     /// of Arrow data
     #[prost(uint64, tag = "13")]
     pub bytes_sent: u64,
+    /// those that have a name, by name
+    #[prost(message, repeated, tag = "14")]
+    pub sessions: ::prost::alloc::vec::Vec<ReplaySession>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ReplaySession {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "2")]
+    pub members: u32,
+    #[prost(enumeration = "replay_state::State", tag = "3")]
+    pub state: i32,
+    #[prost(int64, tag = "4")]
+    pub position_ns: i64,
+    #[prost(double, tag = "5")]
+    pub speed: f64,
+    /// of all members so far
+    #[prost(uint64, tag = "6")]
+    pub commands: u64,
+    /// asked for when it was opened
+    #[prost(uint32, tag = "7")]
+    pub instruments: u32,
 }
 /// Which record a stream holds. The numbers are those of the files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
@@ -886,6 +1163,46 @@ impl DecimalForm {
             "DECIMAL_FORM_UNSPECIFIED" => Some(Self::Unspecified),
             "DECIMAL_FORM_DECIMAL128" => Some(Self::Decimal128),
             "DECIMAL_FORM_FLOAT64" => Some(Self::Float64),
+            _ => None,
+        }
+    }
+}
+/// What the streams of a replay are merged by.
+///
+/// Rows of one stream keep the order they arrived in, whatever they are merged by: a book cannot be
+/// rebuilt otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum ReplayOrder {
+    /// as RECV
+    Unspecified = 0,
+    /// By ts_recv; then status, resets, trades, books, quotes, ticker, liquidations; then instrument.
+    Recv = 1,
+    /// By effective event time: of a row, the largest of min(ts_event, ts_recv) over it and all rows
+    /// before it in its stream; ts_recv where ts_event is missing. It never falls within a stream, never
+    /// passes ts_recv, and is the same wherever a replay begins. Then as RECV. All times of a replay in
+    /// this order (from, to, seek, position, first and last of a frame) are effective event times, but
+    /// those inside rows and books.
+    Event = 2,
+}
+impl ReplayOrder {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "REPLAY_ORDER_UNSPECIFIED",
+            Self::Recv => "REPLAY_ORDER_RECV",
+            Self::Event => "REPLAY_ORDER_EVENT",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "REPLAY_ORDER_UNSPECIFIED" => Some(Self::Unspecified),
+            "REPLAY_ORDER_RECV" => Some(Self::Recv),
+            "REPLAY_ORDER_EVENT" => Some(Self::Event),
             _ => None,
         }
     }
@@ -1173,10 +1490,13 @@ pub mod tickreel_client {
         }
         /// Plays streams in one total order, under the client's control.
         ///
-        /// The first request must be `open`; the others steer while it plays. The server answers with
-        /// `opened`, the opening books, then frames, gaps and progress, and a `state` for each command.
+        /// The first request must be `open` or `join`; the others steer while it plays. The server answers
+        /// with `opened`, the opening books, then frames, gaps and progress, and a `state` for each command.
         /// After the last row comes `end`; the session stays open for a seek until the client closes it or
         /// ends its requests.
+        ///
+        /// A client that lost its connection opens again with the last `cursor` it got, and goes on exactly
+        /// after it. A session that was opened with a name is shared by all who join it.
         pub async fn replay(
             &mut self,
             request: impl tonic::IntoStreamingRequest<Message = super::ReplayRequest>,
@@ -1332,10 +1652,13 @@ pub mod tickreel_server {
             + 'static;
         /// Plays streams in one total order, under the client's control.
         ///
-        /// The first request must be `open`; the others steer while it plays. The server answers with
-        /// `opened`, the opening books, then frames, gaps and progress, and a `state` for each command.
+        /// The first request must be `open` or `join`; the others steer while it plays. The server answers
+        /// with `opened`, the opening books, then frames, gaps and progress, and a `state` for each command.
         /// After the last row comes `end`; the session stays open for a seek until the client closes it or
         /// ends its requests.
+        ///
+        /// A client that lost its connection opens again with the last `cursor` it got, and goes on exactly
+        /// after it. A session that was opened with a name is shared by all who join it.
         async fn replay(
             &self,
             request: tonic::Request<tonic::Streaming<super::ReplayRequest>>,

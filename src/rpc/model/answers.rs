@@ -1,6 +1,7 @@
 //! What a server answers, apart from replays.
 
 use super::atoms::{self, wrong_answer};
+use super::told::PlayState;
 use crate::book::{Book, State, Tracker};
 use crate::error::{Error, Result};
 use crate::event::{ContentHash, Side, StreamKey};
@@ -272,7 +273,7 @@ impl From<proto::ScanEnd> for ScanEnd {
 }
 
 /// Figures of a server and its store.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ServerStats {
     /// Version of the server.
     pub version: String,
@@ -300,11 +301,67 @@ pub struct ServerStats {
     pub rows_sent: u64,
     /// Bytes of Arrow data sent.
     pub bytes_sent: u64,
+    /// Replay sessions that have a name.
+    pub sessions: Vec<SessionSummary>,
 }
 
-impl From<proto::GetStatsResponse> for ServerStats {
-    fn from(answer: proto::GetStatsResponse) -> Self {
+/// A replay session that can be joined.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SessionSummary {
+    /// Its name.
+    pub name: String,
+    /// Clients that play it.
+    pub members: usize,
+    /// Whether it moves.
+    pub state: PlayState,
+    /// Recorded time that was reached.
+    pub position: TsNs,
+    /// Recorded time per time of the clients; 0 is as fast as possible.
+    pub speed: f64,
+    /// Commands of all members so far.
+    pub commands: u64,
+    /// Instruments that were asked for.
+    pub instruments: usize,
+}
+
+impl TryFrom<proto::ReplaySession> for SessionSummary {
+    type Error = Error;
+
+    fn try_from(session: proto::ReplaySession) -> Result<Self> {
+        let count = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
+        Ok(Self {
+            name: session.name,
+            members: count(session.members),
+            state: PlayState::from_code(session.state)?,
+            position: TsNs(session.position_ns),
+            speed: session.speed,
+            commands: session.commands,
+            instruments: count(session.instruments),
+        })
+    }
+}
+
+impl From<SessionSummary> for proto::ReplaySession {
+    fn from(session: SessionSummary) -> Self {
+        let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         Self {
+            name: session.name,
+            members: count(session.members),
+            state: session.state.code(),
+            position_ns: session.position.0,
+            speed: session.speed,
+            commands: session.commands,
+            instruments: count(session.instruments),
+        }
+    }
+}
+
+impl TryFrom<proto::GetStatsResponse> for ServerStats {
+    type Error = Error;
+
+    fn try_from(answer: proto::GetStatsResponse) -> Result<Self> {
+        let sessions = answer.sessions.into_iter().map(SessionSummary::try_from);
+        Ok(Self {
             version: answer.version,
             uptime_ms: answer.uptime_ms,
             generation: answer.generation,
@@ -318,7 +375,8 @@ impl From<proto::GetStatsResponse> for ServerStats {
             streams_open: answer.streams_open,
             rows_sent: answer.rows_sent,
             bytes_sent: answer.bytes_sent,
-        }
+            sessions: sessions.collect::<Result<_>>()?,
+        })
     }
 }
 
@@ -338,6 +396,7 @@ impl From<ServerStats> for proto::GetStatsResponse {
             streams_open: stats.streams_open,
             rows_sent: stats.rows_sent,
             bytes_sent: stats.bytes_sent,
+            sessions: stats.sessions.into_iter().map(Into::into).collect(),
         }
     }
 }

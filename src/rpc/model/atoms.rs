@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::event::Kind;
 use crate::limit;
 use crate::quantity::{Instrument, TsNs};
+use crate::replay::ReplayOrder;
 use crate::rpc::proto;
 
 /// A request that says something that cannot be.
@@ -168,6 +169,38 @@ pub(super) fn decimals_code(decimals: DecimalAs) -> i32 {
         DecimalAs::Float64 => proto::DecimalForm::Float64,
     };
     form.into()
+}
+
+pub(super) fn order(code: i32) -> Result<ReplayOrder> {
+    match proto::ReplayOrder::try_from(code) {
+        Ok(proto::ReplayOrder::Event) => Ok(ReplayOrder::Event),
+        Ok(_) => Ok(ReplayOrder::Recv),
+        Err(_) => {
+            let text = format!("expected from 0 to 2, found {code}");
+            Err(ProtocolError::new("order", text).into())
+        }
+    }
+}
+
+pub(in crate::rpc) fn order_code(order: ReplayOrder) -> i32 {
+    match order {
+        ReplayOrder::Recv => proto::ReplayOrder::Recv.into(),
+        ReplayOrder::Event => proto::ReplayOrder::Event.into(),
+    }
+}
+
+/// The name of a session; `None` if it is empty.
+pub(super) fn session(name: &str) -> Result<Option<String>> {
+    if name.len() > limit::REPLAY_SESSION_NAME_BYTES_MAX {
+        let max = limit::REPLAY_SESSION_NAME_BYTES_MAX;
+        return Err(Error::limit("bytes of session", name.len(), max));
+    }
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    if !name.bytes().all(plain) {
+        let text = "expected only letters, digits, `.`, `_` and `-`";
+        return Err(ProtocolError::new("session", text).into());
+    }
+    Ok(Some(name.to_owned()).filter(|name| !name.is_empty()))
 }
 
 /// How the rows of a replay are sent.

@@ -8,15 +8,16 @@ mod append;
 mod atoms;
 mod queries;
 mod replay;
+mod stops;
+mod told;
 
-pub use answers::{BookAnswer, Level, ScanEnd, ServerStats, StreamSummary};
+pub use answers::{BookAnswer, Level, ScanEnd, ServerStats, SessionSummary, StreamSummary};
 pub(super) use answers::{coverage_answer, coverage_from, summaries_answer, summaries_from};
 pub(super) use append::{AppendRows, append_request};
-pub(super) use atoms::kind_code;
 pub use atoms::{ProtocolError, RowForm, Speed};
+pub(super) use atoms::{kind_code, order_code};
 pub(super) use queries::InstrumentPage;
 pub use queries::{BookQuery, CoverageQuery, InstrumentQuery, SampleQuery, ScanQuery};
-pub use replay::{
-    Command, End, EndReason, GapNotice, OpenedStream, PlayState, Progress, ReplayQuery,
-    SessionState, StepAmount,
-};
+pub use replay::{Command, JoinQuery, ReplayQuery, StepAmount};
+pub use stops::{Output, StopCondition, StopNotice, Stops};
+pub use told::{End, EndReason, GapNotice, OpenedStream, PlayState, Progress, SessionState};

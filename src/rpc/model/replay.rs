@@ -1,19 +1,20 @@
-//! What client and server of a replay tell each other, apart from rows.
+//! What a client of a replay asks for, and its commands.
 
 use std::ops::Range;
 
-use super::atoms::{self, ProtocolError, RowForm, Speed, wrong_answer};
+use super::atoms::{self, ProtocolError, RowForm, Speed};
+use super::stops::{Output, Stops};
 use crate::arrow::DecimalAs;
 use crate::error::{Error, Result};
-use crate::event::{ContentHash, Kind, StreamKey};
+use crate::event::Kind;
 use crate::limit;
 use crate::quantity::{Instrument, TsNs};
-use crate::replay::StreamTotal;
+use crate::replay::ReplayOrder;
 use crate::rpc::proto;
 use crate::rpc::proto::replay_request::Command as Sent;
 
 /// What to play, and how.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ReplayQuery {
     /// Instruments and their kinds; no kinds: all that are stored.
     pub streams: Vec<(Instrument, Vec<Kind>)>,
@@ -35,6 +36,20 @@ pub struct ReplayQuery {
     pub decimals: DecimalAs,
     /// Rows of a frame, in whole messages; 0: as many as are good.
     pub frame_rows_max: usize,
+    /// A cursor of such a replay to go on after; empty: from the first row.
+    pub resume_cursor: bytes::Bytes,
+    /// Begins anew after the last row.
+    pub looped: bool,
+    /// When it stops by itself.
+    pub stops: Stops,
+    /// What is sent.
+    pub output: Output,
+    /// After the last stored row, goes on with rows as they become visible.
+    pub follow: bool,
+    /// Makes a session of this name, for others to join.
+    pub session: Option<String>,
+    /// What the streams are merged by; the range is of its times.
+    pub order: ReplayOrder,
 }
 
 impl ReplayQuery {
@@ -52,7 +67,28 @@ impl ReplayQuery {
             form: RowForm::default(),
             decimals: DecimalAs::default(),
             frame_rows_max: 0,
+            resume_cursor: bytes::Bytes::new(),
+            looped: false,
+            stops: Stops::default(),
+            output: Output::Rows,
+            follow: false,
+            session: None,
+            order: ReplayOrder::Recv,
         }
+    }
+
+    /// Refuses what does not go together.
+    fn check(self) -> Result<Self> {
+        let refuse = |field, text| Err(ProtocolError::new(field, text).into());
+        if self.follow && (self.looped || self.session.is_some() || self.range.end < TsNs::MAX) {
+            return refuse("follow", "not with `loop`, `session` or `to_ns`");
+        }
+        let books = matches!(self.output, Output::Books { .. });
+        let only_books = |(_, kinds): &(_, Vec<Kind>)| kinds.iter().all(|kind| *kind == Kind::Book);
+        if books && !self.streams.iter().all(only_books) {
+            return refuse("kinds", "books and metrics are of the kind book alone");
+        }
+        Ok(self)
     }
 }
 
@@ -76,27 +112,117 @@ impl TryFrom<proto::ReplayOpen> for ReplayQuery {
             let text = format!("expected 0 or above, found {idle_ns}");
             return Err(ProtocolError::new("idle_ns_max", text).into());
         }
-        let rows = usize::try_from(open.frame_rows_max).unwrap_or(usize::MAX);
-        if rows > limit::REPLAY_FRAME_ROWS_MAX {
-            return Err(Error::limit("frame_rows_max", rows, limit::REPLAY_FRAME_ROWS_MAX));
-        }
-        let opening_depth = match open.opening_depth {
-            Some(0) => Some(0),
-            Some(levels) => atoms::depth(levels)?,
-            None => None,
-        };
-        Ok(Self {
+        Self {
             streams,
             range: atoms::range(open.from_ns, open.to_ns)?,
             speed: Speed::times(open.speed)?,
             idle_ns_max: open.idle_ns_max,
-            opening_depth,
+            opening_depth: opening_depth(open.opening_depth)?,
             paused: open.paused,
             hash: open.hash,
             form: atoms::form(open.form)?,
             decimals: atoms::decimals(open.decimals)?,
-            frame_rows_max: rows,
+            frame_rows_max: frame_rows(open.frame_rows_max)?,
+            resume_cursor: open.resume_cursor,
+            looped: open.r#loop,
+            stops: open.stops.map(Stops::try_from).transpose()?.unwrap_or_default(),
+            output: Output::from_open(open.output)?,
+            follow: open.follow,
+            session: atoms::session(&open.session)?,
+            order: atoms::order(open.order)?,
+        }
+        .check()
+    }
+}
+
+fn frame_rows(rows: u32) -> Result<usize> {
+    let rows = usize::try_from(rows).unwrap_or(usize::MAX);
+    if rows > limit::REPLAY_FRAME_ROWS_MAX {
+        return Err(Error::limit("frame_rows_max", rows, limit::REPLAY_FRAME_ROWS_MAX));
+    }
+    Ok(rows)
+}
+
+fn opening_depth(levels: Option<u32>) -> Result<Option<usize>> {
+    match levels {
+        Some(0) => Ok(Some(0)),
+        Some(levels) => atoms::depth(levels),
+        None => Ok(None),
+    }
+}
+
+/// What one who joins a session chooses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JoinQuery {
+    /// The name of the session.
+    pub session: String,
+    /// Levels per side of the opening books: `None` is all, 0 is no opening books.
+    pub opening_depth: Option<usize>,
+    /// Whether the end tells content hashes.
+    pub hash: bool,
+    /// How rows are sent.
+    pub form: RowForm,
+    /// What decimals become in Arrow.
+    pub decimals: DecimalAs,
+    /// Rows of a frame, in whole messages; 0: as many as are good.
+    pub frame_rows_max: usize,
+}
+
+impl JoinQuery {
+    /// With hashes and whole opening books.
+    #[must_use]
+    pub fn new(session: &str) -> Self {
+        Self {
+            session: session.to_owned(),
+            opening_depth: None,
+            hash: true,
+            form: RowForm::default(),
+            decimals: DecimalAs::default(),
+            frame_rows_max: 0,
+        }
+    }
+
+    /// How the member plays what `opener` opened.
+    pub(in crate::rpc) fn of(&self, opener: &ReplayQuery) -> ReplayQuery {
+        ReplayQuery {
+            opening_depth: self.opening_depth,
+            hash: self.hash,
+            form: self.form,
+            decimals: self.decimals,
+            frame_rows_max: self.frame_rows_max,
+            resume_cursor: bytes::Bytes::new(),
+            ..opener.clone()
+        }
+    }
+}
+
+impl TryFrom<proto::ReplayJoin> for JoinQuery {
+    type Error = Error;
+
+    fn try_from(join: proto::ReplayJoin) -> Result<Self> {
+        let expected = || ProtocolError::new("session", "expected a name");
+        Ok(Self {
+            session: atoms::session(&join.session)?.ok_or_else(expected)?,
+            opening_depth: opening_depth(join.opening_depth)?,
+            hash: join.hash,
+            form: atoms::form(join.form)?,
+            decimals: atoms::decimals(join.decimals)?,
+            frame_rows_max: frame_rows(join.frame_rows_max)?,
         })
+    }
+}
+
+impl From<&JoinQuery> for proto::ReplayJoin {
+    fn from(query: &JoinQuery) -> Self {
+        let levels = |depth: usize| u32::try_from(depth).unwrap_or(u32::MAX);
+        Self {
+            session: query.session.clone(),
+            opening_depth: query.opening_depth.map(levels),
+            hash: query.hash,
+            decimals: atoms::decimals_code(query.decimals),
+            frame_rows_max: levels(query.frame_rows_max),
+            form: atoms::form_code(query.form),
+        }
     }
 }
 
@@ -120,6 +246,13 @@ impl From<&ReplayQuery> for proto::ReplayOpen {
             form: atoms::form_code(query.form),
             decimals: atoms::decimals_code(query.decimals),
             frame_rows_max: levels(query.frame_rows_max),
+            resume_cursor: query.resume_cursor.clone(),
+            r#loop: query.looped,
+            stops: (query.stops != Stops::default()).then(|| (&query.stops).into()),
+            output: query.output.to_open(),
+            follow: query.follow,
+            session: query.session.clone().unwrap_or_default(),
+            order: atoms::order_code(query.order),
         }
     }
 }
@@ -136,7 +269,7 @@ pub enum StepAmount {
 }
 
 /// What a client may say while a replay is open.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Command {
     /// Stands still.
     Pause,
@@ -148,6 +281,8 @@ pub enum Command {
     Step(StepAmount),
     /// Plays at another speed.
     SetSpeed(Speed),
+    /// Stops at other conditions.
+    SetStops(Stops),
     /// Ends the session.
     Close,
 }
@@ -158,7 +293,7 @@ impl TryFrom<proto::ReplayRequest> for Command {
     fn try_from(request: proto::ReplayRequest) -> Result<Self> {
         match request.command {
             None => Err(ProtocolError::new("command", "expected one").into()),
-            Some(Sent::Open(_)) => {
+            Some(Sent::Open(_) | Sent::Join(_)) => {
                 Err(ProtocolError::new("open", "the replay is open already").into())
             }
             Some(Sent::Pause(_)) => Ok(Self::Pause),
@@ -166,6 +301,10 @@ impl TryFrom<proto::ReplayRequest> for Command {
             Some(Sent::Seek(seek)) => Ok(Self::Seek(atoms::ts(seek.to_ns))),
             Some(Sent::Step(step)) => step_amount(step).map(Self::Step),
             Some(Sent::SetSpeed(set)) => Speed::times(set.speed).map(Self::SetSpeed),
+            Some(Sent::SetStops(set)) => {
+                let stops = set.stops.map(Stops::try_from).transpose()?;
+                Ok(Self::SetStops(stops.unwrap_or_default()))
+            }
             Some(Sent::Close(_)) => Ok(Self::Close),
         }
     }
@@ -205,172 +344,12 @@ impl From<Command> for proto::ReplayRequest {
             Command::SetSpeed(speed) => {
                 Sent::SetSpeed(proto::ReplaySetSpeed { speed: speed.factor() })
             }
+            Command::SetStops(stops) => {
+                Sent::SetStops(proto::ReplaySetStops { stops: Some((&stops).into()) })
+            }
             Command::Close => Sent::Close(proto::ReplayClose {}),
         };
         Self { command: Some(sent) }
-    }
-}
-
-/// One stream of an open replay.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OpenedStream {
-    /// Which stream.
-    pub key: StreamKey,
-    /// Arrow IPC schema message of its rows, if they come as Arrow.
-    pub arrow_schema: bytes::Bytes,
-}
-
-impl TryFrom<proto::OpenedStream> for OpenedStream {
-    type Error = Error;
-
-    fn try_from(stream: proto::OpenedStream) -> Result<Self> {
-        let instrument = atoms::answered_instrument(&stream.instrument)?;
-        let kind = atoms::answered_kind(stream.kind)?;
-        Ok(Self { key: StreamKey { instrument, kind }, arrow_schema: stream.arrow_schema })
-    }
-}
-
-/// Messages are missing before a row that was just played.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct GapNotice {
-    /// Place among the streams opened.
-    pub stream: usize,
-    /// Receive time of the gap row.
-    pub ts_recv: TsNs,
-    /// Messages missing; 0 if unknown.
-    pub missing: u64,
-}
-
-impl TryFrom<proto::ReplayGap> for GapNotice {
-    type Error = Error;
-
-    fn try_from(gap: proto::ReplayGap) -> Result<Self> {
-        let stream = usize::try_from(gap.stream).map_err(|_| wrong_answer("a stream number"))?;
-        Ok(Self { stream, ts_recv: TsNs(gap.ts_recv_ns), missing: gap.missing })
-    }
-}
-
-/// How far a replay is.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Progress {
-    /// Recorded time that was reached.
-    pub position: TsNs,
-    /// Rows since the opening or the last seek.
-    pub rows: u64,
-    /// Part of the recorded time that was played, 0 to 100.
-    pub percent: f64,
-    /// Nanoseconds until the end, if it plays.
-    pub eta_ns: Option<i64>,
-    /// Recorded time per time of the client; 0 is as fast as possible.
-    pub speed: f64,
-}
-
-impl From<proto::ReplayProgress> for Progress {
-    fn from(progress: proto::ReplayProgress) -> Self {
-        Self {
-            position: TsNs(progress.position_ns),
-            rows: progress.rows,
-            percent: progress.percent,
-            eta_ns: progress.eta_ns,
-            speed: progress.speed,
-        }
-    }
-}
-
-/// Whether a replay moves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PlayState {
-    /// It plays.
-    Playing,
-    /// It waits for a command.
-    Paused,
-    /// It is behind the last row.
-    Ended,
-}
-
-/// What a session is after a command or a step.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct SessionState {
-    /// Whether it moves.
-    pub state: PlayState,
-    /// Recorded time that was reached.
-    pub position: TsNs,
-    /// Recorded time per time of the client; 0 is as fast as possible.
-    pub speed: f64,
-    /// How many commands were done.
-    pub commands: u64,
-    /// Rows since the opening or the last seek.
-    pub rows: u64,
-}
-
-impl TryFrom<proto::ReplayState> for SessionState {
-    type Error = Error;
-
-    fn try_from(state: proto::ReplayState) -> Result<Self> {
-        use proto::replay_state::State;
-        let play = match state.state() {
-            State::Playing => PlayState::Playing,
-            State::Paused => PlayState::Paused,
-            State::Ended => PlayState::Ended,
-            State::Unspecified => return Err(wrong_answer("a replay in no state")),
-        };
-        Ok(Self {
-            state: play,
-            position: TsNs(state.position_ns),
-            speed: state.speed,
-            commands: state.commands,
-            rows: state.rows,
-        })
-    }
-}
-
-/// Why a replay ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EndReason {
-    /// Everything was played.
-    LastRow,
-    /// The client closed it.
-    Closed,
-}
-
-/// What a replay gave in all, since its opening or the last seek.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct End {
-    /// Why it ended.
-    pub reason: EndReason,
-    /// Rows of all streams.
-    pub rows: u64,
-    /// Hash over all streams in the order played, if asked for.
-    pub hash: Option<ContentHash>,
-    /// Rows and, if asked for, hash of each stream.
-    pub streams: Vec<StreamTotal>,
-}
-
-impl End {
-    /// The end of a replay of `streams`, as a server told it.
-    pub(in crate::rpc) fn from_answer(
-        end: &proto::ReplayEnd,
-        streams: &[OpenedStream],
-    ) -> Result<Self> {
-        use proto::replay_end::Reason;
-        let reason = match end.reason() {
-            Reason::LastRow => EndReason::LastRow,
-            Reason::Closed => EndReason::Closed,
-            Reason::Unspecified => return Err(wrong_answer("an end without reason")),
-        };
-        if end.streams.len() != streams.len() {
-            return Err(wrong_answer("totals of other streams than were opened"));
-        }
-        let totals = streams.iter().zip(&end.streams).map(|(stream, total)| StreamTotal {
-            key: stream.key.clone(),
-            hash: ContentHash::from_parts(total.hash.unwrap_or(0), total.rows),
-        });
-        Ok(Self {
-            reason,
-            rows: end.rows,
-            hash: end.hash.map(|value| ContentHash::from_parts(value, end.rows)),
-            streams: totals.collect(),
-        })
     }
 }
 
@@ -392,14 +371,31 @@ mod tests {
             form: RowForm::Columns,
             decimals: DecimalAs::Float64,
             frame_rows_max: 100,
+            resume_cursor: bytes::Bytes::from("where"),
+            looped: true,
+            stops: Stops { gap: true, ..Stops::default() },
+            output: Output::Rows,
+            follow: false,
+            session: Some("desk.1_a-b".to_owned()),
+            order: ReplayOrder::Event,
         }
     }
 
     #[test]
     fn an_opening_survives_the_wire() {
-        let query = query();
+        let mut query = query();
 
         assert_eq!(ReplayQuery::try_from(proto::ReplayOpen::from(&query)).unwrap(), query);
+        query.streams = vec![(query.streams.pop().unwrap().0, vec![Kind::Book])];
+        query.output = Output::books(3);
+        assert_eq!(ReplayQuery::try_from(proto::ReplayOpen::from(&query)).unwrap(), query);
+        (query.looped, query.session, query.follow) = (false, None, true);
+        query.range.end = TsNs::MAX;
+        assert_eq!(ReplayQuery::try_from(proto::ReplayOpen::from(&query)).unwrap(), query);
+        let join = JoinQuery { opening_depth: Some(3), ..JoinQuery::new("desk") };
+        assert_eq!(JoinQuery::try_from(proto::ReplayJoin::from(&join)).unwrap(), join);
+        let nameless = proto::ReplayJoin::from(&JoinQuery::new(""));
+        assert_eq!(JoinQuery::try_from(nameless).unwrap_err().kind(), ErrorKind::Invalid);
     }
 
     #[test]
@@ -412,6 +408,7 @@ mod tests {
             Command::Step(StepAmount::Rows(u64::MAX)),
             Command::Step(StepAmount::DurationNs(0)),
             Command::SetSpeed(Speed::FLAT_OUT),
+            Command::SetStops(Stops { rows: Some(4), ..Stops::default() }),
             Command::Close,
         ] {
             assert_eq!(Command::try_from(proto::ReplayRequest::from(command)).unwrap(), command);
@@ -421,7 +418,12 @@ mod tests {
     #[test]
     fn impossible_openings_are_refused() {
         type Spoil = fn(&mut proto::ReplayOpen);
-        let spoil: [(Spoil, ErrorKind); 7] = [
+        let spoil: [(Spoil, ErrorKind); 12] = [
+            (|open| open.order = 3, ErrorKind::Invalid),
+            (|open| open.follow = true, ErrorKind::Invalid),
+            (|open| open.session = "a b".to_owned(), ErrorKind::Invalid),
+            (|open| open.session = "x".repeat(65), ErrorKind::Limit),
+            (|open| open.output = Output::books(1).to_open(), ErrorKind::Invalid),
             (|open| open.form = 3, ErrorKind::Invalid),
             (|open| open.streams.clear(), ErrorKind::Invalid),
             (|open| open.speed = f64::NAN, ErrorKind::Invalid),
@@ -439,6 +441,7 @@ mod tests {
         let mut open = proto::ReplayOpen::from(&query());
         open.opening_depth = Some(100_000);
         open.frame_rows_max = 65_536;
+        open.session = "x".repeat(64);
         open.streams = vec![open.streams.pop().unwrap(); limit::REQUEST_STREAMS_MAX];
         assert!(ReplayQuery::try_from(open.clone()).is_ok());
         open.streams.push(open.streams.first().cloned().unwrap());

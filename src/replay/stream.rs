@@ -1,0 +1,248 @@
+//! One stream of a replay: its rows, how far it was played, and where its messages are in the order.
+
+use std::ops::Range;
+
+use super::scan::Scan;
+use crate::book::Tracker;
+use crate::error::Result;
+use crate::event::{Batch, ContentHash, Kind, StreamKey, book};
+use crate::quantity::{NULL, TsNs};
+use crate::store::Snapshot;
+
+/// Column of the event time, in every kind.
+const TS_EVENT: usize = 1;
+
+/// What the streams of a replay are merged by. Rows of one stream keep the order they arrived in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReplayOrder {
+    /// By the time they were received.
+    #[default]
+    Recv,
+    /// By effective event time: of a message, the largest of min(`ts_event`, `ts_recv`) over it and
+    /// all before it in its stream; `ts_recv` where there is no event time. It never falls within a
+    /// stream and never passes `ts_recv`, so that no single wrong event time can spoil it.
+    Event,
+}
+
+/// How far a stream was played, in a form that outlives segments: all its messages before `time`,
+/// and the first `done` of those at `time`. Times are those of the order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) time: i64,
+    pub(super) done: u64,
+}
+
+impl Default for Place {
+    fn default() -> Self {
+        Self { time: i64::MIN, done: 0 }
+    }
+}
+
+impl Place {
+    /// After messages with these times more.
+    fn after(self, times: &[i64]) -> Self {
+        let Some(&time) = times.last() else { return self };
+        let same = times.len() - times.partition_point(|&earlier| earlier < time);
+        let before = if time == self.time { self.done } else { 0 };
+        Self { time, done: before + same as u64 }
+    }
+}
+
+/// Sorts messages of different streams: time of the order, receive time, rank, then place among the
+/// sorted instruments.
+pub(super) type Turn = (i64, i64, u8, usize);
+
+/// One stream of a replay.
+pub(super) struct StreamCursor {
+    pub(super) key: StreamKey,
+    pub(super) stream_id: u32,
+    pub(super) hash_key: u64,
+    pub(super) hash: ContentHash,
+    pub(super) tracker: Option<Tracker>,
+    pub(super) batch: Batch,
+    /// Next message of the batch.
+    pub(super) message: usize,
+    /// Receive time of the last message that was played.
+    pub(super) recv_last: i64,
+    order: ReplayOrder,
+    scan: Scan,
+    /// Times of the batch's messages, if the order is not that of receive times.
+    events: Vec<i64>,
+    /// What was played before the batch.
+    place: Place,
+    /// No message of this time of the order or later.
+    end: i64,
+    /// The end was reached, though more rows may come.
+    ended: bool,
+}
+
+impl StreamCursor {
+    /// A stream that was not opened yet.
+    pub(super) fn new(
+        snapshot: &Snapshot,
+        key: StreamKey,
+        order: ReplayOrder,
+        end: TsNs,
+    ) -> Result<Self> {
+        let stream_id = snapshot.stream_id(&key.instrument, key.kind)?;
+        Ok(Self {
+            hash_key: ContentHash::key_of(&key),
+            stream_id,
+            hash: ContentHash::EMPTY,
+            tracker: (key.kind == Kind::Book).then(Tracker::new),
+            batch: Batch::new(key.kind),
+            message: 0,
+            recv_last: i64::MIN,
+            order,
+            scan: Scan::of_order(snapshot, stream_id, key.kind, TsNs::MAX..TsNs::MAX, order),
+            events: Vec::new(),
+            place: Place::default(),
+            end: end.0,
+            ended: false,
+            key,
+        })
+    }
+
+    /// Begins anew after `place` in `snapshot`, decoding at most `ahead` messages at once; nothing is
+    /// read yet.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Corrupt`] with file and offset.
+    pub(super) fn open(&mut self, snapshot: &Snapshot, place: Place, ahead: u64) -> Result<()> {
+        // What was played may have been dropped since; then all that is left comes next.
+        let first = snapshot.parts(self.stream_id).times(0).map_or(i64::MIN, |(first, _)| first);
+        let last = match self.order {
+            ReplayOrder::Recv => place.time,
+            ReplayOrder::Event if self.recv_last == i64::MIN => i64::MAX,
+            ReplayOrder::Event => self.recv_last,
+        };
+        let (start, done) = match place.done > 0 && first > last {
+            true => (i64::MIN, 0),
+            false => (place.time, place.done),
+        };
+        let range = TsNs(start)..TsNs(self.end.max(start));
+        self.scan = Scan::of_order(snapshot, self.stream_id, self.key.kind, range, self.order)
+            .with_messages_max(ahead)
+            .with_skipped(done);
+        self.place = place;
+        self.ended = false;
+        self.message = 0;
+        self.batch.clear();
+        self.events.clear();
+        self.scan.advance()?;
+        Ok(())
+    }
+
+    /// The book before the next message; only of an open stream of which nothing was read yet.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Corrupt`] with file and offset.
+    pub(super) fn opening_book(&self, snapshot: &Snapshot) -> Result<(Tracker, (u8, u8))> {
+        let mut tracker = Tracker::new();
+        if let Some((part, message)) = self.scan.next_message() {
+            part.restore(message, &mut tracker, &mut Batch::new(Kind::Book))?;
+            let scales = part.scales();
+            let digits = |at: usize| scales.get(at).map_or(0, |(_, digits)| *digits);
+            return Ok((tracker, (digits(book::PRICE), digits(book::QTY))));
+        }
+        let end = match self.order {
+            ReplayOrder::Recv => self.end.max(self.place.time),
+            ReplayOrder::Event => i64::MAX,
+        };
+        let mut books = snapshot.books(&self.key.instrument)?;
+        let tracker = books.before(TsNs(end))?.clone();
+        Ok((tracker, books.digits()))
+    }
+
+    /// Reads the next batch; `false` at the end.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Corrupt`] with file and offset; nothing of a damaged page is given out.
+    pub(super) fn refill(&mut self) -> Result<bool> {
+        self.place = self.played();
+        self.message = 0;
+        self.events.clear();
+        let reuse = std::mem::replace(&mut self.batch, Batch::new(self.key.kind));
+        if self.ended {
+            return Ok(false);
+        }
+        let Some(batch) = self.scan.next_into(reuse)? else { return Ok(false) };
+        self.batch = batch;
+        if self.order == ReplayOrder::Event {
+            self.take_event_times();
+        }
+        Ok(self.batch.messages() > 0)
+    }
+
+    /// Notes the effective event times of the batch, and cuts it where the range ends.
+    fn take_event_times(&mut self) {
+        let recv = self.batch.ts_recv();
+        let event = self.batch.i64s(TS_EVENT);
+        let mut highest = self.place.time;
+        self.events.extend(recv.iter().zip(event).map(|(&recv, &event)| {
+            highest = highest.max(if event == NULL { recv } else { event.min(recv) });
+            highest
+        }));
+        let inside = self.events.partition_point(|&time| time < self.end);
+        if inside < self.events.len() {
+            self.ended = true;
+            self.events.truncate(inside);
+            self.batch = self.batch.slice_messages(0..inside);
+        }
+    }
+
+    /// Times of the order of the batch's messages.
+    pub(super) fn times(&self) -> &[i64] {
+        match self.order {
+            ReplayOrder::Recv => self.batch.ts_recv(),
+            ReplayOrder::Event => &self.events,
+        }
+    }
+
+    /// Moves on over messages of the batch.
+    pub(super) fn take(&mut self, messages: &Range<usize>) {
+        if let Some(&recv) = self.batch.ts_recv().get(messages.end.wrapping_sub(1)) {
+            self.recv_last = recv;
+        }
+        self.message = messages.end;
+    }
+
+    /// What was played.
+    pub(super) fn played(&self) -> Place {
+        self.place.after(&self.times()[..self.message])
+    }
+
+    /// Where a message of the batch is in the order.
+    pub(super) fn turn(&self, stream: usize, message: usize) -> Turn {
+        (self.times()[message], self.batch.ts_recv()[message], self.rank(message), stream)
+    }
+
+    fn rank(&self, message: usize) -> u8 {
+        let first = self.batch.message_rows(message).start;
+        let kind = self.key.kind;
+        let resets = kind
+            .reset_code()
+            .is_some_and(|reset| self.batch.u8s(book::ACTION).get(first) == Some(&reset));
+        kind.rank(resets)
+    }
+
+    /// How many messages from the next one on come before `rival`; at least 1.
+    pub(super) fn run_before(&self, stream: usize, rival: Turn) -> usize {
+        let times = &self.times()[self.message..];
+        // Runs are short where many streams interleave: step, then leap.
+        let mut sure = 1;
+        while sure < times.len() && sure < 8 && times[sure] < rival.0 {
+            sure += 1;
+        }
+        if sure == 8 {
+            sure += times[sure.min(times.len())..].partition_point(|&time| time < rival.0);
+        }
+        while sure < times.len()
+            && times[sure] == rival.0
+            && self.turn(stream, self.message + sure) < rival
+        {
+            sure += 1;
+        }
+        sure
+    }
+}

@@ -1,0 +1,251 @@
+//! A replay that outlives its connection: it is opened again where it stopped.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::ask::Client;
+use super::frame::Frame;
+use super::session::{Controls, Event, Session};
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::ContentHash;
+use crate::replay::StreamTotal;
+use crate::rpc::model::{
+    Command, End, EndReason, OpenedStream, PlayState, ReplayQuery, SessionState, Speed,
+};
+
+/// How patiently a lost connection is made again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// Before the first attempt; doubles with each that fails.
+    pub first: Duration,
+    /// Between two attempts at most.
+    pub longest: Duration,
+    /// Attempts without success before the error is given out.
+    pub attempts: u32,
+}
+
+impl Default for Patience {
+    /// From 50 ms doubling to 5 s, for about three minutes.
+    fn default() -> Self {
+        let (first, longest) = (Duration::from_millis(50), Duration::from_secs(5));
+        Self { first, longest, attempts: 40 }
+    }
+}
+
+/// A replay that goes on when its connection was lost: no row is lost, none comes twice. Counts and
+/// hashes of the end are those of all connections together.
+#[derive(Debug)]
+pub struct LastingSession {
+    client: Client,
+    session: Session,
+    patience: Patience,
+    /// What to open: as the first time, with what commands changed since.
+    query: ReplayQuery,
+    /// Commands that the server has answered on this connection.
+    commands: u64,
+    tally: Tally,
+    ended: bool,
+}
+
+/// Rows and hashes since the opening, the last seek or lap.
+#[derive(Debug)]
+struct Tally {
+    total: ContentHash,
+    streams: Vec<ContentHash>,
+    rows: u64,
+    /// Rows came by an earlier connection.
+    carried: bool,
+}
+
+impl Tally {
+    fn new(streams: usize) -> Self {
+        let streams = vec![ContentHash::EMPTY; streams];
+        Self { total: ContentHash::EMPTY, streams, rows: 0, carried: false }
+    }
+
+    fn add(&mut self, frame: &Frame, streams: &[OpenedStream], hash: bool) {
+        self.rows += frame.rows;
+        for step in frame.steps() {
+            let opened = streams.get(step.stream);
+            let (Some(opened), Some(sum)) = (opened, self.streams.get_mut(step.stream)) else {
+                continue;
+            };
+            if hash {
+                sum.update(step.batch, step.messages.clone());
+                let key = ContentHash::key_of(&opened.key);
+                self.total.update_keyed(step.batch, step.messages, key);
+            } else {
+                let rows = step.messages.map(|message| step.batch.message_rows(message).len());
+                let rows = rows.sum::<usize>() as u64;
+                *sum = ContentHash::from_parts(0, sum.rows() + rows);
+            }
+        }
+    }
+
+    /// The end with the figures of all connections.
+    fn complete(&self, mut end: End, streams: &[OpenedStream]) -> End {
+        if self.carried {
+            end.rows = self.rows;
+            end.hash = end.hash.map(|_| self.total);
+            let totals = streams.iter().zip(&self.streams);
+            let total = |(stream, hash): (&OpenedStream, &ContentHash)| StreamTotal {
+                key: stream.key.clone(),
+                hash: *hash,
+            };
+            end.streams = totals.map(total).collect();
+        }
+        end
+    }
+}
+
+impl Client {
+    /// Opens a replay that goes on after its connection was lost.
+    ///
+    /// # Errors
+    /// As [`Client::replay`].
+    pub async fn replay_for_good(
+        &self,
+        query: &ReplayQuery,
+        patience: Patience,
+    ) -> Result<LastingSession> {
+        let session = self.replay(query).await?;
+        session.controls().link().unanswered = Some(VecDeque::new());
+        Ok(LastingSession {
+            client: self.clone(),
+            tally: Tally::new(session.streams().len()),
+            session,
+            patience,
+            query: query.clone(),
+            commands: 0,
+            ended: false,
+        })
+    }
+}
+
+impl LastingSession {
+    /// The session on the connection there is now.
+    #[must_use]
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// The controls; commands that a lost connection left unanswered are sent again, but for steps.
+    #[must_use]
+    pub fn controls(&self) -> Controls {
+        self.session.controls()
+    }
+
+    /// The next event; `None` when the session is over.
+    ///
+    /// # Errors
+    /// As [`Session::next`], where it is not a lost connection; the error of the last attempt if the
+    /// connection cannot be made again.
+    pub async fn next(&mut self) -> Result<Option<Event>> {
+        match self.session.next().await {
+            Ok(Some(event)) => {
+                self.hear(&event);
+                Ok(Some(match event {
+                    Event::End(end) => {
+                        let complete = self.tally.complete(end, self.session.streams());
+                        if complete.reason == EndReason::Looped {
+                            self.tally = Tally::new(self.session.streams().len());
+                        }
+                        Event::End(complete)
+                    }
+                    other => other,
+                }))
+            }
+            Ok(None) => Ok(None),
+            Err(error) if self.ended || !is_lost(&error) => Err(error),
+            Err(error) => self.reconnect(error).await.map(Some),
+        }
+    }
+
+    /// Takes note of what to go on from.
+    fn hear(&mut self, event: &Event) {
+        match event {
+            Event::Frame(frame) => {
+                self.tally.add(frame, self.session.streams(), self.query.hash);
+                self.query.resume_cursor = frame.cursor.clone();
+            }
+            Event::Books(frame) => {
+                self.tally.rows += frame.rows;
+                self.query.resume_cursor = frame.cursor.clone();
+            }
+            Event::State(state) => self.hear_state(state),
+            Event::Refused(_) => {
+                self.commands += 1;
+                self.answered();
+            }
+            Event::Progress(progress) => self.query.resume_cursor = progress.cursor.clone(),
+            Event::End(end) => {
+                self.query.resume_cursor = end.cursor.clone();
+                self.ended = end.reason != EndReason::Looped;
+            }
+            Event::OpeningBook(_) | Event::Gap(_) | Event::Reconnected => {}
+        }
+    }
+
+    fn hear_state(&mut self, state: &SessionState) {
+        self.query.resume_cursor = state.cursor.clone();
+        self.query.paused = state.state != PlayState::Playing;
+        if let Ok(speed) = Speed::times(state.speed) {
+            self.query.speed = speed;
+        }
+        // A state is also told when a step is done or a condition met.
+        if state.commands <= self.commands {
+            return;
+        }
+        self.commands = state.commands;
+        match self.answered() {
+            Some(Command::Seek(_)) => {
+                self.tally = Tally::new(self.session.streams().len());
+                self.ended = false;
+            }
+            Some(Command::SetStops(stops)) => self.query.stops = stops,
+            _ => {}
+        }
+    }
+
+    fn answered(&self) -> Option<Command> {
+        self.session.controls().link().unanswered.as_mut().and_then(VecDeque::pop_front)
+    }
+
+    async fn reconnect(&mut self, lost: Error) -> Result<Event> {
+        let mut wait = self.patience.first;
+        let mut last = lost;
+        for _ in 0..self.patience.attempts {
+            tokio::time::sleep(wait).await;
+            wait = wait.saturating_mul(2).min(self.patience.longest);
+            match self.reopen().await {
+                Ok(()) => return Ok(Event::Reconnected),
+                Err(error) if is_lost(&error) => last = error,
+                Err(error) => return Err(error),
+            }
+        }
+        Err(last.context("the connection was lost"))
+    }
+
+    async fn reopen(&mut self) -> Result<()> {
+        // Whoever keeps books has them already.
+        let query = ReplayQuery { opening_depth: Some(0), ..self.query.clone() };
+        let client = self.client.again().await?;
+        let session = client.replay(&query).await?;
+        self.session.move_to(session)?;
+        self.client = client;
+        self.tally.carried = true;
+        self.commands = 0;
+        let unanswered = self.session.controls().link().unanswered.replace(VecDeque::new());
+        for command in unanswered.unwrap_or_default() {
+            if !matches!(command, Command::Step(_)) {
+                self.session.controls().send(command).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether an error says that the server is not there, or not any more.
+fn is_lost(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Remote | ErrorKind::Cancelled)
+}

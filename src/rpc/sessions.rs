@@ -1,0 +1,173 @@
+//! Sessions and their members: who plays what, and by which clock.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use tokio::sync::watch;
+
+use super::model::{ProtocolError, ReplayQuery, SessionSummary};
+use super::player::{Extent, Player};
+use super::transport::{Mark, MemberId, Transport};
+use crate::error::{Error, ErrorKind, Result};
+use crate::limit;
+use crate::store::Snapshot;
+
+/// The sessions of a server that have a name. Cheap to clone.
+#[derive(Clone, Default)]
+pub(super) struct Sessions {
+    named: Arc<Mutex<BTreeMap<String, Arc<Shared>>>>,
+}
+
+/// What the members of a session share.
+struct Shared {
+    query: ReplayQuery,
+    snapshot: Snapshot,
+    transport: Mutex<Transport>,
+    changed: watch::Sender<u64>,
+}
+
+impl Shared {
+    fn transport(&self) -> MutexGuard<'_, Transport> {
+        self.transport.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A place in a session. Dropping it leaves; the session ends with its last member.
+pub(super) struct Membership {
+    sessions: Sessions,
+    shared: Arc<Shared>,
+    id: MemberId,
+    changed: watch::Receiver<u64>,
+}
+
+impl Sessions {
+    /// Begins a session that `player` was opened for.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] if there is a session of its name; [`ErrorKind::Limit`] if there are
+    /// too many.
+    pub(super) fn open(
+        &self,
+        player: &Player,
+        extent: Extent,
+        query: &ReplayQuery,
+    ) -> Result<Membership> {
+        let now = Instant::now();
+        let mark = player.mark();
+        let position = match query.resume_cursor.is_empty() {
+            true => extent.span.0,
+            false => player.next_ts().unwrap_or(extent.span.1),
+        };
+        let mut transport = Transport::new(query, extent.span, mark.cursor.clone(), position, now);
+        let id = transport.open(mark);
+        let (changed, receiver) = watch::channel(transport.changes());
+        let shared = Arc::new(Shared {
+            query: query.clone(),
+            snapshot: player.snapshot().clone(),
+            transport: Mutex::new(transport),
+            changed,
+        });
+        if let Some(name) = &query.session {
+            let mut named = self.named();
+            if named.contains_key(name) {
+                let text = format!("{name:?} is open already, it can be joined");
+                return Err(ProtocolError::new("session", text).into());
+            }
+            if named.len() >= limit::REPLAY_SESSIONS_MAX {
+                let max = limit::REPLAY_SESSIONS_MAX;
+                return Err(Error::limit("sessions on this server:", max + 1, max));
+            }
+            named.insert(name.clone(), shared.clone());
+        }
+        Ok(Membership { sessions: self.clone(), shared, id, changed: receiver })
+    }
+
+    /// Joins a session: gives where the new member begins, unless it is told to seek.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] if there is none of this name.
+    pub(super) fn join(&self, name: &str) -> Result<(Membership, Option<Mark>)> {
+        // With the lock held the last member cannot leave meanwhile.
+        let named = self.named();
+        let shared = named.get(name).cloned().ok_or_else(|| {
+            Error::new(ErrorKind::NotFound, format!("there is no session {name:?}"))
+        })?;
+        let changed = shared.changed.subscribe();
+        let (id, mark) = shared.transport().join();
+        let membership = Membership { sessions: self.clone(), shared, id, changed };
+        membership.announce();
+        Ok((membership, mark))
+    }
+
+    /// The sessions, by name.
+    pub(super) fn list(&self) -> Vec<SessionSummary> {
+        let now = Instant::now();
+        let named = self.named();
+        let summaries = named.iter().map(|(name, shared)| {
+            let transport = shared.transport();
+            SessionSummary {
+                name: name.clone(),
+                members: transport.members(),
+                state: transport.motion(),
+                position: transport.position(now),
+                speed: transport.speed().factor(),
+                commands: transport.commands(),
+                instruments: shared.query.streams.len(),
+            }
+        });
+        summaries.collect()
+    }
+
+    fn named(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Shared>>> {
+        self.named.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Membership {
+    /// What was opened.
+    pub(super) fn query(&self) -> &ReplayQuery {
+        &self.shared.query
+    }
+
+    /// The rows that all members play.
+    pub(super) fn snapshot(&self) -> &Snapshot {
+        &self.shared.snapshot
+    }
+
+    /// Uses the transport; whoever must look at what changed is woken.
+    pub(super) fn with<T>(&self, use_it: impl FnOnce(&mut Transport, MemberId) -> T) -> T {
+        let result = use_it(&mut self.shared.transport(), self.id);
+        self.announce();
+        result
+    }
+
+    fn announce(&self) {
+        let changes = self.shared.transport().changes();
+        self.shared.changed.send_if_modified(|seen| {
+            let news = *seen != changes;
+            *seen = changes;
+            news
+        });
+    }
+
+    /// Waits until another member changed what all must look at.
+    pub(super) async fn changed(&mut self) {
+        if self.changed.changed().await.is_err() {
+            // The sender lives as long as this membership.
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+impl Drop for Membership {
+    fn drop(&mut self) {
+        let mut named = self.sessions.named();
+        let others = self.shared.transport().leave(self.id);
+        if let Some(name) = self.shared.query.session.as_ref().filter(|_| !others) {
+            named.remove(name);
+        }
+        drop(named);
+        self.announce();
+    }
+}

@@ -1,0 +1,311 @@
+//! Members that play a made-up replay by the script: whatever is commanded, and however far each has
+//! come meanwhile, all of them are told to stand at the same message.
+
+use super::*;
+use crate::quantity::Instrument;
+use crate::rpc::model::StopCondition;
+
+/// Times of the messages of a replay, some equal.
+fn times() -> Vec<i64> {
+    (0..200).map(|message: i64| 1000 + message * message / 9).collect()
+}
+
+const SPAN: (TsNs, TsNs) = (TsNs(1000), TsNs(1000 + 199 * 199 / 9));
+
+/// A member and what it has played.
+struct Play {
+    id: MemberId,
+    next: usize,
+    times: Vec<i64>,
+    heard: Vec<Plan>,
+}
+
+impl Play {
+    fn next_ts(&self) -> Option<TsNs> {
+        self.times.get(self.next).map(|ts| TsNs(*ts))
+    }
+
+    fn mark(&self) -> Mark {
+        Mark { cursor: self.next.to_string().into_bytes().into(), ..Mark::default() }
+    }
+
+    fn open(transport: &mut Transport) -> Self {
+        let mut play = Self { id: 0, next: 0, times: times(), heard: Vec::new() };
+        play.id = transport.open(play.mark());
+        play
+    }
+
+    fn join(transport: &mut Transport) -> Self {
+        let (id, mark) = transport.join();
+        let mut play = Self { id, next: 0, times: times(), heard: Vec::new() };
+        if let Some(mark) = mark {
+            play.go_to(&mark);
+        }
+        play
+    }
+
+    fn go_to(&mut self, mark: &Mark) {
+        self.next = std::str::from_utf8(&mark.cursor).unwrap().parse().unwrap();
+    }
+
+    /// Does what is planned, at most `frame` messages of it; `false` if that is nothing.
+    fn act(&mut self, transport: &mut Transport, frame: u64, now: Instant) -> bool {
+        match transport.plan(self.id, self.next_ts(), true, now) {
+            Plan::Play(reach) => {
+                let report = self.play(reach, frame);
+                transport.played(self.id, &report, self.mark(), now);
+            }
+            Plan::Wait(_) | Plan::Rest | Plan::Follow => return false,
+            Plan::Seek(epoch, start) => {
+                match start {
+                    Start::Time(to) => self.next = self.times.partition_point(|ts| *ts < to.0),
+                    Start::Opening(cursor) => {
+                        self.go_to(&Mark { cursor, ..Mark::default() });
+                    }
+                }
+                transport.sought(self.id, epoch, self.mark());
+            }
+            Plan::Lap => {
+                self.next = 0;
+                transport.lapped(self.id, self.mark(), now);
+            }
+            Plan::Stops(stops) => transport.stops_set(self.id, &stops, self.mark()),
+            told => self.heard.push(told),
+        }
+        true
+    }
+
+    fn play(&mut self, reach: Reach, frame: u64) -> Report {
+        let (mut messages, mut last) = (0, None);
+        while messages < reach.messages.min(reach.rows).min(frame)
+            && let Some(ts) = self.next_ts().filter(|ts| *ts <= reach.until)
+        {
+            (messages, last, self.next) = (messages + 1, Some(ts), self.next + 1);
+        }
+        assert!(messages > 0, "told to play nothing: {reach:?} at {}", self.next);
+        Report { messages, rows: messages, last, stop: None }
+    }
+}
+
+fn query() -> ReplayQuery {
+    ReplayQuery::all(&[Instrument::parse("a:B").unwrap()])
+}
+
+fn transport(query: &ReplayQuery, now: Instant) -> Transport {
+    Transport::new(query, SPAN, "0".into(), SPAN.0, now)
+}
+
+/// What the members and the script are, for a test that fails.
+fn shown(transport: &Transport, plays: &[Play]) -> String {
+    let members = plays.iter().map(|play| (play.next, transport.members.get(&play.id)));
+    let members: Vec<_> = members.collect();
+    format!(
+        "{members:#?}\n{:#?} from {}, lap {}",
+        transport.legs, transport.first_leg, transport.lap
+    )
+}
+
+/// Lets everybody act until nobody has anything to do.
+fn settle(transport: &mut Transport, plays: &mut [Play], now: Instant) {
+    for _ in 0..10_000 {
+        let acted = plays.iter_mut().map(|play| play.act(transport, 7, now));
+        if !acted.fold(false, |any, acted| any | acted) {
+            return;
+        }
+    }
+    panic!("they never come to rest");
+}
+
+fn dice(state: &mut u64, end: u64) -> u64 {
+    *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963);
+    (*state >> 33) % end
+}
+
+#[test]
+fn members_stand_at_the_same_message_whatever_is_commanded() {
+    for seed in 0..300u64 {
+        let mut state = seed;
+        let start = Instant::now();
+        let mut now = start;
+        let looped = dice(&mut state, 2) == 0;
+        let mut transport = transport(&ReplayQuery { looped, ..query() }, now);
+        let mut plays = vec![Play::open(&mut transport)];
+        for _ in 0..60 {
+            now += Duration::from_nanos(dice(&mut state, 300));
+            match dice(&mut state, 12) {
+                0 => transport.pause(now),
+                1 => transport.resume(now),
+                2 => {
+                    let amount = match dice(&mut state, 3) {
+                        0 => StepAmount::Messages(1 + dice(&mut state, 30)),
+                        1 => StepAmount::Rows(1 + dice(&mut state, 30)),
+                        _ => StepAmount::DurationNs(dice(&mut state, 400).cast_signed()),
+                    };
+                    transport.step(amount, now).unwrap();
+                }
+                3 => transport.set_speed(Speed::AS_RECORDED, now),
+                4 => transport.set_speed(Speed::FLAT_OUT, now),
+                5 => transport.seek(TsNs(1000 + dice(&mut state, 4400).cast_signed()), now),
+                6 if plays.len() < 4 => plays.push(Play::join(&mut transport)),
+                7 if plays.len() > 1 => {
+                    let gone = usize::try_from(dice(&mut state, plays.len() as u64)).unwrap();
+                    assert!(transport.leave(plays.swap_remove(gone).id));
+                }
+                8 => {
+                    let at = Some(TsNs(1000 + dice(&mut state, 4400).cast_signed()));
+                    transport.set_stops(Stops { at, ..Stops::default() }, now).unwrap();
+                }
+                _ => {}
+            }
+            // Some act, some are slow, some are in the middle of a frame when others command.
+            for _ in 0..dice(&mut state, 6) {
+                let at = usize::try_from(dice(&mut state, plays.len() as u64)).unwrap();
+                let frame = 1 + dice(&mut state, 40);
+                plays[at].act(&mut transport, frame, now);
+            }
+        }
+        let mut slow = None;
+        if let Plan::Play(reach) = transport.plan(plays[0].id, plays[0].next_ts(), true, now) {
+            slow = Some(plays[0].play(reach, 5));
+        }
+        transport.pause(now);
+        if let Some(report) = slow {
+            let mark = plays[0].mark();
+            transport.played(plays[0].id, &report, mark, now);
+        }
+
+        settle(&mut transport, &mut plays, now);
+
+        let places: Vec<_> = plays.iter().map(|play| play.next).collect();
+        let same = places.iter().all(|place| *place == places[0]);
+        assert!(same, "seed {seed}: {places:?}\n{}", shown(&transport, &plays));
+        assert_ne!(transport.motion(), PlayState::Playing, "seed {seed}");
+        // A step from there is the same for all.
+        transport.step(StepAmount::Messages(3), now).unwrap();
+        settle(&mut transport, &mut plays, now);
+        let after: Vec<_> = plays.iter().map(|play| play.next).collect();
+        assert!(after.iter().all(|place| *place == after[0]), "seed {seed}: {after:?}");
+    }
+}
+
+#[test]
+fn a_pause_at_full_speed_stands_where_the_furthest_is_also_if_it_is_under_way() {
+    let now = Instant::now();
+    let mut transport = transport(&query(), now);
+    let mut fast = Play::open(&mut transport);
+    let mut slow = Play::join(&mut transport);
+    fast.act(&mut transport, 50, now);
+    slow.act(&mut transport, 10, now);
+    let Plan::Play(reach) = transport.plan(fast.id, fast.next_ts(), true, now) else { panic!() };
+
+    transport.pause(now);
+    for _ in 0..20 {
+        slow.act(&mut transport, 10, now);
+    }
+    assert_eq!(slow.next, 50, "it waits for the one that is under way");
+    let report = fast.play(reach, 30);
+    transport.played(fast.id, &report, fast.mark(), now);
+    let mut plays = [fast, slow];
+    settle(&mut transport, &mut plays, now);
+
+    assert_eq!(plays.map(|play| play.next), [80, 80]);
+}
+
+#[test]
+fn a_member_that_joins_begins_where_the_furthest_is_and_a_late_one_catches_up() {
+    let now = Instant::now();
+    let mut transport = transport(&query(), now);
+    let mut first = Play::open(&mut transport);
+    first.act(&mut transport, 60, now);
+    let second = Play::join(&mut transport);
+    assert_eq!(second.next, 60);
+
+    transport.seek(TsNs(1500), now);
+    let third = Play::join(&mut transport);
+    assert_eq!(third.next, 0, "nobody has gone there yet");
+    let mut plays = [first, second, third];
+    transport.pause(now);
+    settle(&mut transport, &mut plays, now);
+
+    let there = times().partition_point(|ts| *ts < 1500);
+    assert!(plays.iter().all(|play| play.next == there));
+}
+
+#[test]
+fn everything_played_is_told_once_to_each_and_a_seek_goes_back() {
+    let now = Instant::now();
+    let mut transport = transport(&query(), now);
+    let mut plays = [Play::open(&mut transport), Play::join(&mut transport)];
+
+    settle(&mut transport, &mut plays, now);
+
+    assert!(plays.iter().all(|play| play.heard == [Plan::End] && play.next == 200));
+    assert_eq!((transport.motion(), transport.position(now)), (PlayState::Ended, SPAN.1));
+    transport.resume(now);
+    assert_eq!(transport.motion(), PlayState::Ended);
+    transport.seek(SPAN.0, now);
+    assert_eq!(transport.motion(), PlayState::Paused);
+    transport.resume(now);
+    settle(&mut transport, &mut plays, now);
+    assert!(plays.iter().all(|play| play.heard == [Plan::End, Plan::End]));
+}
+
+#[test]
+fn a_time_to_stop_at_is_met_once_and_before_its_first_message() {
+    let now = Instant::now();
+    let stops = Stops { at: Some(TsNs(2000)), ..Stops::default() };
+    let mut transport = transport(&ReplayQuery { stops, ..query() }, now);
+    let mut plays = [Play::open(&mut transport), Play::join(&mut transport)];
+
+    settle(&mut transport, &mut plays, now);
+
+    let there = times().partition_point(|ts| *ts < 2000);
+    for play in &plays {
+        let [Plan::Stopped(notice)] = play.heard[..] else { panic!("{:?}", play.heard) };
+        assert_eq!((notice.condition, notice.time), (StopCondition::Time, TsNs(2000)));
+        assert_eq!(play.next, there);
+    }
+    assert_eq!((transport.motion(), transport.position(now)), (PlayState::Paused, TsNs(2000)));
+    transport.resume(now);
+    settle(&mut transport, &mut plays, now);
+    assert!(plays.iter().all(|play| play.heard[1..] == [Plan::End]));
+}
+
+#[test]
+fn laps_go_round_and_the_clock_begins_again_with_each() {
+    let start = Instant::now();
+    let speed = Speed::times(0.001).unwrap();
+    let looped = ReplayQuery { looped: true, speed, ..query() };
+    let mut transport = transport(&looped, start);
+    let mut plays = [Play::open(&mut transport), Play::join(&mut transport)];
+    let whole = Duration::from_nanos(1000 * u64::try_from(SPAN.1.0 - SPAN.0.0).unwrap());
+
+    settle(&mut transport, &mut plays, start + whole);
+    assert_eq!(transport.lap(), 1);
+    assert_eq!(transport.position(start + whole), SPAN.0);
+    let half = TsNs(transport.position(start + whole + whole / 2).0);
+    settle(&mut transport, &mut plays, start + whole + whole / 2);
+
+    let there = times().partition_point(|ts| *ts <= half.0);
+    assert!(plays.iter().all(|play| play.next == there));
+}
+
+#[test]
+fn a_member_may_be_only_so_many_steps_behind() {
+    let now = Instant::now();
+    let mut transport = transport(&ReplayQuery { paused: true, ..query() }, now);
+    let mut fast = Play::open(&mut transport);
+    let _slow = Play::join(&mut transport);
+    let mut done = 0;
+    let refused = loop {
+        let amount = StepAmount::DurationNs(0);
+        if let Err(error) = transport.step(amount, now) {
+            break error;
+        }
+        done += 1;
+        while fast.act(&mut transport, 9, now) {}
+    };
+
+    assert_eq!(refused.kind(), crate::ErrorKind::Limit);
+    assert!((limit::REPLAY_LEGS_MAX / 2..=limit::REPLAY_LEGS_MAX).contains(&done), "{done}");
+}
