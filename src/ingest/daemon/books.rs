@@ -54,6 +54,11 @@ impl BookWatch {
         self.0.remove(instrument);
     }
 
+    /// Whether rows of the book were stored.
+    pub fn has_begun(&self, instrument: &Instrument) -> bool {
+        self.0.get(instrument).is_some_and(|watched| watched.state != State::Empty)
+    }
+
     /// How many books there are, and how many are whole.
     pub fn counts(&self) -> (usize, usize) {
         let live = self.0.values().filter(|watched| watched.state == State::Live);

@@ -329,21 +329,23 @@ impl Thread {
         }
     }
 
-    /// Notes what is recorded from now on. A book that is no longer recorded, or was when an
-    /// earlier process ended, is unknown from its last row on.
+    /// Notes what is recorded from now on. What is no longer recorded, or was when an earlier
+    /// process ended, is unknown from its last row on.
     fn recorded(&mut self, streams: BTreeSet<StreamKey>, ts_recv: TsNs) -> Result<()> {
         let ended: Vec<_> = self.recorded.difference(&streams).cloned().collect();
         ended.iter().for_each(|key| self.merger.forget(key));
-        for key in ended.iter().filter(|key| key.kind == Kind::Book) {
-            self.watches().for_each(|watch| watch.forget(&key.instrument));
-            self.facts.gap(&key.instrument, ts_recv, None, 0, "no longer recorded");
-        }
+        ended.iter().for_each(|key| self.ended(key, ts_recv));
         let snapshot = self.recording.store.snapshot()?;
-        for key in streams.difference(&self.recorded).filter(|key| key.kind == Kind::Book) {
-            let Ok(id) = snapshot.stream_id(&key.instrument, Kind::Book) else { continue };
+        for key in streams.difference(&self.recorded) {
+            let Ok(id) = snapshot.stream_id(&key.instrument, key.kind) else { continue };
             let parts = snapshot.parts(id);
             let last = parts.len().checked_sub(1);
             let Some((last, ts)) = last.zip(parts.last_ts()) else { continue };
+            if key.kind != Kind::Book {
+                let detail = format!("{}: none recorded after {}", key.kind.name(), TsNs(ts));
+                self.facts.status(&key.instrument, ts_recv, None, StatusWhat::Gap, &detail);
+                continue;
+            }
             let Some(part) = snapshot.open_part(id, Kind::Book, last)? else { continue };
             let mut tracker = Tracker::new();
             part.restore(part.messages(), &mut tracker, &mut Batch::new(Kind::Book))?;
@@ -354,6 +356,19 @@ impl Thread {
         }
         self.recorded = streams;
         Ok(())
+    }
+
+    /// A stream is no longer recorded.
+    fn ended(&mut self, key: &StreamKey, ts_recv: TsNs) {
+        if key.kind != Kind::Book {
+            let detail = format!("{}: no longer recorded", key.kind.name());
+            let what = StatusWhat::Gap;
+            return self.facts.status(&key.instrument, ts_recv, None, what, &detail);
+        }
+        if self.storing.books.has_begun(&key.instrument) {
+            self.facts.gap(&key.instrument, ts_recv, None, 0, "no longer recorded");
+        }
+        self.watches().for_each(|watch| watch.forget(&key.instrument));
     }
 
     fn rows(&self) -> usize {

@@ -258,3 +258,45 @@ fn a_snapshot_for_a_connection_that_is_lost_is_not_heard() {
     tell(&mut bench, reply());
     assert_eq!(bench.rows(Kind::Book).ts_recv(), [2, 6]);
 }
+
+#[test]
+fn what_is_no_longer_recorded_and_what_is_recorded_again_is_told() {
+    let mut bench = Bench::new();
+    let instrument = bench.instrument.clone();
+    let keys =
+        [Kind::Book, Kind::Trades].map(|kind| StreamKey { instrument: instrument.clone(), kind });
+    let record = |bench: &mut Bench, on: bool, ts: i64| {
+        let keys = if on { keys.clone().into() } else { BTreeSet::new() };
+        bench.thread.take(Incoming::Recorded(keys, TsNs(ts))).unwrap();
+        bench.thread.flush().unwrap();
+    };
+    // Nothing was stored yet.
+    record(&mut bench, true, 1);
+    record(&mut bench, false, 2);
+    assert!(bench.snapshot().stream_id(&bench.instrument, Kind::Book).is_err());
+
+    let books = BTreeSet::from([instrument.clone()]);
+    bench.thread.take(Incoming::Expect(books, Duration::ZERO)).unwrap();
+    record(&mut bench, true, 3);
+    bench.hear(4, &["snapshot", "print"]);
+    record(&mut bench, false, 5);
+    record(&mut bench, true, 6);
+
+    assert_eq!(bench.codes(Kind::Book, book::ACTION), [RESET, SET, GAP]);
+    let told = bench.rows(Kind::Status);
+    let details: Vec<_> = (0..told.rows())
+        .map(|row| match told.value(row, row, status::DETAIL) {
+            Value::Text(text) => String::from_utf8_lossy(text).into_owned(),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    let expected = [
+        "trades: no longer recorded",
+        "no longer recorded",
+        "trades: no longer recorded",
+        "trades: none recorded after 1970-01-01T00:00:00.000000004Z",
+    ];
+    assert_eq!(details, expected);
+    assert_eq!(told.ts_recv(), [2, 5, 5, 6]);
+    assert_eq!(bench.figures().1, 0);
+}
