@@ -168,6 +168,16 @@ class LimitOrders(unittest.TestCase):
         # Two more come behind it: 10 are before it, so 1 of 11 is its.
         self.assertEqual(fills(result), [(25, "buy", 100, 1, True)])
 
+    def test_a_book_that_is_loaded_again_keeps_orders_where_they_are(self) -> None:
+        market = start()
+        again = OrderBook(NAME)
+        for frame in market:
+            again.apply(frame)
+        market.levels(20, {1000: 120}, scales=(1, 1))
+        events = [*market, again.to_book(), *Market().trade(25, "sell", 100, 12).levels(30)]
+        result = Backtest(Scripted({10: buy(5, 100)})).run(events)
+        self.assertEqual(fills(result), [(25, "buy", 100, 2, True)])
+
 
 class Queues(unittest.TestCase):
     def filled(self, queue: QueueModel, *, printed: int = 7) -> int:

@@ -22,7 +22,7 @@ class Readme(ServerTest):
 
         matplotlib.use("Agg")
         blocks = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
-        self.assertEqual(len(blocks), 4)
+        self.assertEqual(len(blocks), 5)
         names: dict[str, Any] = {}
         for block in blocks:
             out = io.StringIO()

@@ -35,6 +35,7 @@ from tickreel.session import Session
 
 SECOND = 10**9
 START = to_ns(MIDNIGHT)
+OPEN = pb.ReplayRequest(open=pb.ReplayOpen())
 
 
 class Replays(ServerTest):
@@ -209,7 +210,7 @@ class AsyncReplays(ServerTest):
 class Counting(unittest.TestCase):
     def test_rows_that_are_not_the_servers_are_noticed(self) -> None:
         for wrong in (0, 1):
-            session = Session(pb.ReplayOpen(), verify=True)
+            session = Session(OPEN, verify=True)
             stream = pb.OpenedStream(instrument="x:Y", kind=pb.KIND_TRADES)
             session.begin(pb.ReplayResponse(opened=pb.ReplayOpened(streams=[stream])))
             chunk = pb.ReplayChunk(messages=2, rows=2, data=trade_bytes((5, 6 + wrong)))
@@ -226,7 +227,7 @@ class Counting(unittest.TestCase):
                 self.assertIsInstance(session.event(pb.ReplayResponse(end=end)), End)
 
     def test_an_end_that_does_not_add_up_is_an_error(self) -> None:
-        session = Session(pb.ReplayOpen())
+        session = Session(OPEN)
         stream = pb.OpenedStream(instrument="x:Y", kind=pb.KIND_TRADES)
         session.begin(pb.ReplayResponse(opened=pb.ReplayOpened(streams=[stream])))
         last = pb.ReplayEnd.REASON_LAST_ROW
@@ -238,7 +239,7 @@ class Counting(unittest.TestCase):
         with self.assertRaises(ProtocolError):
             session.event(pb.ReplayResponse())
         with self.assertRaises(ProtocolError):
-            Session(pb.ReplayOpen()).begin(pb.ReplayResponse())
+            Session(OPEN).begin(pb.ReplayResponse())
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ integers until they are asked for as doubles or as `Decimal`.
 
 from .aio import AsyncAppender, AsyncClient, AsyncReplay
 from .append import Accepted, Appended, Durable, NotAccepted
+from .asking import Books, Metrics, Stops
 from .client import Appender, Client, Replay
 from .columns import Chunk
 from .errors import (
@@ -27,12 +28,14 @@ from .errors import (
     Unavailable,
     Unsupported,
 )
-from .frames import Frame, Message, OpenedStream
+from .events import End, Event, GapNotice, Progress, Reconnected, Refused, State, Stop
+from .frames import Frame, Message, OpenedStream, Samples
 from .model import (
     Book,
     BookState,
     Coverage,
     Gap,
+    ReplaySession,
     ServerStats,
     Span,
     StreamCoverage,
@@ -43,7 +46,6 @@ from .orderbook import OrderBook
 from .retry import Retry
 from .rows import BookRow, OrderRow, QuoteRow, RawRow, StatusRow, TickerRow, TradeRow
 from .schema import Kind
-from .session import End, Event, GapNotice, Progress, Refused, State
 from .times import Duration, Time, to_datetime, to_datetime64, to_duration_ns, to_ns, to_text
 
 __all__ = [
@@ -57,6 +59,7 @@ __all__ = [
     "Book",
     "BookRow",
     "BookState",
+    "Books",
     "Cancelled",
     "Chunk",
     "Client",
@@ -74,6 +77,7 @@ __all__ = [
     "InvalidArgument",
     "Kind",
     "Message",
+    "Metrics",
     "NotAccepted",
     "NotFound",
     "OpenedStream",
@@ -85,15 +89,20 @@ __all__ = [
     "ProtocolError",
     "QuoteRow",
     "RawRow",
+    "Reconnected",
     "Refused",
     "Replay",
+    "ReplaySession",
     "ResourceExhausted",
     "Retry",
+    "Samples",
     "ServerStats",
     "Span",
     "Stale",
     "State",
     "StatusRow",
+    "Stop",
+    "Stops",
     "StreamCoverage",
     "StreamInfo",
     "Streams",

@@ -7,15 +7,16 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 import grpc
 import pyarrow as pa
 
-from . import operations, session
+from . import asking, operations, session
 from ._proto import tickreel_pb2 as pb
 from ._proto.tickreel_pb2_grpc import TickreelStub
 from .append import Appended, Writing, appended_from
+from .asking import Books, JoinOptions, Metrics, ReplayOptions, Stops
 from .channel import OPTIONS, target_of
 from .convert import (
     BookReader,
@@ -26,13 +27,13 @@ from .convert import (
     books_request,
     scan_request,
 )
-from .errors import Cancelled, error_of
+from .errors import Cancelled, TickreelError, error_of
+from .events import End, Event, Reconnected
 from .frames import Frame, Message, OpenedStream
 from .model import Book, Coverage, ServerStats, Streams
 from .operations import Operation, Result
 from .retry import Retry
 from .schema import Kind
-from .session import End, Event
 from .times import Duration, Time
 
 _EOF = grpc.aio.EOF  # type: ignore[attr-defined]
@@ -155,24 +156,31 @@ class AsyncClient:
         kinds: Kinds = None,
         start: Time | None = None,
         end: Time | None = None,
-        *,
-        speed: float = 0.0,
-        idle_max: Duration | None = None,
-        opening_depth: int | None = None,
-        paused: bool = False,
-        hashes: bool = False,
-        verify: bool = False,
-        frame_rows: int = 0,
+        **options: Unpack[ReplayOptions],
     ) -> AsyncReplay:
         """As `Client.replay`; `await` it, then use it with `async with` and `async for`."""
-        opening = session.open_request(
-            instruments, kinds, start, end, speed=speed, idle_max=idle_max,
-            opening_depth=opening_depth, paused=paused, hashes=hashes or verify,
-            frame_rows=frame_rows,
-        )  # fmt: skip
-        replay = AsyncReplay(lambda: self._start("Replay"), opening, verify)
-        await replay._open()
-        return replay
+        request = asking.open_request(instruments, kinds, start, end, options)
+        return await self._replay(request, options.get("verify", False))
+
+    async def join(self, name: str, **options: Unpack[JoinOptions]) -> AsyncReplay:
+        """As `Client.join`."""
+        request = asking.join_request(name, options)
+        return await self._replay(request, options.get("verify", False))
+
+    async def sample(
+        self,
+        instrument: str,
+        start: Time | None = None,
+        end: Time | None = None,
+        output: Books | Metrics | None = None,
+        *,
+        exact: bool = False,
+    ) -> pa.Table:
+        """As `Client.sample`."""
+        chosen = output or Metrics(every="1s")
+        options: ReplayOptions = {"output": chosen, "exact": exact}
+        async with await self.replay(instrument, "book", start, end, **options) as replay:
+            return session.table_of([event async for event in replay])
 
     def append(self) -> AsyncAppender:
         """As `Client.append`; for `async with`."""
@@ -181,6 +189,11 @@ class AsyncClient:
     async def stats(self) -> ServerStats:
         """As `Client.stats`."""
         return await self._ask(operations.stats())
+
+    async def _replay(self, request: pb.ReplayRequest, verify: bool) -> AsyncReplay:
+        replay = AsyncReplay(lambda: self._start("Replay"), request, self._retry, verify)
+        await replay._open()
+        return replay
 
     async def _ask(self, operation: Operation[Result]) -> Result:
         try:
@@ -229,38 +242,38 @@ class AsyncReplay(AsyncIterator[Event]):
     """As `Replay`: `async for` over its events, and steer it from any task meanwhile."""
 
     def __init__(
-        self, start: Callable[[], Any], opening: pb.ReplayOpen, verify: bool = False
+        self, start: Callable[[], Any], request: pb.ReplayRequest, retry: Retry, verify: bool
     ) -> None:
-        self._session = session.Session(opening, verify=verify)
-        self._call = start()
-
-    async def _open(self) -> None:
-        await _write(self._call, pb.ReplayRequest(open=self._session.opening))
-        self._range = self._session.begin(await _read(self._call))
+        self._start = start
+        self._retry = retry
+        self._session = session.Session(request, verify=verify)
 
     @property
     def streams(self) -> tuple[OpenedStream, ...]:
         """The streams played, in the order that breaks ties; chunks count them from 0."""
-        return self._range.streams
+        return self._session.opened.streams
 
     @property
     def first_ns(self) -> int:
         """`ts_recv` of the first row."""
-        return self._range.first_ns
+        return self._session.opened.first_ns
 
     @property
     def last_ns(self) -> int:
         """`ts_recv` of the last row."""
-        return self._range.last_ns
+        return self._session.opened.last_ns
 
     @property
     def rows_at_most(self) -> int:
         """Rows of the range, whole files counted where it cuts them."""
-        return self._range.rows_at_most
+        return self._session.opened.rows_at_most
 
     async def __anext__(self) -> Event:
-        while not self._session.is_over:
-            answer = await _read(self._call)
+        while not self._session.ends_iteration():
+            try:
+                answer = await self._call.read()
+            except grpc.RpcError as error:
+                return await self._reopen(error_of(error))
             if answer is _EOF:
                 break
             event = self._session.event(answer)
@@ -284,24 +297,29 @@ class AsyncReplay(AsyncIterator[Event]):
         """As `Replay.end`."""
         async for event in self:
             if isinstance(event, End):
+                self._session.ends_iteration()  # it is told by returning
                 return event
         raise Cancelled("the replay ended without an end")
 
     async def pause(self) -> None:
         """Stands still."""
-        await self._send(session.pause_command())
+        await self._send(asking.pause_command())
 
     async def resume(self) -> None:
         """Plays on."""
-        await self._send(session.resume_command())
+        await self._send(asking.resume_command())
 
     async def speed(self, speed: float) -> None:
         """Plays at another speed; 0: as fast as possible."""
-        await self._send(session.speed_command(speed))
+        await self._send(asking.speed_command(speed))
+
+    async def set_stops(self, stops: Stops | None) -> None:
+        """As `Replay.set_stops`."""
+        await self._send(asking.stops_command(stops))
 
     async def seek(self, to: Time) -> None:
         """As `Replay.seek`."""
-        await self._send(session.seek_command(to))
+        await self._send(asking.seek_command(to))
 
     async def step(
         self,
@@ -311,11 +329,11 @@ class AsyncReplay(AsyncIterator[Event]):
         duration: Duration | None = None,
     ) -> None:
         """As `Replay.step`."""
-        await self._send(session.step_command(messages, rows, duration))
+        await self._send(asking.step_command(messages, rows, duration))
 
     async def finish(self) -> None:
         """As `Replay.finish`."""
-        await self._send(session.close_command())
+        await self._send(asking.close_command())
 
     async def close(self) -> None:
         """As `Replay.close`."""
@@ -331,6 +349,27 @@ class AsyncReplay(AsyncIterator[Event]):
         trace: TracebackType | None,
     ) -> None:
         await self.close()
+
+    async def _open(self) -> None:
+        """Begins, or goes on, on a new connection."""
+        self._call = self._start()
+        for request in self._session.first_requests():
+            await _write(self._call, request)
+        self._session.begin(await _read(self._call))
+
+    async def _reopen(self, lost: TickreelError) -> Reconnected:
+        """Makes a lost connection again, as patiently as `Retry` says."""
+        if not self._session.can_go_on(lost):
+            raise lost
+        waits, error = self._retry.waits(self._retry.replay_attempts), lost
+        while True:
+            await asyncio.sleep(waits.after(error))
+            try:
+                await self._open()
+            except TickreelError as failed:
+                error = failed
+            else:
+                return Reconnected(lost)
 
     async def _send(self, command: pb.ReplayRequest) -> None:
         self._session.sent(command)

@@ -8,15 +8,16 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, Unpack
 
 import grpc
 import pyarrow as pa
 
-from . import operations, session
+from . import asking, operations, session
 from ._proto import tickreel_pb2 as pb
 from ._proto.tickreel_pb2_grpc import TickreelStub
 from .append import Appended, Writing, appended_from
+from .asking import Books, JoinOptions, Metrics, ReplayOptions, Stops
 from .channel import OPTIONS, target_of
 from .convert import (
     BookReader,
@@ -27,13 +28,13 @@ from .convert import (
     books_request,
     scan_request,
 )
-from .errors import Cancelled, error_of
+from .errors import Cancelled, TickreelError, error_of
+from .events import End, Event, Reconnected
 from .frames import Frame, Message, OpenedStream
 from .model import Book, Coverage, ServerStats, Streams
 from .operations import Operation, Result
 from .retry import Retry
 from .schema import Kind
-from .session import End, Event
 from .times import Duration, Time
 
 Item = TypeVar("Item")
@@ -172,37 +173,49 @@ class Client:
         kinds: Kinds = None,
         start: Time | None = None,
         end: Time | None = None,
-        *,
-        speed: float = 0.0,
-        idle_max: Duration | None = None,
-        opening_depth: int | None = None,
-        paused: bool = False,
-        hashes: bool = False,
-        verify: bool = False,
-        frame_rows: int = 0,
+        **options: Unpack[ReplayOptions],
     ) -> Replay:
         """Plays streams, merged in one total order.
+
+        A connection that is lost is made again, and the replay goes on exactly where it stopped.
 
         Args:
             instruments: one, several, or a mapping of each to the kinds wanted of it.
             kinds: of every instrument; None: all that are stored.
             start: the first time, None: from the first row.
             end: the time before which it ends, None: after the last row.
-            speed: recorded time per time of the clock; 1 as it happened, 0 as fast as possible.
-            idle_max: longer waits without a row are cut to this recorded time.
-            opening_depth: levels of the books it begins with; None: all, 0: no books.
-            paused: whether it begins paused.
-            hashes: whether the end has hashes of the rows.
-            verify: whether the hash of each stream is computed here too, and compared.
-            frame_rows: rows of a frame at most, in whole messages; 0: 65,536.
+            options: see `ReplayOptions`: `speed=1`, `paused=True`, `loop=True`, ...
 
         """
-        opening = session.open_request(
-            instruments, kinds, start, end, speed=speed, idle_max=idle_max,
-            opening_depth=opening_depth, paused=paused, hashes=hashes or verify,
-            frame_rows=frame_rows,
-        )  # fmt: skip
-        return Replay(self._begin_replay, opening, verify)
+        request = asking.open_request(instruments, kinds, start, end, options)
+        return Replay(self._begin_replay, request, self._retry, options.get("verify", False))
+
+    def join(self, name: str, **options: Unpack[JoinOptions]) -> Replay:
+        """Becomes a member of the replay that was opened with this name.
+
+        All members have one clock; a command of any acts on all. `options`: see `JoinOptions`.
+        """
+        request = asking.join_request(name, options)
+        return Replay(self._begin_replay, request, self._retry, options.get("verify", False))
+
+    def sample(
+        self,
+        instrument: str,
+        start: Time | None = None,
+        end: Time | None = None,
+        output: Books | Metrics | None = None,
+        *,
+        exact: bool = False,
+    ) -> pa.Table:
+        """The books of an instrument, or what can be measured on them, as one Arrow table.
+
+        `Metrics(levels=(1, 5), every="1s")`, the default without the levels, has mid, spread,
+        microprice, depth and imbalance; `Books(depth=10, every="1s")` the levels. The server
+        computes them. Numbers are doubles, or exact decimals if `exact`.
+        """
+        chosen = output or Metrics(every="1s")
+        with self.replay(instrument, "book", start, end, output=chosen, exact=exact) as replay:
+            return session.table_of(replay)
 
     def append(self) -> Appender:
         """Opens a session to store rows with; the server must take them (`serve --append`)."""
@@ -279,7 +292,8 @@ class Replay(Iterator[Event]):
     """A replay that runs: iterate over its events, steer it from any thread meanwhile.
 
     A command returns when it is on its way; a `State` or `Refused` among the events answers it.
-    After `End` the iteration stops; after a `seek` it goes on.
+    After `End` the iteration stops; after a `seek` it goes on. In a replay with a name, iterating
+    again waits for what other members do.
 
     Example:
         >>> with client.replay("deribit:BTC-PERPETUAL", speed=100) as replay:   # doctest: +SKIP
@@ -290,47 +304,50 @@ class Replay(Iterator[Event]):
     """
 
     def __init__(
-        self, start: Callable[[Commands], Any], opening: pb.ReplayOpen, verify: bool = False
+        self,
+        start: Callable[[Commands], Any],
+        request: pb.ReplayRequest,
+        retry: Retry,
+        verify: bool,
     ) -> None:
+        self._start = start
+        self._retry = retry
         self._lock = threading.Lock()
-        self._session = session.Session(opening, verify=verify)
+        self._session = session.Session(request, verify=verify)
         self._commands = Commands()
-        self._commands.put(pb.ReplayRequest(open=opening))
-        self._answers = start(self._commands)
         try:
-            self._range = self._session.begin(next(self._answers))
+            self._open()
         except grpc.RpcError as error:
-            self._commands.put(None)
             raise error_of(error) from None
 
     @property
     def streams(self) -> tuple[OpenedStream, ...]:
         """The streams played, in the order that breaks ties; chunks count them from 0."""
-        return self._range.streams
+        return self._session.opened.streams
 
     @property
     def first_ns(self) -> int:
         """`ts_recv` of the first row."""
-        return self._range.first_ns
+        return self._session.opened.first_ns
 
     @property
     def last_ns(self) -> int:
         """`ts_recv` of the last row."""
-        return self._range.last_ns
+        return self._session.opened.last_ns
 
     @property
     def rows_at_most(self) -> int:
         """Rows of the range, whole files counted where it cuts them."""
-        return self._range.rows_at_most
+        return self._session.opened.rows_at_most
 
     def __next__(self) -> Event:
-        while not self._session.is_over:
+        while not self._session.ends_iteration():
             try:
                 answer = next(self._answers)
             except StopIteration:
                 raise StopIteration from None
             except grpc.RpcError as error:
-                raise error_of(error) from None
+                return self._reopen(error_of(error))
             event = self._session.event(answer)
             if event is not None:
                 return event
@@ -354,24 +371,29 @@ class Replay(Iterator[Event]):
         """
         for event in self:
             if isinstance(event, End):
+                self._session.ends_iteration()  # it is told by returning
                 return event
         raise Cancelled("the replay ended without an end")
 
     def pause(self) -> None:
         """Stands still."""
-        self._send(session.pause_command())
+        self._send(asking.pause_command())
 
     def resume(self) -> None:
         """Plays on."""
-        self._send(session.resume_command())
+        self._send(asking.resume_command())
 
     def speed(self, speed: float) -> None:
         """Plays at another speed; 0: as fast as possible."""
-        self._send(session.speed_command(speed))
+        self._send(asking.speed_command(speed))
+
+    def set_stops(self, stops: Stops | None) -> None:
+        """Stops by itself at other conditions from now on; None: at none."""
+        self._send(asking.stops_command(stops))
 
     def seek(self, to: Time) -> None:
         """Goes to the first message with `ts_recv` >= `to`; counts and hashes begin anew."""
-        self._send(session.seek_command(to))
+        self._send(asking.seek_command(to))
 
     def step(
         self,
@@ -381,7 +403,7 @@ class Replay(Iterator[Event]):
         duration: Duration | None = None,
     ) -> None:
         """Pauses, then plays just this much, as fast as possible; by default one message."""
-        self._send(session.step_command(messages, rows, duration))
+        self._send(asking.step_command(messages, rows, duration))
 
     def close(self) -> None:
         """Ends it at once. What was not read is lost."""
@@ -390,7 +412,7 @@ class Replay(Iterator[Event]):
 
     def finish(self) -> None:
         """Asks the server to end it here: `End` with the counts so far follows."""
-        self._send(session.close_command())
+        self._send(asking.close_command())
 
     def __enter__(self) -> Self:
         return self
@@ -407,6 +429,30 @@ class Replay(Iterator[Event]):
         with self._lock:
             self._session.sent(command)
             self._commands.put(command)
+
+    def _open(self) -> None:
+        """Begins, or goes on, on a new connection."""
+        with self._lock:
+            self._commands.put(None)
+            self._commands = Commands()
+            for request in self._session.first_requests():
+                self._commands.put(request)
+            self._answers = self._start(self._commands)
+            self._session.begin(next(self._answers, pb.ReplayResponse()))
+
+    def _reopen(self, lost: TickreelError) -> Reconnected:
+        """Makes a lost connection again, as patiently as `Retry` says."""
+        if not self._session.can_go_on(lost):
+            raise lost
+        waits, error = self._retry.waits(self._retry.replay_attempts), lost
+        while True:
+            time.sleep(waits.after(error))
+            try:
+                self._open()
+            except grpc.RpcError as failed:
+                error = error_of(failed)
+            else:
+                return Reconnected(lost)
 
 
 class Appender(Iterator[Appended]):

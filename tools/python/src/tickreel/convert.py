@@ -14,11 +14,12 @@ import pyarrow as pa
 
 from ._proto import tickreel_pb2 as pb
 from .errors import InvalidArgument, ProtocolError
-from .frames import Joiner
+from .frames import Joiner, batches_of, schema_of
 from .model import (
     Book,
     BookState,
     Gap,
+    ReplaySession,
     ServerStats,
     Span,
     StreamCoverage,
@@ -208,9 +209,30 @@ def book_from(book: pb.Book) -> Book:
     )
 
 
+PLAY_STATES = {
+    pb.ReplayState.STATE_PLAYING: "playing",
+    pb.ReplayState.STATE_PAUSED: "paused",
+    pb.ReplayState.STATE_ENDED: "ended",
+}
+"""The states of a replay."""
+
+
 def stats_from(answer: pb.GetStatsResponse) -> ServerStats:
     """Figures of the server."""
-    return ServerStats(**{name: getattr(answer, name) for name in ServerStats.__dataclass_fields__})
+    names = [name for name in ServerStats.__dataclass_fields__ if name != "sessions"]
+    sessions = tuple(
+        ReplaySession(
+            name=session.name,
+            members=session.members,
+            state=PLAY_STATES.get(session.state, "unknown"),
+            position_ns=session.position_ns,
+            speed=session.speed,
+            commands=session.commands,
+            instruments=session.instruments,
+        )
+        for session in answer.sessions
+    )
+    return ServerStats(**{name: getattr(answer, name) for name in names}, sessions=sessions)
 
 
 class BookReader:
@@ -264,12 +286,7 @@ class ScanReader:
 
     def _decode(self, data: bytes) -> list[pa.RecordBatch]:
         """The schema comes first, alone; with it, each later part is a stream of its own."""
-        try:
-            if self.schema is None:
-                with pa.ipc.open_stream(data) as stream:
-                    self.schema, self._head = stream.schema, data
-                    return []
-            with pa.ipc.open_stream(pa.py_buffer(self._head + data)) as stream:
-                return list(stream)
-        except pa.ArrowException as error:
-            raise ProtocolError(f"rows that Arrow cannot read: {error}") from None
+        if self.schema is None:
+            self.schema, self._head = schema_of(data), data
+            return []
+        return batches_of(self._head + data)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import pyarrow as pa
 
 from ._proto import tickreel_pb2 as pb
 from .columns import Chunk, decode
@@ -39,6 +40,34 @@ class Joiner:
         whole = b"".join(self._held)
         self._held, self._len_bytes = [], 0
         return whole
+
+
+def schema_of(stream: bytes) -> pa.Schema:
+    """The schema that an Arrow IPC stream begins with.
+
+    Raises:
+        ProtocolError: Arrow cannot read it.
+
+    """
+    try:
+        with pa.ipc.open_stream(pa.py_buffer(stream)) as reader:
+            return reader.schema
+    except (pa.ArrowException, OSError) as error:
+        raise ProtocolError(f"a schema that Arrow cannot read: {error}") from None
+
+
+def batches_of(stream: bytes) -> list[pa.RecordBatch]:
+    """The record batches of an Arrow IPC stream.
+
+    Raises:
+        ProtocolError: Arrow cannot read it.
+
+    """
+    try:
+        with pa.ipc.open_stream(pa.py_buffer(stream)) as reader:
+            return list(reader)
+    except (pa.ArrowException, OSError) as error:
+        raise ProtocolError(f"rows that Arrow cannot read: {error}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,14 +166,57 @@ class OpenedStream:
     kind: Kind
 
 
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Books or metrics instead of rows: for each stream that has some, an Arrow record batch.
+
+    Times are `ts_recv` of the first and the last message, or of the samples.
+    """
+
+    batches: tuple[tuple[OpenedStream, pa.RecordBatch], ...]
+    first_ns: int
+    last_ns: int
+    rows: int
+    numbers: tuple[int, ...]
+    """Place of each batch's stream among those opened."""
+
+    def stream_rows(self) -> Iterator[tuple[int, int]]:
+        """Place of a stream, and how many rows of it there are."""
+        for number, (_, batch) in zip(self.numbers, self.batches, strict=True):
+            yield number, batch.num_rows
+
+
+class PartReader:
+    """Joins the parts of a frame that was too long for one answer."""
+
+    def __init__(self, streams: Sequence[OpenedStream]) -> None:
+        self.streams = streams
+        self._whole: list[tuple[int, bytes]] = []
+        self._cut: int | None = None
+        self._joiner = Joiner()
+
+    def join(self, answer: pb.ReplayFrame) -> list[tuple[int, bytes]] | None:
+        """Place of the stream and bytes of every chunk, once the last part is there."""
+        last = len(answer.chunks) - 1
+        for at, chunk in enumerate(answer.chunks):
+            more = answer.more and at == last
+            if self._cut not in (None, chunk.stream) or chunk.stream >= len(self.streams):
+                raise ProtocolError("parts of a frame do not follow each other")
+            self._cut = chunk.stream if more else None
+            data = self._joiner.join(chunk.data, more)
+            if data is not None:
+                self._whole.append((chunk.stream, data))
+        if answer.more:
+            return None
+        whole, self._whole = self._whole, []
+        return whole
+
+
 class FrameReader:
     """Makes frames of the answers of one replay."""
 
     def __init__(self, streams: Sequence[OpenedStream]) -> None:
-        self._streams = streams
-        self._chunks: list[Chunk] = []
-        self._cut: int | None = None
-        self._joiner = Joiner()
+        self._parts = PartReader(streams)
 
     def read(self, answer: pb.ReplayFrame) -> Frame | None:
         """The whole frame, once its last part is there.
@@ -153,24 +225,47 @@ class FrameReader:
             ProtocolError: order and rows do not agree.
 
         """
-        last = len(answer.chunks) - 1
-        for at, chunk in enumerate(answer.chunks):
-            more = answer.more and at == last
-            if self._cut not in (None, chunk.stream) or chunk.stream >= len(self._streams):
-                raise ProtocolError("parts of a frame do not follow each other")
-            self._cut = chunk.stream if more else None
-            data = self._joiner.join(chunk.data, more)
-            if data is not None:
-                stream = self._streams[chunk.stream]
-                self._chunks.append(decode(chunk.stream, stream.instrument, stream.kind, data))
-        if answer.more:
+        parts = self._parts.join(answer)
+        if parts is None:
             return None
-        chunks, self._chunks = tuple(self._chunks), []
+        streams = self._parts.streams
+        chunks = tuple(
+            decode(number, streams[number].instrument, streams[number].kind, data)
+            for number, data in parts
+        )
         if sum(chunk.rows for chunk in chunks) != answer.rows:
             raise ProtocolError(f"a frame of {answer.rows} rows holds another number of them")
         _check_order(chunks, answer)
         runs = _runs(chunks, answer.run_streams, answer.run_messages)
         return Frame(chunks, runs, answer.first_ns, answer.last_ns, answer.rows)
+
+
+class SampleReader:
+    """Makes samples of the answers of one replay of books or metrics."""
+
+    def __init__(self, streams: Sequence[OpenedStream], schemas: Sequence[bytes]) -> None:
+        self._parts = PartReader(streams)
+        self._schemas = schemas
+
+    def read(self, answer: pb.ReplayFrame) -> Samples | None:
+        """The samples of a whole frame, once its last part is there.
+
+        Raises:
+            ProtocolError: they are not what Arrow can read, or not as many as was said.
+
+        """
+        parts = self._parts.join(answer)
+        if parts is None:
+            return None
+        batches, numbers = [], []
+        for number, data in parts:
+            for batch in batches_of(self._schemas[number] + data):
+                batches.append((self._parts.streams[number], batch))
+                numbers.append(number)
+        if sum(batch.num_rows for _, batch in batches) != answer.rows:
+            raise ProtocolError(f"a frame of {answer.rows} samples holds another number of them")
+        first_ns, last_ns = answer.first_ns, answer.last_ns
+        return Samples(tuple(batches), first_ns, last_ns, answer.rows, tuple(numbers))
 
 
 def _check_order(chunks: Sequence[Chunk], answer: pb.ReplayFrame) -> None:

@@ -45,6 +45,11 @@ class ContentHash:
         self.value = (before + low + (high << 32)) % _P
         self.rows += chunk.rows
 
+    def then(self, other: ContentHash) -> None:
+        """Adds the rows of another hash."""
+        self.value = (self.value * pow(_R, other.rows, _P) + other.value) % _P
+        self.rows += other.rows
+
 
 def _row_hashes(chunk: Chunk) -> Words:
     grouped = chunk.kind in GROUPED

@@ -285,6 +285,19 @@ class Book:
 
 
 @dataclass(frozen=True, slots=True)
+class ReplaySession:
+    """A replay with a name, which others can join."""
+
+    name: str
+    members: int
+    state: str
+    position_ns: int
+    speed: float
+    commands: int
+    instruments: int
+
+
+@dataclass(frozen=True, slots=True)
 class ServerStats:
     """Figures of a server and its store."""
 
@@ -301,6 +314,7 @@ class ServerStats:
     streams_open: int
     rows_sent: int
     bytes_sent: int
+    sessions: tuple[ReplaySession, ...]
 
 
 def optional(message: object, field: str) -> int | None:

@@ -22,15 +22,17 @@ class Retry:
     """How often a request is sent at most; 1: never again."""
     first_s: float = 0.1
     max_s: float = 10.0
+    replay_attempts: int = 40
+    """How often a lost replay is opened again before its error is given out."""
     random: random.Random = field(default_factory=random.Random)
 
-    def waits(self) -> Waits:
+    def waits(self, attempts: int | None = None) -> Waits:
         """The waits of one request."""
-        return Waits(self._delays_s())
+        return Waits(self._delays_s(self.attempts if attempts is None else attempts))
 
-    def _delays_s(self) -> Iterator[float]:
+    def _delays_s(self, attempts: int) -> Iterator[float]:
         delay_s = self.first_s
-        for _ in range(self.attempts - 1):
+        for _ in range(attempts - 1):
             yield min(delay_s, self.max_s) * self.random.uniform(0.5, 1.0)
             delay_s *= 2
 

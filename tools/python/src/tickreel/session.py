@@ -1,210 +1,143 @@
-"""A replay without the sending: what to ask, what the answers mean, and whether they add up."""
+"""A replay without the sending: what the answers mean, whether they add up, and how to go on after
+a connection was lost.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import TypeAlias
+from collections import deque
+from collections.abc import Iterable
+
+import pyarrow as pa
 
 from ._proto import tickreel_pb2 as pb
-from .convert import Instruments, Kinds, book_from, kind_codes, optional_ns
-from .errors import InvalidArgument, ProtocolError, TickreelError, refusal_of
-from .frames import Frame, FrameReader, OpenedStream
+from .convert import PLAY_STATES, book_from
+from .errors import NotFound, ProtocolError, TickreelError, Unavailable, refusal_of
+from .events import (
+    End,
+    Event,
+    GapNotice,
+    Progress,
+    Refused,
+    ReplayRange,
+    State,
+    Stop,
+)
+from .frames import Frame, FrameReader, OpenedStream, SampleReader, Samples
 from .hashing import ContentHash
-from .model import Book, optional
+from .model import optional
 from .schema import kind_from_code
-from .times import Duration, Time, to_duration_ns, to_ns
 
-
-@dataclass(frozen=True, slots=True)
-class GapNotice:
-    """A gap row was in the frame before. `missing` messages, 0: unknown."""
-
-    instrument: str
-    kind: str
-    ts_recv_ns: int
-    missing: int
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a replay is. `eta_ns` is of this machine's clock; None: paused or unknown."""
-
-    position_ns: int
-    rows: int
-    percent: float
-    eta_ns: int | None
-    speed: float
-
-
-@dataclass(frozen=True, slots=True)
-class State:
-    """A command, or a step, was done. `state` is `playing`, `paused` or `ended`."""
-
-    state: str
-    position_ns: int
-    speed: float
-    commands: int
-    rows: int
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """A command was refused; the replay goes on as before."""
-
-    error: TickreelError
-    commands: int
-
-
-@dataclass(frozen=True, slots=True)
-class End:
-    """Everything was played (`last_row`), or the replay was closed (`closed`).
-
-    `rows` and `stream_rows` since the opening or the last seek; they were compared with what came.
-    The hashes are equal wherever the same rows are played; None if they were not asked for.
-    """
-
-    reason: str
-    rows: int
-    hash: int | None
-    stream_rows: tuple[int, ...]
-    stream_hashes: tuple[int | None, ...]
-
-
-Event: TypeAlias = Book | Frame | GapNotice | Progress | State | Refused | End
-"""What a replay tells. A `Book` is that of an instrument before the first message, or after a
-seek."""
-
-
-@dataclass(frozen=True, slots=True)
-class ReplayRange:
-    """What was opened: the streams in the order that breaks ties, and where rows are."""
-
-    streams: tuple[OpenedStream, ...]
-    generation: int
-    rows_at_most: int
-    first_ns: int
-    last_ns: int
-
-
-def open_request(
-    instruments: Instruments,
-    kinds: Kinds,
-    start: Time | None,
-    end: Time | None,
-    *,
-    speed: float,
-    idle_max: Duration | None,
-    opening_depth: int | None,
-    paused: bool,
-    hashes: bool,
-    frame_rows: int,
-) -> pb.ReplayOpen:
-    """Asks for a replay."""
-    return pb.ReplayOpen(
-        streams=list(_streams(instruments, kinds)),
-        from_ns=optional_ns(start),
-        to_ns=optional_ns(end),
-        speed=speed,
-        idle_ns_max=None if idle_max is None else to_duration_ns(idle_max),
-        opening_depth=opening_depth,
-        paused=paused,
-        hash=hashes,
-        frame_rows_max=frame_rows,
-        form=pb.ROW_FORM_COLUMNS,
-    )
-
-
-def _streams(instruments: Instruments, kinds: Kinds) -> Iterable[pb.ReplayStream]:
-    if isinstance(instruments, Mapping):
-        if kinds is not None:
-            raise InvalidArgument("kinds: they are named with the instruments already")
-        wanted = list(instruments.items())
-    else:
-        names = [instruments] if isinstance(instruments, str) else instruments
-        wanted = [(name, kinds) for name in names]
-    for name, chosen in wanted:
-        yield pb.ReplayStream(instrument=name, kinds=kind_codes(chosen))
-
-
-def pause_command() -> pb.ReplayRequest:
-    """Stands still."""
-    return pb.ReplayRequest(pause=pb.ReplayPause())
-
-
-def resume_command() -> pb.ReplayRequest:
-    """Plays on."""
-    return pb.ReplayRequest(resume=pb.ReplayResume())
-
-
-def speed_command(speed: float) -> pb.ReplayRequest:
-    """Plays at another speed."""
-    return pb.ReplayRequest(set_speed=pb.ReplaySetSpeed(speed=speed))
-
-
-def seek_command(to: Time) -> pb.ReplayRequest:
-    """Goes elsewhere."""
-    return pb.ReplayRequest(seek=pb.ReplaySeek(to_ns=to_ns(to)))
-
-
-def step_command(
-    messages: int | None, rows: int | None, duration: Duration | None
-) -> pb.ReplayRequest:
-    """Plays just this much.
-
-    Raises:
-        InvalidArgument: more than one amount is named.
-
-    """
-    if sum(amount is not None for amount in (messages, rows, duration)) > 1:
-        raise InvalidArgument("step: name one of messages, rows and duration")
-    if duration is not None:
-        return pb.ReplayRequest(step=pb.ReplayStep(duration_ns=to_duration_ns(duration)))
-    if rows is not None:
-        return pb.ReplayRequest(step=pb.ReplayStep(rows=rows))
-    return pb.ReplayRequest(step=pb.ReplayStep(messages=1 if messages is None else messages))
-
-
-def close_command() -> pb.ReplayRequest:
-    """Ends the session."""
-    return pb.ReplayRequest(close=pb.ReplayClose())
-
-
-_REASONS = {pb.ReplayEnd.REASON_LAST_ROW: "last_row", pb.ReplayEnd.REASON_CLOSED: "closed"}
-_PLAY_STATES = {
-    pb.ReplayState.STATE_PLAYING: "playing",
-    pb.ReplayState.STATE_PAUSED: "paused",
-    pb.ReplayState.STATE_ENDED: "ended",
+_REASONS = {
+    pb.ReplayEnd.REASON_LAST_ROW: "last_row",
+    pb.ReplayEnd.REASON_CLOSED: "closed",
+    pb.ReplayEnd.REASON_LOOPED: "looped",
+    pb.ReplayEnd.REASON_STOPPED: "stopped",
+}
+_CONDITIONS = {
+    pb.ReplayStop.CONDITION_TIME: "time",
+    pb.ReplayStop.CONDITION_ROWS: "rows",
+    pb.ReplayStop.CONDITION_GAP: "gap",
+    pb.ReplayStop.CONDITION_SPREAD: "spread",
+    pb.ReplayStop.CONDITION_TRADE: "trade",
 }
 
 
-class Session:
-    """Makes events of the answers of a replay, and checks that they add up."""
+class Tally:
+    """Rows, and hashes if wanted, of each stream."""
 
-    def __init__(self, opening: pb.ReplayOpen, *, verify: bool = False) -> None:
-        self.opening = opening
-        self._verify = verify
-        self._hashes: list[ContentHash] = []
+    def __init__(self, streams: int) -> None:
+        self.rows = [0] * streams
+        self.hashes = [ContentHash() for _ in range(streams)]
+
+    def add(self, frame: Frame, *, hashes: bool) -> None:
+        """Counts a frame."""
+        for chunk in frame.chunks:
+            self.rows[chunk.stream] += chunk.rows
+            if hashes:
+                self.hashes[chunk.stream].update(chunk)
+
+    def then(self, other: Tally) -> None:
+        """Counts what came after."""
+        self.rows = [mine + more for mine, more in zip(self.rows, other.rows, strict=True)]
+        for mine, more in zip(self.hashes, other.hashes, strict=True):
+            mine.then(more)
+
+
+class Session:
+    """Makes events of the answers of a replay, checks that they add up, and knows how to go on
+    after the connection was lost.
+    """
+
+    def __init__(self, request: pb.ReplayRequest, *, verify: bool = False) -> None:
         self.range: ReplayRange | None = None
-        self._rows: list[int] = []
-        self._commands_sent = 0
-        self._commands_done = 0
-        self._seeks: list[int] = []
-        self._ended = False
+        self._request = pb.ReplayRequest()
+        self._request.CopyFrom(request)
+        self._verify = verify
+        self._reader: FrameReader | SampleReader
+        self._here = Tally(0)
+        """What came by this connection since the opening, the last seek or lap."""
+        self._before: Tally | None = None
+        """What came by earlier ones."""
+        self._unanswered: deque[pb.ReplayRequest] = deque()
+        self._done = 0
+        self._over = False
 
     @property
     def is_over(self) -> bool:
         """Whether nothing more comes unless another command is given."""
-        return self._ended and self._commands_done >= self._commands_sent
+        return self._over and not self._unanswered
+
+    def ends_iteration(self) -> bool:
+        """Whether to stop reading now. In a replay that is shared another member may go on: there
+        it is said once for each end.
+        """
+        over = self.is_over
+        if over and self.opened.name:
+            self._over = False
+        return over
+
+    @property
+    def opened(self) -> ReplayRange:
+        """What was opened.
+
+        Raises:
+            ProtocolError: nothing was.
+
+        """
+        if self.range is None:
+            raise ProtocolError("the replay was not opened")
+        return self.range
+
+    def can_go_on(self, error: TickreelError) -> bool:
+        """Whether a new connection goes on where this one was lost.
+
+        A replay with a name lives on the server, with its other members: it is theirs.
+        """
+        opening = self._request.open
+        mine = self._request.HasField("open") and not opening.session
+        return isinstance(error, Unavailable) and self.range is not None and mine
+
+    def first_requests(self) -> list[pb.ReplayRequest]:
+        """What is sent on a new connection: the opening, and commands that were not answered."""
+        request = pb.ReplayRequest()
+        request.CopyFrom(self._request)
+        if self.range is not None and request.open.resume_cursor:
+            # Whoever keeps books has them already.
+            request.open.opening_depth = 0
+        self._unanswered = deque(c for c in self._unanswered if not c.HasField("step"))
+        return [request, *self._unanswered]
 
     def sent(self, command: pb.ReplayRequest) -> None:
         """A command was sent."""
-        self._commands_sent += 1
-        if command.HasField("seek"):
-            self._seeks.append(self._commands_sent)
+        self._unanswered.append(command)
 
     def begin(self, answer: pb.ReplayResponse) -> ReplayRange:
-        """Reads the first answer."""
+        """Reads the first answer of a connection.
+
+        Raises:
+            ProtocolError: it opens nothing, or other streams than before.
+
+        """
         if not answer.HasField("opened"):
             raise ProtocolError("the server did not open the replay")
         opened = answer.opened
@@ -212,11 +145,22 @@ class Session:
             OpenedStream(stream.instrument, kind_from_code(stream.kind))
             for stream in opened.streams
         )
-        self._frames = FrameReader(streams)
-        self._begin_counts(len(streams))
+        if self.range is not None:
+            if streams != self.range.streams:
+                raise ProtocolError("the server opened other streams than before")
+            self._carry()
         self.range = ReplayRange(
-            streams, opened.generation, opened.rows_at_most, opened.first_ns, opened.last_ns
+            streams,
+            opened.generation,
+            opened.rows_at_most,
+            opened.first_ns,
+            opened.last_ns,
+            opened.session,
         )
+        self._here = Tally(len(streams))
+        self._done = 0
+        schemas = [stream.arrow_schema for stream in opened.streams]
+        self._reader = SampleReader(streams, schemas) if opened.books else FrameReader(streams)
         return self.range
 
     def event(self, answer: pb.ReplayResponse) -> Event | None:
@@ -231,17 +175,28 @@ class Session:
                 stream = self._stream(gap.stream)
                 return GapNotice(stream.instrument, stream.kind, gap.ts_recv_ns, gap.missing)
             case "progress":
+                self._note(answer.progress.cursor)
                 return _progress(answer.progress)
             case "state":
                 return self._state(answer.state)
             case "error":
                 error = answer.error
-                self._commands_done = error.commands
-                self._seeks = [seek for seek in self._seeks if seek != error.commands]
+                self._answered(error.commands)
                 return Refused(refusal_of(error.code, error.kind, error.text), error.commands)
             case "end":
                 return self._end(answer.end)
         raise ProtocolError("an answer that this client does not know")
+
+    def _carry(self) -> None:
+        """Keeps the counts of the connection that was lost."""
+        if self._before is None:
+            self._before = self._here
+        else:
+            self._before.then(self._here)
+
+    def _note(self, cursor: bytes) -> None:
+        if cursor and self._request.HasField("open"):
+            self._request.open.resume_cursor = cursor
 
     def _stream(self, number: int) -> OpenedStream:
         streams = self.range.streams if self.range else ()
@@ -249,50 +204,106 @@ class Session:
             raise ProtocolError(f"stream {number} was not opened")
         return streams[number]
 
-    def _frame(self, answer: pb.ReplayFrame) -> Frame | None:
-        frame = self._frames.read(answer)
-        for chunk in frame.chunks if frame else ():
-            self._rows[chunk.stream] += chunk.rows
-            if self._verify:
-                self._hashes[chunk.stream].update(chunk)
+    def _begin_counts(self) -> None:
+        self._here, self._before = Tally(len(self._here.rows)), None
+
+    def _frame(self, answer: pb.ReplayFrame) -> Frame | Samples | None:
+        frame = self._reader.read(answer)
+        if isinstance(frame, Frame):
+            self._here.add(frame, hashes=self._verify)
+        elif frame is not None:
+            for stream, rows in frame.stream_rows():
+                self._here.rows[stream] += rows
+        if frame is not None:
+            self._note(answer.cursor)
         return frame
 
-    def _begin_counts(self, streams: int) -> None:
-        self._rows = [0] * streams
-        self._hashes = [ContentHash() for _ in range(streams)]
+    def _answered(self, commands: int) -> pb.ReplayRequest | None:
+        """The command that is answered, if it is one: a state also tells that a step is done.
+
+        The count is of all members of a replay, so it may grow by more than one.
+        """
+        if commands <= self._done:
+            return None
+        self._done = commands
+        return self._unanswered.popleft() if self._unanswered else None
 
     def _state(self, state: pb.ReplayState) -> State:
-        self._commands_done = state.commands
-        play_state = _PLAY_STATES.get(state.state)
+        play_state = PLAY_STATES.get(state.state)
         if play_state is None:
             raise ProtocolError("a state that this client does not know")
-        if any(seek <= state.commands for seek in self._seeks):
+        if state.by_other:
+            # The server counts the commands of all.
+            self._done = state.commands
+            answered = None
+            sought = state.rows < sum(self._here.rows)
+        else:
+            answered = self._answered(state.commands)
+            sought = answered is not None and answered.HasField("seek")
+        if sought:
             # What came before belongs to the time before the seek.
-            self._seeks = [seek for seek in self._seeks if seek > state.commands]
-            self._begin_counts(len(self._rows))
-        self._ended = play_state == "ended"
-        return State(play_state, state.position_ns, state.speed, state.commands, state.rows)
+            self._begin_counts()
+        self._over = play_state == "ended"
+        self._remember(state, answered)
+        return State(
+            play_state,
+            state.position_ns,
+            state.speed,
+            state.commands,
+            state.rows,
+            self._stop(state),
+            state.by_other,
+            state.members,
+            state.live,
+        )
+
+    def _remember(self, state: pb.ReplayState, answered: pb.ReplayRequest | None) -> None:
+        """What a new connection would have to ask for."""
+        self._note(state.cursor)
+        if not self._request.HasField("open"):
+            return
+        opening = self._request.open
+        opening.speed = state.speed
+        opening.paused = state.state != pb.ReplayState.STATE_PLAYING
+        if answered is not None and answered.HasField("set_stops"):
+            opening.stops.CopyFrom(answered.set_stops.stops)
+
+    def _stop(self, state: pb.ReplayState) -> Stop | None:
+        if not state.HasField("stop"):
+            return None
+        stop = state.stop
+        instrument = self._stream(stop.stream).instrument if stop.HasField("stream") else None
+        return Stop(_CONDITIONS.get(stop.condition, "unknown"), stop.time_ns, instrument)
 
     def _end(self, end: pb.ReplayEnd) -> End:
-        self._ended = True
-        found = [stream.rows for stream in end.streams]
-        if found != self._rows or sum(found) != end.rows:
-            raise ProtocolError(f"{sum(self._rows)} rows came, the server sent {end.rows}")
-        hashes = [optional(stream, "hash") for stream in end.streams]
-        if self._verify and hashes != [found.value for found in self._hashes]:
-            raise ProtocolError("the rows that came are not those that the server read")
         reason = _REASONS.get(end.reason)
         if reason is None:
             raise ProtocolError("an end that this client does not know")
-        if reason == "closed":
-            self._commands_done = self._commands_sent
-        return End(
-            reason,
-            end.rows,
-            optional(end, "hash"),
-            tuple(found),
-            tuple(hashes),
-        )
+        hashes = [optional(stream, "hash") for stream in end.streams]
+        self._check(end, hashes)
+        self._note(end.cursor)
+        rows, digest = self._here.rows, optional(end, "hash")
+        if self._before is not None:
+            total = Tally(len(rows))
+            total.then(self._before)
+            total.then(self._here)
+            rows, digest = total.rows, None
+            hashes = [found.value if self._verify else None for found in total.hashes]
+        self._over = reason != "looped"
+        if reason == "looped":
+            self._begin_counts()
+        elif reason != "last_row":
+            self._unanswered.clear()
+        return End(reason, sum(rows), digest, tuple(rows), tuple(hashes))
+
+    def _check(self, end: pb.ReplayEnd, hashes: list[int | None]) -> None:
+        found = [stream.rows for stream in end.streams]
+        if found != self._here.rows or sum(found) != end.rows:
+            raise ProtocolError(f"{sum(self._here.rows)} rows came, the server sent {end.rows}")
+        if self._verify and isinstance(self._reader, FrameReader):
+            mine: list[int | None] = [found.value for found in self._here.hashes]
+            if hashes != mine:
+                raise ProtocolError("the rows that came are not those that the server read")
 
 
 def _progress(progress: pb.ReplayProgress) -> Progress:
@@ -302,4 +313,23 @@ def _progress(progress: pb.ReplayProgress) -> Progress:
         progress.percent,
         optional(progress, "eta_ns"),
         progress.speed,
+        progress.rows_at_most,
+        progress.rows_per_s,
+        progress.live,
+        progress.laps,
     )
+
+
+def table_of(events: Iterable[Event]) -> pa.Table:
+    """The samples of one book, as a table.
+
+    Raises:
+        NotFound: there are none.
+
+    """
+    batches = [
+        batch for event in events if isinstance(event, Samples) for _, batch in event.batches
+    ]
+    if not batches:
+        raise NotFound("no samples: no message of a book was in this time")
+    return pa.Table.from_batches(batches)

@@ -25,6 +25,12 @@ class DecimalForm(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     DECIMAL_FORM_DECIMAL128: _ClassVar[DecimalForm]
     DECIMAL_FORM_FLOAT64: _ClassVar[DecimalForm]
 
+class ReplayOrder(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    REPLAY_ORDER_UNSPECIFIED: _ClassVar[ReplayOrder]
+    REPLAY_ORDER_RECV: _ClassVar[ReplayOrder]
+    REPLAY_ORDER_EVENT: _ClassVar[ReplayOrder]
+
 class RowForm(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     ROW_FORM_UNSPECIFIED: _ClassVar[RowForm]
@@ -49,6 +55,9 @@ KIND_RAW: Kind
 DECIMAL_FORM_UNSPECIFIED: DecimalForm
 DECIMAL_FORM_DECIMAL128: DecimalForm
 DECIMAL_FORM_FLOAT64: DecimalForm
+REPLAY_ORDER_UNSPECIFIED: ReplayOrder
+REPLAY_ORDER_RECV: ReplayOrder
+REPLAY_ORDER_EVENT: ReplayOrder
 ROW_FORM_UNSPECIFIED: RowForm
 ROW_FORM_ARROW: RowForm
 ROW_FORM_COLUMNS: RowForm
@@ -290,7 +299,7 @@ class ScanEnd(_message.Message):
     def __init__(self, rows: _Optional[int] = ..., batches: _Optional[int] = ..., hash: _Optional[int] = ...) -> None: ...
 
 class ReplayRequest(_message.Message):
-    __slots__ = ("open", "pause", "resume", "seek", "step", "set_speed", "close")
+    __slots__ = ("open", "pause", "resume", "seek", "step", "set_speed", "close", "join", "set_stops")
     OPEN_FIELD_NUMBER: _ClassVar[int]
     PAUSE_FIELD_NUMBER: _ClassVar[int]
     RESUME_FIELD_NUMBER: _ClassVar[int]
@@ -298,6 +307,8 @@ class ReplayRequest(_message.Message):
     STEP_FIELD_NUMBER: _ClassVar[int]
     SET_SPEED_FIELD_NUMBER: _ClassVar[int]
     CLOSE_FIELD_NUMBER: _ClassVar[int]
+    JOIN_FIELD_NUMBER: _ClassVar[int]
+    SET_STOPS_FIELD_NUMBER: _ClassVar[int]
     open: ReplayOpen
     pause: ReplayPause
     resume: ReplayResume
@@ -305,10 +316,12 @@ class ReplayRequest(_message.Message):
     step: ReplayStep
     set_speed: ReplaySetSpeed
     close: ReplayClose
-    def __init__(self, open: _Optional[_Union[ReplayOpen, _Mapping]] = ..., pause: _Optional[_Union[ReplayPause, _Mapping]] = ..., resume: _Optional[_Union[ReplayResume, _Mapping]] = ..., seek: _Optional[_Union[ReplaySeek, _Mapping]] = ..., step: _Optional[_Union[ReplayStep, _Mapping]] = ..., set_speed: _Optional[_Union[ReplaySetSpeed, _Mapping]] = ..., close: _Optional[_Union[ReplayClose, _Mapping]] = ...) -> None: ...
+    join: ReplayJoin
+    set_stops: ReplaySetStops
+    def __init__(self, open: _Optional[_Union[ReplayOpen, _Mapping]] = ..., pause: _Optional[_Union[ReplayPause, _Mapping]] = ..., resume: _Optional[_Union[ReplayResume, _Mapping]] = ..., seek: _Optional[_Union[ReplaySeek, _Mapping]] = ..., step: _Optional[_Union[ReplayStep, _Mapping]] = ..., set_speed: _Optional[_Union[ReplaySetSpeed, _Mapping]] = ..., close: _Optional[_Union[ReplayClose, _Mapping]] = ..., join: _Optional[_Union[ReplayJoin, _Mapping]] = ..., set_stops: _Optional[_Union[ReplaySetStops, _Mapping]] = ...) -> None: ...
 
 class ReplayOpen(_message.Message):
-    __slots__ = ("streams", "from_ns", "to_ns", "speed", "idle_ns_max", "opening_depth", "paused", "hash", "decimals", "frame_rows_max", "form")
+    __slots__ = ("streams", "from_ns", "to_ns", "speed", "idle_ns_max", "opening_depth", "paused", "hash", "decimals", "frame_rows_max", "form", "resume_cursor", "loop", "stops", "books", "metrics", "follow", "session", "order")
     STREAMS_FIELD_NUMBER: _ClassVar[int]
     FROM_NS_FIELD_NUMBER: _ClassVar[int]
     TO_NS_FIELD_NUMBER: _ClassVar[int]
@@ -320,6 +333,14 @@ class ReplayOpen(_message.Message):
     DECIMALS_FIELD_NUMBER: _ClassVar[int]
     FRAME_ROWS_MAX_FIELD_NUMBER: _ClassVar[int]
     FORM_FIELD_NUMBER: _ClassVar[int]
+    RESUME_CURSOR_FIELD_NUMBER: _ClassVar[int]
+    LOOP_FIELD_NUMBER: _ClassVar[int]
+    STOPS_FIELD_NUMBER: _ClassVar[int]
+    BOOKS_FIELD_NUMBER: _ClassVar[int]
+    METRICS_FIELD_NUMBER: _ClassVar[int]
+    FOLLOW_FIELD_NUMBER: _ClassVar[int]
+    SESSION_FIELD_NUMBER: _ClassVar[int]
+    ORDER_FIELD_NUMBER: _ClassVar[int]
     streams: _containers.RepeatedCompositeFieldContainer[ReplayStream]
     from_ns: int
     to_ns: int
@@ -331,7 +352,69 @@ class ReplayOpen(_message.Message):
     decimals: DecimalForm
     frame_rows_max: int
     form: RowForm
-    def __init__(self, streams: _Optional[_Iterable[_Union[ReplayStream, _Mapping]]] = ..., from_ns: _Optional[int] = ..., to_ns: _Optional[int] = ..., speed: _Optional[float] = ..., idle_ns_max: _Optional[int] = ..., opening_depth: _Optional[int] = ..., paused: bool = ..., hash: bool = ..., decimals: _Optional[_Union[DecimalForm, str]] = ..., frame_rows_max: _Optional[int] = ..., form: _Optional[_Union[RowForm, str]] = ...) -> None: ...
+    resume_cursor: bytes
+    loop: bool
+    stops: ReplayStops
+    books: ReplayBooks
+    metrics: ReplayMetrics
+    follow: bool
+    session: str
+    order: ReplayOrder
+    def __init__(self, streams: _Optional[_Iterable[_Union[ReplayStream, _Mapping]]] = ..., from_ns: _Optional[int] = ..., to_ns: _Optional[int] = ..., speed: _Optional[float] = ..., idle_ns_max: _Optional[int] = ..., opening_depth: _Optional[int] = ..., paused: bool = ..., hash: bool = ..., decimals: _Optional[_Union[DecimalForm, str]] = ..., frame_rows_max: _Optional[int] = ..., form: _Optional[_Union[RowForm, str]] = ..., resume_cursor: _Optional[bytes] = ..., loop: bool = ..., stops: _Optional[_Union[ReplayStops, _Mapping]] = ..., books: _Optional[_Union[ReplayBooks, _Mapping]] = ..., metrics: _Optional[_Union[ReplayMetrics, _Mapping]] = ..., follow: bool = ..., session: _Optional[str] = ..., order: _Optional[_Union[ReplayOrder, str]] = ...) -> None: ...
+
+class ReplayJoin(_message.Message):
+    __slots__ = ("session", "opening_depth", "hash", "decimals", "frame_rows_max", "form")
+    SESSION_FIELD_NUMBER: _ClassVar[int]
+    OPENING_DEPTH_FIELD_NUMBER: _ClassVar[int]
+    HASH_FIELD_NUMBER: _ClassVar[int]
+    DECIMALS_FIELD_NUMBER: _ClassVar[int]
+    FRAME_ROWS_MAX_FIELD_NUMBER: _ClassVar[int]
+    FORM_FIELD_NUMBER: _ClassVar[int]
+    session: str
+    opening_depth: int
+    hash: bool
+    decimals: DecimalForm
+    frame_rows_max: int
+    form: RowForm
+    def __init__(self, session: _Optional[str] = ..., opening_depth: _Optional[int] = ..., hash: bool = ..., decimals: _Optional[_Union[DecimalForm, str]] = ..., frame_rows_max: _Optional[int] = ..., form: _Optional[_Union[RowForm, str]] = ...) -> None: ...
+
+class ReplayStops(_message.Message):
+    __slots__ = ("at_ns", "rows", "gap", "spread_bps", "trade_qty", "end")
+    AT_NS_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    GAP_FIELD_NUMBER: _ClassVar[int]
+    SPREAD_BPS_FIELD_NUMBER: _ClassVar[int]
+    TRADE_QTY_FIELD_NUMBER: _ClassVar[int]
+    END_FIELD_NUMBER: _ClassVar[int]
+    at_ns: int
+    rows: int
+    gap: bool
+    spread_bps: float
+    trade_qty: str
+    end: bool
+    def __init__(self, at_ns: _Optional[int] = ..., rows: _Optional[int] = ..., gap: bool = ..., spread_bps: _Optional[float] = ..., trade_qty: _Optional[str] = ..., end: bool = ...) -> None: ...
+
+class ReplaySetStops(_message.Message):
+    __slots__ = ("stops",)
+    STOPS_FIELD_NUMBER: _ClassVar[int]
+    stops: ReplayStops
+    def __init__(self, stops: _Optional[_Union[ReplayStops, _Mapping]] = ...) -> None: ...
+
+class ReplayBooks(_message.Message):
+    __slots__ = ("depth", "every_ns")
+    DEPTH_FIELD_NUMBER: _ClassVar[int]
+    EVERY_NS_FIELD_NUMBER: _ClassVar[int]
+    depth: int
+    every_ns: int
+    def __init__(self, depth: _Optional[int] = ..., every_ns: _Optional[int] = ...) -> None: ...
+
+class ReplayMetrics(_message.Message):
+    __slots__ = ("levels", "every_ns")
+    LEVELS_FIELD_NUMBER: _ClassVar[int]
+    EVERY_NS_FIELD_NUMBER: _ClassVar[int]
+    levels: _containers.RepeatedScalarFieldContainer[int]
+    every_ns: int
+    def __init__(self, levels: _Optional[_Iterable[int]] = ..., every_ns: _Optional[int] = ...) -> None: ...
 
 class ReplayStream(_message.Message):
     __slots__ = ("instrument", "kinds")
@@ -396,18 +479,24 @@ class ReplayResponse(_message.Message):
     def __init__(self, opened: _Optional[_Union[ReplayOpened, _Mapping]] = ..., opening_book: _Optional[_Union[Book, _Mapping]] = ..., frame: _Optional[_Union[ReplayFrame, _Mapping]] = ..., gap: _Optional[_Union[ReplayGap, _Mapping]] = ..., progress: _Optional[_Union[ReplayProgress, _Mapping]] = ..., state: _Optional[_Union[ReplayState, _Mapping]] = ..., error: _Optional[_Union[ReplayError, _Mapping]] = ..., end: _Optional[_Union[ReplayEnd, _Mapping]] = ...) -> None: ...
 
 class ReplayOpened(_message.Message):
-    __slots__ = ("streams", "generation", "rows_at_most", "first_ns", "last_ns")
+    __slots__ = ("streams", "generation", "rows_at_most", "first_ns", "last_ns", "session", "order", "books")
     STREAMS_FIELD_NUMBER: _ClassVar[int]
     GENERATION_FIELD_NUMBER: _ClassVar[int]
     ROWS_AT_MOST_FIELD_NUMBER: _ClassVar[int]
     FIRST_NS_FIELD_NUMBER: _ClassVar[int]
     LAST_NS_FIELD_NUMBER: _ClassVar[int]
+    SESSION_FIELD_NUMBER: _ClassVar[int]
+    ORDER_FIELD_NUMBER: _ClassVar[int]
+    BOOKS_FIELD_NUMBER: _ClassVar[int]
     streams: _containers.RepeatedCompositeFieldContainer[OpenedStream]
     generation: int
     rows_at_most: int
     first_ns: int
     last_ns: int
-    def __init__(self, streams: _Optional[_Iterable[_Union[OpenedStream, _Mapping]]] = ..., generation: _Optional[int] = ..., rows_at_most: _Optional[int] = ..., first_ns: _Optional[int] = ..., last_ns: _Optional[int] = ...) -> None: ...
+    session: str
+    order: ReplayOrder
+    books: bool
+    def __init__(self, streams: _Optional[_Iterable[_Union[OpenedStream, _Mapping]]] = ..., generation: _Optional[int] = ..., rows_at_most: _Optional[int] = ..., first_ns: _Optional[int] = ..., last_ns: _Optional[int] = ..., session: _Optional[str] = ..., order: _Optional[_Union[ReplayOrder, str]] = ..., books: bool = ...) -> None: ...
 
 class OpenedStream(_message.Message):
     __slots__ = ("instrument", "kind", "arrow_schema")
@@ -420,7 +509,7 @@ class OpenedStream(_message.Message):
     def __init__(self, instrument: _Optional[str] = ..., kind: _Optional[_Union[Kind, str]] = ..., arrow_schema: _Optional[bytes] = ...) -> None: ...
 
 class ReplayFrame(_message.Message):
-    __slots__ = ("chunks", "run_streams", "run_messages", "first_ns", "last_ns", "rows", "more")
+    __slots__ = ("chunks", "run_streams", "run_messages", "first_ns", "last_ns", "rows", "more", "cursor")
     CHUNKS_FIELD_NUMBER: _ClassVar[int]
     RUN_STREAMS_FIELD_NUMBER: _ClassVar[int]
     RUN_MESSAGES_FIELD_NUMBER: _ClassVar[int]
@@ -428,6 +517,7 @@ class ReplayFrame(_message.Message):
     LAST_NS_FIELD_NUMBER: _ClassVar[int]
     ROWS_FIELD_NUMBER: _ClassVar[int]
     MORE_FIELD_NUMBER: _ClassVar[int]
+    CURSOR_FIELD_NUMBER: _ClassVar[int]
     chunks: _containers.RepeatedCompositeFieldContainer[ReplayChunk]
     run_streams: _containers.RepeatedScalarFieldContainer[int]
     run_messages: _containers.RepeatedScalarFieldContainer[int]
@@ -435,7 +525,8 @@ class ReplayFrame(_message.Message):
     last_ns: int
     rows: int
     more: bool
-    def __init__(self, chunks: _Optional[_Iterable[_Union[ReplayChunk, _Mapping]]] = ..., run_streams: _Optional[_Iterable[int]] = ..., run_messages: _Optional[_Iterable[int]] = ..., first_ns: _Optional[int] = ..., last_ns: _Optional[int] = ..., rows: _Optional[int] = ..., more: bool = ...) -> None: ...
+    cursor: bytes
+    def __init__(self, chunks: _Optional[_Iterable[_Union[ReplayChunk, _Mapping]]] = ..., run_streams: _Optional[_Iterable[int]] = ..., run_messages: _Optional[_Iterable[int]] = ..., first_ns: _Optional[int] = ..., last_ns: _Optional[int] = ..., rows: _Optional[int] = ..., more: bool = ..., cursor: _Optional[bytes] = ...) -> None: ...
 
 class ReplayChunk(_message.Message):
     __slots__ = ("stream", "messages", "rows", "data")
@@ -460,21 +551,31 @@ class ReplayGap(_message.Message):
     def __init__(self, stream: _Optional[int] = ..., ts_recv_ns: _Optional[int] = ..., missing: _Optional[int] = ...) -> None: ...
 
 class ReplayProgress(_message.Message):
-    __slots__ = ("position_ns", "rows", "percent", "eta_ns", "speed")
+    __slots__ = ("position_ns", "rows", "percent", "eta_ns", "speed", "rows_at_most", "rows_per_s", "live", "laps", "cursor")
     POSITION_NS_FIELD_NUMBER: _ClassVar[int]
     ROWS_FIELD_NUMBER: _ClassVar[int]
     PERCENT_FIELD_NUMBER: _ClassVar[int]
     ETA_NS_FIELD_NUMBER: _ClassVar[int]
     SPEED_FIELD_NUMBER: _ClassVar[int]
+    ROWS_AT_MOST_FIELD_NUMBER: _ClassVar[int]
+    ROWS_PER_S_FIELD_NUMBER: _ClassVar[int]
+    LIVE_FIELD_NUMBER: _ClassVar[int]
+    LAPS_FIELD_NUMBER: _ClassVar[int]
+    CURSOR_FIELD_NUMBER: _ClassVar[int]
     position_ns: int
     rows: int
     percent: float
     eta_ns: int
     speed: float
-    def __init__(self, position_ns: _Optional[int] = ..., rows: _Optional[int] = ..., percent: _Optional[float] = ..., eta_ns: _Optional[int] = ..., speed: _Optional[float] = ...) -> None: ...
+    rows_at_most: int
+    rows_per_s: float
+    live: bool
+    laps: int
+    cursor: bytes
+    def __init__(self, position_ns: _Optional[int] = ..., rows: _Optional[int] = ..., percent: _Optional[float] = ..., eta_ns: _Optional[int] = ..., speed: _Optional[float] = ..., rows_at_most: _Optional[int] = ..., rows_per_s: _Optional[float] = ..., live: bool = ..., laps: _Optional[int] = ..., cursor: _Optional[bytes] = ...) -> None: ...
 
 class ReplayState(_message.Message):
-    __slots__ = ("state", "position_ns", "speed", "commands", "rows")
+    __slots__ = ("state", "position_ns", "speed", "commands", "rows", "stop", "by_other", "members", "live", "cursor")
     class State(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         STATE_UNSPECIFIED: _ClassVar[ReplayState.State]
@@ -490,12 +591,46 @@ class ReplayState(_message.Message):
     SPEED_FIELD_NUMBER: _ClassVar[int]
     COMMANDS_FIELD_NUMBER: _ClassVar[int]
     ROWS_FIELD_NUMBER: _ClassVar[int]
+    STOP_FIELD_NUMBER: _ClassVar[int]
+    BY_OTHER_FIELD_NUMBER: _ClassVar[int]
+    MEMBERS_FIELD_NUMBER: _ClassVar[int]
+    LIVE_FIELD_NUMBER: _ClassVar[int]
+    CURSOR_FIELD_NUMBER: _ClassVar[int]
     state: ReplayState.State
     position_ns: int
     speed: float
     commands: int
     rows: int
-    def __init__(self, state: _Optional[_Union[ReplayState.State, str]] = ..., position_ns: _Optional[int] = ..., speed: _Optional[float] = ..., commands: _Optional[int] = ..., rows: _Optional[int] = ...) -> None: ...
+    stop: ReplayStop
+    by_other: bool
+    members: int
+    live: bool
+    cursor: bytes
+    def __init__(self, state: _Optional[_Union[ReplayState.State, str]] = ..., position_ns: _Optional[int] = ..., speed: _Optional[float] = ..., commands: _Optional[int] = ..., rows: _Optional[int] = ..., stop: _Optional[_Union[ReplayStop, _Mapping]] = ..., by_other: bool = ..., members: _Optional[int] = ..., live: bool = ..., cursor: _Optional[bytes] = ...) -> None: ...
+
+class ReplayStop(_message.Message):
+    __slots__ = ("condition", "time_ns", "stream")
+    class Condition(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        CONDITION_UNSPECIFIED: _ClassVar[ReplayStop.Condition]
+        CONDITION_TIME: _ClassVar[ReplayStop.Condition]
+        CONDITION_ROWS: _ClassVar[ReplayStop.Condition]
+        CONDITION_GAP: _ClassVar[ReplayStop.Condition]
+        CONDITION_SPREAD: _ClassVar[ReplayStop.Condition]
+        CONDITION_TRADE: _ClassVar[ReplayStop.Condition]
+    CONDITION_UNSPECIFIED: ReplayStop.Condition
+    CONDITION_TIME: ReplayStop.Condition
+    CONDITION_ROWS: ReplayStop.Condition
+    CONDITION_GAP: ReplayStop.Condition
+    CONDITION_SPREAD: ReplayStop.Condition
+    CONDITION_TRADE: ReplayStop.Condition
+    CONDITION_FIELD_NUMBER: _ClassVar[int]
+    TIME_NS_FIELD_NUMBER: _ClassVar[int]
+    STREAM_FIELD_NUMBER: _ClassVar[int]
+    condition: ReplayStop.Condition
+    time_ns: int
+    stream: int
+    def __init__(self, condition: _Optional[_Union[ReplayStop.Condition, str]] = ..., time_ns: _Optional[int] = ..., stream: _Optional[int] = ...) -> None: ...
 
 class ReplayError(_message.Message):
     __slots__ = ("code", "kind", "text", "commands")
@@ -510,24 +645,30 @@ class ReplayError(_message.Message):
     def __init__(self, code: _Optional[int] = ..., kind: _Optional[str] = ..., text: _Optional[str] = ..., commands: _Optional[int] = ...) -> None: ...
 
 class ReplayEnd(_message.Message):
-    __slots__ = ("reason", "rows", "hash", "streams")
+    __slots__ = ("reason", "rows", "hash", "streams", "cursor")
     class Reason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         REASON_UNSPECIFIED: _ClassVar[ReplayEnd.Reason]
         REASON_LAST_ROW: _ClassVar[ReplayEnd.Reason]
         REASON_CLOSED: _ClassVar[ReplayEnd.Reason]
+        REASON_LOOPED: _ClassVar[ReplayEnd.Reason]
+        REASON_STOPPED: _ClassVar[ReplayEnd.Reason]
     REASON_UNSPECIFIED: ReplayEnd.Reason
     REASON_LAST_ROW: ReplayEnd.Reason
     REASON_CLOSED: ReplayEnd.Reason
+    REASON_LOOPED: ReplayEnd.Reason
+    REASON_STOPPED: ReplayEnd.Reason
     REASON_FIELD_NUMBER: _ClassVar[int]
     ROWS_FIELD_NUMBER: _ClassVar[int]
     HASH_FIELD_NUMBER: _ClassVar[int]
     STREAMS_FIELD_NUMBER: _ClassVar[int]
+    CURSOR_FIELD_NUMBER: _ClassVar[int]
     reason: ReplayEnd.Reason
     rows: int
     hash: int
     streams: _containers.RepeatedCompositeFieldContainer[StreamTotal]
-    def __init__(self, reason: _Optional[_Union[ReplayEnd.Reason, str]] = ..., rows: _Optional[int] = ..., hash: _Optional[int] = ..., streams: _Optional[_Iterable[_Union[StreamTotal, _Mapping]]] = ...) -> None: ...
+    cursor: bytes
+    def __init__(self, reason: _Optional[_Union[ReplayEnd.Reason, str]] = ..., rows: _Optional[int] = ..., hash: _Optional[int] = ..., streams: _Optional[_Iterable[_Union[StreamTotal, _Mapping]]] = ..., cursor: _Optional[bytes] = ...) -> None: ...
 
 class StreamTotal(_message.Message):
     __slots__ = ("rows", "hash")
@@ -596,7 +737,7 @@ class GetStatsRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetStatsResponse(_message.Message):
-    __slots__ = ("version", "uptime_ms", "generation", "instruments", "streams", "segments", "rows", "bytes", "requests", "failures", "streams_open", "rows_sent", "bytes_sent")
+    __slots__ = ("version", "uptime_ms", "generation", "instruments", "streams", "segments", "rows", "bytes", "requests", "failures", "streams_open", "rows_sent", "bytes_sent", "sessions")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     UPTIME_MS_FIELD_NUMBER: _ClassVar[int]
     GENERATION_FIELD_NUMBER: _ClassVar[int]
@@ -610,6 +751,7 @@ class GetStatsResponse(_message.Message):
     STREAMS_OPEN_FIELD_NUMBER: _ClassVar[int]
     ROWS_SENT_FIELD_NUMBER: _ClassVar[int]
     BYTES_SENT_FIELD_NUMBER: _ClassVar[int]
+    SESSIONS_FIELD_NUMBER: _ClassVar[int]
     version: str
     uptime_ms: int
     generation: int
@@ -623,4 +765,23 @@ class GetStatsResponse(_message.Message):
     streams_open: int
     rows_sent: int
     bytes_sent: int
-    def __init__(self, version: _Optional[str] = ..., uptime_ms: _Optional[int] = ..., generation: _Optional[int] = ..., instruments: _Optional[int] = ..., streams: _Optional[int] = ..., segments: _Optional[int] = ..., rows: _Optional[int] = ..., bytes: _Optional[int] = ..., requests: _Optional[int] = ..., failures: _Optional[int] = ..., streams_open: _Optional[int] = ..., rows_sent: _Optional[int] = ..., bytes_sent: _Optional[int] = ...) -> None: ...
+    sessions: _containers.RepeatedCompositeFieldContainer[ReplaySession]
+    def __init__(self, version: _Optional[str] = ..., uptime_ms: _Optional[int] = ..., generation: _Optional[int] = ..., instruments: _Optional[int] = ..., streams: _Optional[int] = ..., segments: _Optional[int] = ..., rows: _Optional[int] = ..., bytes: _Optional[int] = ..., requests: _Optional[int] = ..., failures: _Optional[int] = ..., streams_open: _Optional[int] = ..., rows_sent: _Optional[int] = ..., bytes_sent: _Optional[int] = ..., sessions: _Optional[_Iterable[_Union[ReplaySession, _Mapping]]] = ...) -> None: ...
+
+class ReplaySession(_message.Message):
+    __slots__ = ("name", "members", "state", "position_ns", "speed", "commands", "instruments")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    MEMBERS_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    POSITION_NS_FIELD_NUMBER: _ClassVar[int]
+    SPEED_FIELD_NUMBER: _ClassVar[int]
+    COMMANDS_FIELD_NUMBER: _ClassVar[int]
+    INSTRUMENTS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    members: int
+    state: ReplayState.State
+    position_ns: int
+    speed: float
+    commands: int
+    instruments: int
+    def __init__(self, name: _Optional[str] = ..., members: _Optional[int] = ..., state: _Optional[_Union[ReplayState.State, str]] = ..., position_ns: _Optional[int] = ..., speed: _Optional[float] = ..., commands: _Optional[int] = ..., instruments: _Optional[int] = ...) -> None: ...

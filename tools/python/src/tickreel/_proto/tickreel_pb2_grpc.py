@@ -118,10 +118,13 @@ class TickreelServicer(object):
     def Replay(self, request_iterator, context):
         """Plays streams in one total order, under the client's control.
 
-        The first request must be `open`; the others steer while it plays. The server answers with
-        `opened`, the opening books, then frames, gaps and progress, and a `state` for each command.
+        The first request must be `open` or `join`; the others steer while it plays. The server answers
+        with `opened`, the opening books, then frames, gaps and progress, and a `state` for each command.
         After the last row comes `end`; the session stays open for a seek until the client closes it or
         ends its requests.
+
+        A client that lost its connection opens again with the last `cursor` it got, and goes on exactly
+        after it. A session that was opened with a name is shared by all who join it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -13,11 +13,11 @@ import numpy as np
 
 from ..columns import Chunk
 from ..errors import InvalidArgument, NotFound
+from ..events import GapNotice
 from ..frames import Frame, Message
 from ..model import Book, decimal_of
 from ..orderbook import OrderBook
 from ..schema import NULL, Kind
-from ..session import GapNotice
 from ..times import Duration, Time, to_duration_ns, to_ns
 from .account import Account, Holding
 from .models import CancelShare, ConstantLatency, Fees, Latency, QueueModel
@@ -241,7 +241,7 @@ class _Run:
         """Goes through the market."""
         for event in market:
             if isinstance(event, Book):
-                self._lane(event.instrument).venue.book.load(event)
+                self._lane(event.instrument).venue.load(event)
             elif isinstance(event, Frame):
                 for run in event.runs:
                     for index in range(run.start, run.end):

@@ -13,10 +13,10 @@ import pyarrow.compute as pc
 
 from ..columns import Chunk, Texts, Values
 from ..errors import InvalidArgument, ProtocolError
+from ..events import Event
 from ..frames import Frame, Run
 from ..model import IntArray
 from ..schema import COLUMNS, FLAG_LAST, GROUPED, NULL, RESET, Column, Kind, Type, kind_of
-from ..session import Event
 
 Source: TypeAlias = "Iterable[Event]"
 """A replay, or anything else that gives its events: books to begin with, then frames."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from ..columns import Chunk
-from ..model import BookState, decimal_of
+from ..model import Book, BookState, decimal_of
 from ..orderbook import OrderBook, Side
 from ..schema import ASK, BID, BUY, RESET, SELL, SET
 from .models import QueueModel
@@ -60,6 +60,12 @@ class Venue:
         self._queue = queue
         self._scales = (0, 0)
         self._taken: dict[tuple[int, int], int] = {}
+
+    def load(self, book: Book) -> None:
+        """Goes on from one of the server's books, in no coarser units than before."""
+        self.book.load(book)
+        self.book.widen(*self._scales)
+        self._follow_scales()
 
     def on_book(self, chunk: Chunk, index: int) -> list[Match]:
         """Applies a message of the book: queues move, and orders that are crossed are filled."""
