@@ -211,8 +211,9 @@ impl Protocol for Okx {
         vec![format!(
             "{{\"arg\":{{\"channel\":\"books\",\"instId\":\"{about}\"}},\"action\":\"snapshot\",\
              \"data\":[{{\"asks\":{},\"bids\":{},\"ts\":\"{}\",\"checksum\":{sum}{seq}}}]}}",
-            book.arrays(Side::Ask, 400),
-            book.arrays(Side::Bid, 400),
+            // As deep as the script goes: its changes reach every level.
+            book.arrays(Side::Ask, usize::MAX),
+            book.arrays(Side::Bid, usize::MAX),
             book.ts
         )]
     }
