@@ -1,5 +1,5 @@
-//! A server and its clients on loopback: rows per second of replays and scans as fast as possible, how
-//! punctual paced ones are, what a client costs, and how long a book takes to come.
+//! A server and its clients on loopback: rows per second of replays and scans as fast as possible,
+//! how punctual paced ones are, what a client costs, and how long a book takes to come.
 //!
 //! `cargo bench --no-default-features --features rpc --bench serve [-- MESSAGES]`. Server and
 //! client are threads of one process and share its cores. `hash` is the content hash that the

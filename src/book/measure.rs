@@ -156,9 +156,9 @@ impl Book {
         (mid_twice != 0).then(|| (2 * spread) as f64 / mid_twice as f64 * BPS)
     }
 
-    /// The mid leaning to the side that is thinner: (bid x ask quantity + ask x bid quantity) / (bid
-    /// quantity + ask quantity) of the best levels. `None` if a side is missing or the quantities add
-    /// up to 0.
+    /// The mid leaning to the side that is thinner: (bid x ask quantity + ask x bid quantity) /
+    /// (bid quantity + ask quantity) of the best levels. `None` if a side is missing or the
+    /// quantities add up to 0.
     #[must_use]
     pub fn microprice(&self) -> Option<f64> {
         let [bid, ask] = [self.best(Side::Bid)?, self.best(Side::Ask)?]

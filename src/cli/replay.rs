@@ -18,8 +18,8 @@ use crate::replay::ReplayOrder;
 /// Play streams of one or more instruments merged in the total order.
 ///
 /// Prints each row, or with --hash only the rows and the hash of each stream and over all: they are
-/// the same on every run and machine. With --server and on a terminal the market is shown as it moves,
-/// with keys to steer it.
+/// the same on every run and machine. With --server and on a terminal the market is shown as it
+/// moves, with keys to steer it.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]

@@ -1,4 +1,5 @@
-//! The live view of a replay: what it knows, and how that looks. No terminal, no session: lines out.
+//! The live view of a replay: what it knows, and how that looks. No terminal, no session: lines
+//! out.
 
 use std::collections::VecDeque;
 use std::ops::Range;

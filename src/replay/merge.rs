@@ -1,8 +1,9 @@
 //! Many streams played in one total order, with their books.
 //!
 //! Messages are ordered by `(ts_recv, kind rank, exchange, symbol)`, or by effective event time
-//! before that; messages of one stream keep their order. A step gives a run of messages of one stream that come before every other stream's
-//! next message, so the order is exact while the cost is per run.
+//! before that; messages of one stream keep their order. A step gives a run of messages of one
+//! stream that come before every other stream's next message, so the order is exact while the cost
+//! is per run.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -32,7 +33,8 @@ impl Snapshot {
         self.replay_by(ReplayOrder::Recv, streams, range)
     }
 
-    /// Plays streams merged by `order`; the range and all times of the replay are those of the order.
+    /// Plays streams merged by `order`; the range and all times of the replay are those of the
+    /// order.
     ///
     /// # Errors
     /// As [`Snapshot::replay`].
@@ -281,7 +283,8 @@ impl Replay {
     /// quantities were written with; also where no books are kept.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`] if the stream is no book; [`ErrorKind::Corrupt`] with file and offset.
+    /// [`ErrorKind::NotFound`] if the stream is no book; [`ErrorKind::Corrupt`] with file and
+    /// offset.
     pub fn opening_book(&self, stream: usize) -> Result<(Tracker, (u8, u8))> {
         let cursor = self.cursors.get(stream).filter(|cursor| cursor.key.kind == Kind::Book);
         let cursor =

@@ -1,8 +1,8 @@
 //! A place in a replay as bytes that outlive it: what a client holds to go on exactly there.
 //!
-//! Where all rows were stored when the replay was opened, the last message says everything: whatever
-//! comes before it in the total order was played. Where rows arrive meanwhile, a stream may go on at
-//! a time that others have passed, so each stream says how far it was played.
+//! Where all rows were stored when the replay was opened, the last message says everything:
+//! whatever comes before it in the total order was played. Where rows arrive meanwhile, a stream
+//! may go on at a time that others have passed, so each stream says how far it was played.
 
 use super::merge::Replay;
 use super::stream::{Place, ReplayOrder, StreamCursor};
@@ -25,9 +25,9 @@ enum Form {
 }
 
 impl Replay {
-    /// Where the replay is, for [`Replay::go_to`]: what was played, whatever is compacted, sealed or
-    /// appended later. `each` says it stream by stream: needed where rows arrived since the opening,
-    /// some bytes per stream; otherwise about 35 bytes.
+    /// Where the replay is, for [`Replay::go_to`]: what was played, whatever is compacted, sealed
+    /// or appended later. `each` says it stream by stream: needed where rows arrived since the
+    /// opening, some bytes per stream; otherwise about 35 bytes.
     #[must_use]
     pub fn position(&self, each: bool) -> Vec<u8> {
         let places = || self.cursors.iter().map(StreamCursor::played);
@@ -70,8 +70,8 @@ impl Replay {
     ///
     /// # Errors
     /// [`ErrorKind::Invalid`] if it is no position, or that of other streams or another order;
-    /// [`ErrorKind::Stale`] if rows that were played are no longer there; [`ErrorKind::Corrupt`] with
-    /// file and offset.
+    /// [`ErrorKind::Stale`] if rows that were played are no longer there; [`ErrorKind::Corrupt`]
+    /// with file and offset.
     pub fn go_to(&mut self, position: &[u8]) -> Result<()> {
         let form = self.decode(position)?;
         self.start_over();

@@ -83,8 +83,8 @@ impl Scan {
         }
     }
 
-    /// All columns of the messages from `range.start` on in an order. By event time, the caller ends
-    /// the walk at `range.end`.
+    /// All columns of the messages from `range.start` on in an order. By event time, the caller
+    /// ends the walk at `range.end`.
     pub(super) fn of_order(
         snapshot: &Snapshot,
         stream_id: u32,

@@ -1,4 +1,5 @@
-//! One stream of a replay: its rows, how far it was played, and where its messages are in the order.
+//! One stream of a replay: its rows, how far it was played, and where its messages are in the
+//! order.
 
 use std::ops::Range;
 
@@ -103,8 +104,8 @@ impl StreamCursor {
         })
     }
 
-    /// Begins anew after `place` in `snapshot`, decoding at most `ahead` messages at once; nothing is
-    /// read yet.
+    /// Begins anew after `place` in `snapshot`, decoding at most `ahead` messages at once; nothing
+    /// is read yet.
     ///
     /// # Errors
     /// [`crate::ErrorKind::Corrupt`] with file and offset.

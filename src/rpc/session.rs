@@ -1,8 +1,8 @@
 //! One member of a replay session: commands in, frames out, paced by the session's clock.
 //!
 //! The member is a task that always waits for everything at once: a command, room for a frame, the
-//! moment that the next message is due, what other members did. The blocking half, [`Player`], visits
-//! a worker thread for one frame at a time, so a command waits for one frame at most, a few
+//! moment that the next message is due, what other members did. The blocking half, [`Player`],
+//! visits a worker thread for one frame at a time, so a command waits for one frame at most, a few
 //! milliseconds. What is to be played is the [`Transport`](super::transport)'s matter.
 
 use std::sync::Arc;

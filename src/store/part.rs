@@ -159,8 +159,8 @@ impl Part {
         }
     }
 
-    /// The first message whose event time and receive time are both at least `ts`, where there is no
-    /// event time only the receive time; the message count if there is none.
+    /// The first message whose event time and receive time are both at least `ts`, where there is
+    /// no event time only the receive time; the message count if there is none.
     ///
     /// # Errors
     /// As [`Segment::first_event_at`].

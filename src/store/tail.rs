@@ -438,8 +438,8 @@ impl StreamTail {
         chunk.first_message + chunk.batch.ts_recv().partition_point(|&time| time < ts) as u64
     }
 
-    /// The first message whose event time and receive time are both at least `ts`, where there is no
-    /// event time only the receive time; the message count if there is none.
+    /// The first message whose event time and receive time are both at least `ts`, where there is
+    /// no event time only the receive time; the message count if there is none.
     #[must_use]
     pub fn first_event_at(&self, ts: i64) -> u64 {
         let from = self.chunk_of(self.first_message_at(ts)).unwrap_or(0);

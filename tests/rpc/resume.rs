@@ -212,7 +212,8 @@ async fn a_lasting_replay_hears_every_row_once_over_a_line_that_breaks() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lasting_replay_stays_paused_and_keeps_commands_over_a_lost_connection() {
-    let market = Market::new(4000);
+    // Far more than three times what the line carries before it breaks.
+    let market = Market::new(20_000);
     let served = market.serve().await;
     let line = Breaking::new(&served, 3).await;
     let client = Client::connect(&line.url).await.unwrap();
@@ -240,6 +241,7 @@ async fn a_lasting_replay_stays_paused_and_keeps_commands_over_a_lost_connection
             Event::State(state) if reconnected >= 3 && state.state == PlayState::Playing => {
                 break state;
             }
+            Event::End(_) => panic!("the line broke {reconnected} times only"),
             _ => {}
         }
     };

@@ -2,13 +2,41 @@
 
 use std::io::Write;
 
-use arrow::array::{Array, RecordBatch};
+use arrow::array::{Array, ArrayRef, RecordBatch, TimestampNanosecondArray};
+use arrow::error::ArrowError;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 
 use super::cells::push_json_text;
 use crate::cli::screen::write_error;
 use crate::error::{Error, Result};
-use crate::quantity::Instrument;
+use crate::quantity::{Instrument, TsNs};
+
+/// The values of a column as text.
+enum Cells<'a> {
+    Times(&'a TimestampNanosecondArray),
+    Others(ArrayFormatter<'a>),
+}
+
+impl<'a> Cells<'a> {
+    fn of(array: &'a ArrayRef) -> Result<Self> {
+        if let Some(times) = array.as_any().downcast_ref() {
+            return Ok(Self::Times(times));
+        }
+        let formatter = ArrayFormatter::try_new(array.as_ref(), &FormatOptions::new());
+        formatter.map(Self::Others).map_err(not_shown)
+    }
+
+    fn text(&self, row: usize) -> Result<String> {
+        match self {
+            Self::Times(times) => Ok(TsNs(times.value(row)).to_string()),
+            Self::Others(formatter) => formatter.value(row).try_to_string().map_err(not_shown),
+        }
+    }
+}
+
+fn not_shown(error: ArrowError) -> Error {
+    Error::invalid(format!("a table of books: {error}"))
+}
 
 /// Writes a line for each row: JSON objects with decimals as text, or `name=value` for people.
 ///
@@ -20,22 +48,19 @@ pub fn write_table(
     table: &RecordBatch,
     json: bool,
 ) -> Result<()> {
-    let options = FormatOptions::default().with_timestamp_tz_format(Some("%Y-%m-%dT%H:%M:%S%.9fZ"));
-    let failed = |error| Error::invalid(format!("a table of books: {error}"));
     let schema = table.schema();
     let mut columns = Vec::with_capacity(table.num_columns());
     for (field, array) in schema.fields().iter().zip(table.columns()) {
-        let formatter = ArrayFormatter::try_new(array.as_ref(), &options).map_err(failed)?;
-        columns.push((field.name(), array, formatter));
+        columns.push((field.name(), array, Cells::of(array)?));
     }
     let mut line = Vec::new();
     for row in 0..table.num_rows() {
         line.clear();
-        for (number, (name, array, formatter)) in columns.iter().enumerate() {
+        for (number, (name, array, cells)) in columns.iter().enumerate() {
             if !json && array.is_null(row) {
                 continue;
             }
-            let value = formatter.value(row).try_to_string().map_err(failed)?;
+            let value = cells.text(row)?;
             match json {
                 true => {
                     line.extend_from_slice(if number == 0 { b"{" } else { b"," });

@@ -138,8 +138,8 @@ impl LastingSession {
     /// The next event; `None` when the session is over.
     ///
     /// # Errors
-    /// As [`Session::next`], where it is not a lost connection; the error of the last attempt if the
-    /// connection cannot be made again.
+    /// As [`Session::next`], where it is not a lost connection; the error of the last attempt if
+    /// the connection cannot be made again.
     pub async fn next(&mut self) -> Result<Option<Event>> {
         match self.session.next().await {
             Ok(Some(event)) => {

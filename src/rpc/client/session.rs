@@ -38,7 +38,8 @@ pub enum Event {
     /// Everything was played, or the session was closed.
     End(End),
     /// The connection was lost and made again; rows go on without a loss. A step that was not
-    /// finished is forgotten. Only in a [`Client::replay_for_good`](super::Client::replay_for_good).
+    /// finished is forgotten. Only in a
+    /// [`Client::replay_for_good`](super::Client::replay_for_good).
     Reconnected,
 }
 

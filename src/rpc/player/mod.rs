@@ -204,8 +204,8 @@ impl Player {
         self.replay.snapshot()
     }
 
-    /// The book of lane `lane` before the next message, shown as of `at`, if it is a book stream and
-    /// opening books were asked for.
+    /// The book of lane `lane` before the next message, shown as of `at`, if it is a book stream
+    /// and opening books were asked for.
     pub(super) fn opening_book(&self, lane: usize, at: TsNs) -> Result<Option<proto::Book>> {
         let Some(key) = self.lanes.get(lane).map(|lane| &lane.key) else { return Ok(None) };
         if key.kind != Kind::Book || self.opening_depth == Some(0) {
@@ -341,8 +341,8 @@ impl Player {
     /// Goes on in the newest snapshot, if it shows more; gives what it covers then.
     ///
     /// # Errors
-    /// As [`Replay::follow`]; [`crate::ErrorKind::Stale`] if the rows have more decimals now than the
-    /// schema that was sent.
+    /// As [`Replay::follow`]; [`crate::ErrorKind::Stale`] if the rows have more decimals now than
+    /// the schema that was sent.
     pub(super) fn follow(&mut self) -> Result<Option<Extent>> {
         let newer = self.replay.snapshot().store().snapshot()?;
         if newer.shows_the_same(self.replay.snapshot()) {

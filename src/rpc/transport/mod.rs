@@ -1,9 +1,10 @@
 //! The transport of a session: its clock and what its members are to play, as a script.
 //!
 //! Every member plays by itself, in the same order, from the same place; so a number of messages is
-//! the same place for all of them. Commands become *legs* of a script that each member does in turn,
-//! as fast as it can: "stand where the furthest member was", "play 10 messages". Behind the last leg
-//! the clock runs or stands. A member that is behind does what others did, and ends where they are.
+//! the same place for all of them. Commands become *legs* of a script that each member does in
+//! turn, as fast as it can: "stand where the furthest member was", "play 10 messages". Behind the
+//! last leg the clock runs or stands. A member that is behind does what others did, and ends where
+//! they are.
 //!
 //! Pure: every call is told what time it is, and none waits.
 
@@ -220,8 +221,8 @@ impl Transport {
         self.add(Member { mark, ..Member::at_start(self.epoch, self.first_leg, self.stops) })
     }
 
-    /// Adds a member where the furthest one is, after the mark that is given. Without one it is told
-    /// to seek.
+    /// Adds a member where the furthest one is, after the mark that is given. Without one it is
+    /// told to seek.
     pub(super) fn join(&mut self) -> (MemberId, Option<Mark>) {
         let member = match self.furthest().filter(|furthest| furthest.mark.is_some()) {
             Some(furthest) => Member { playing: false, end_told: false, ..furthest.clone() },

@@ -1,5 +1,5 @@
-//! Members that play a made-up replay by the script: whatever is commanded, and however far each has
-//! come meanwhile, all of them are told to stand at the same message.
+//! Members that play a made-up replay by the script: whatever is commanded, and however far each
+//! has come meanwhile, all of them are told to stand at the same message.
 
 use super::*;
 use crate::quantity::Instrument;
