@@ -5,8 +5,9 @@ import struct
 
 from model import NULL, STALE, Book, Refused, refuse, require, wrapped
 
-PLAIN, CONSTANT, PACKED, DELTA, LZ4, TEXT_INTEGERS = range(6)
-ENCODING_NAMES = ("plain", "constant", "packed", "delta", "lz4", "text integers")
+PLAIN, CONSTANT, PACKED, DELTA, LZ4, TEXT_INTEGERS, BINS, DELTA_BINS = range(8)
+ENCODING_NAMES = ("plain", "constant", "packed", "delta", "lz4", "text integers", "bins",
+                  "delta bins")
 GROUP = 1024
 
 
@@ -27,22 +28,26 @@ def unpack(words: bytes, n: int, width: int) -> list[int]:
 
 
 def decode_integers(page: bytes, encoding: int, count: int, plain_bytes: int, at: int,
-                    unknown: str = "corrupt") -> list[int]:
-    """4.1 to 4.5: the `count` integers of a page; `at` is the offset that faults report.
+                    unknown: str = "corrupt", sides: list[int] | None = None) -> list[int]:
+    """4.1 to 4.5, 4.9, 4.10: the `count` integers of a page; `at` is the offset that faults report.
 
-    `unknown` is what an unknown encoding means: "unsupported" where a directory names it.
+    `unknown` is what an unknown encoding means: "unsupported" where a directory names it. `sides`
+    are given where the page refers to them.
     """
+    require(sides is None or encoding == BINS, "page that refers to a side is not of bins", at)
     if encoding == PLAIN:
         require(len(page) == count * plain_bytes,
                 "plain page has another length than its count", at)
         return list(struct.unpack(f"<{count}{ {1: 'B', 4: 'I', 8: 'q'}[plain_bytes]}", page))
     if encoding in (LZ4, TEXT_INTEGERS):
         refuse("page of integers has an encoding for text", at)
-    if encoding not in (CONSTANT, PACKED, DELTA):
+    if encoding not in (CONSTANT, PACKED, DELTA, BINS, DELTA_BINS):
         raise Refused("unknown encoding", at, unknown)
     if encoding == CONSTANT:
         require(len(page) == 8, "constant page is not 8 bytes", at)
         values = [int.from_bytes(page, "little", signed=True)] * count
+    elif encoding in (BINS, DELTA_BINS):
+        values = _decode_bins(page, encoding == DELTA_BINS, count, at, sides)
     else:
         values = _decode_groups(page, encoding == DELTA, count, at)
     if plain_bytes == 1:
@@ -91,9 +96,73 @@ def _decode_groups(page: bytes, delta: bool, count: int, at: int) -> list[int]:
     return values
 
 
+def _decode_bins(page: bytes, delta: bool, count: int, at: int,
+                 sides: list[int] | None) -> list[int]:
+    """4.9 and 4.10: tables 4.5 and 4.6, the bins, and the streams of the groups."""
+    require(len(page) >= 32, "packed page is too short", at)
+    offset, multiplier, groups, bins, low_bytes, reserved = struct.unpack_from("<qQIHB9s", page)
+    require(groups == (count + GROUP - 1) // GROUP and not any(reserved),
+            "packed page has another group count than its values", at)
+    require(1 <= multiplier < 1 << 63, "packed page has an impossible multiplier", at)
+    no_code = "bins of a page do not make a code"
+    require(1 <= bins <= 256 and low_bytes in (4, 8), no_code, at)
+    entries = 32 + bins * (low_bytes + 2)
+    require(len(page) >= entries + 18 * groups, "packed page ends inside its group directory", at)
+    lows = struct.unpack_from(f"<{bins}{'i' if low_bytes == 4 else 'q'}", page, 32)
+    place_bits = page[entries - 2 * bins:entries - bins]
+    codes = _codes(page[entries - bins:entries])
+    require(max(place_bits) <= 45 and codes is not None, no_code, at)
+    values: list[int] = []
+    for g in range(groups):
+        n = min(GROUP, count - g * GROUP)
+        base, start, *lengths = struct.unpack_from("<qI3H", page, entries + 18 * g)
+        end = len(page) - 8
+        if g + 1 < groups:
+            end = min(end, struct.unpack_from("<I", page, entries + 18 * g + 26)[0])
+        outside = "group lies outside its page"
+        require(start <= len(page) - 8 and start + sum(lengths) <= end, outside, at)
+        numbers = [0] * (n - delta)
+        for stream in range(4):
+            bits = int.from_bytes(page[start:end], "little")
+            left = max(end - start, 0) * 8
+            for i in range(stream, len(numbers), 4):
+                length, bin_ = next((length, codes[length, bits & (1 << length) - 1])
+                                    for length in range(12)
+                                    if (length, bits & (1 << length) - 1) in codes)
+                place = bits >> length & (1 << place_bits[bin_]) - 1
+                bits >>= length + place_bits[bin_]
+                left -= length + place_bits[bin_]
+                require(left >= 0, outside, at)
+                numbers[i] = lows[bin_] + place
+            start += lengths[stream] if stream < 3 else 0
+        if delta:
+            value = offset + multiplier * base
+            for number in [*numbers, 0]:
+                values.append(wrapped(value))
+                value += multiplier * number
+            continue
+        for number in numbers:
+            sign = -1 if sides is not None and sides[len(values)] == 0 else 1
+            values.append(wrapped(offset + multiplier * (base + sign * number)))
+    return values
+
+
+def _codes(code_bits: bytes) -> dict[tuple[int, int], int] | None:
+    """4.9: the bin of each code, by its bits and their number, the first bit lowest."""
+    if max(code_bits) > 11 or sum(1 << 11 - bits for bits in code_bits) != 1 << 11:
+        return None
+    codes, code = {}, 0
+    for bin_ in sorted(range(len(code_bits)), key=lambda bin_: code_bits[bin_]):
+        length = code_bits[bin_]
+        first = f"{code >> 11 - length:0{length}b}" if length else ""
+        codes[length, int(first[::-1] or "0", 2)] = bin_
+        code += 1 << 11 - length
+    return codes
+
+
 def decode_texts(page: bytes, encoding: int, count: int, at: int) -> list[bytes]:
     """4.6 to 4.8: the `count` texts of a page; `at` is the offset that faults report."""
-    if encoding in (CONSTANT, PACKED, DELTA):
+    if encoding in (CONSTANT, PACKED, DELTA, BINS, DELTA_BINS):
         refuse("page of text has an encoding for integers", at)
     if encoding not in (PLAIN, LZ4, TEXT_INTEGERS):
         raise Refused("unknown encoding", at, "unsupported")

@@ -272,7 +272,8 @@ class Segment:
         for entry, (column, plain_bytes) in zip(entries, expected):
             require(entry.offset == end, "pages of a block are not in order", at)
             require((entry.column, entry.plain_bytes) == (column, plain_bytes)
-                    and (entry.reference == 255 or (entry.reference, column) == (0, 1))
+                    and (entry.reference == 255 or (entry.reference, column) == (0, 1)
+                         or (entry.reference, column, self.header.kind) == (3, 5, BOOK))
                     and not any(entry.reserved), "a page is not that of its column", at)
             end = aligned(end + entry.len)
         require(end == block.len, "pages of a block do not fill it", at)
@@ -295,8 +296,9 @@ class Segment:
             if not is_ends and kind.columns[entry.column].type == TEXT:
                 columns.append(decode_texts(page, entry.encoding, entry.value_count, at))
                 continue
+            sides = columns[3] if entry.reference == 3 else None
             values = decode_integers(page, entry.encoding, entry.value_count, entry.plain_bytes, at,
-                                     "unsupported")
+                                     "unsupported", sides)
             if is_ends:
                 require(all(a < b for a, b in zip([0] + values, values))
                         and values[-1] == block.rows, "message ends are not in order", at)

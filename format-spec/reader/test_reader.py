@@ -85,7 +85,8 @@ def segment_record(data: bytes) -> Record:
         "offset": block.offset, "len": block.len, "rows": block.rows, "messages": block.messages,
         "flags": block.flags, "zones": [plain(zone) for zone in block[7:11]],
         "pages": [("ends" if page.column == 255 else columns[page.column].name) + " "
-                  + ENCODING_NAMES[page.encoding] + (" + ts_recv" if page.reference == 0 else "")
+                  + ENCODING_NAMES[page.encoding]
+                  + {0: " + ts_recv", 3: " by side"}.get(page.reference, "")
                   for page in segment.pages(number)],
     } for number, block in enumerate(segment.blocks)]
     if segment.checkpoints:

@@ -98,7 +98,7 @@ def describe_segment(segment: Segment) -> Iterator[str]:
         for page in segment.pages(number):
             name = "ends" if page.column == 255 else kind.columns[page.column].name
             yield (f"    {name}: {page.len} bytes, {ENCODING_NAMES[page.encoding]}"
-                   + (" + ts_recv" if page.reference == 0 else ""))
+                   + {0: " + ts_recv", 3: " by side"}.get(page.reference, ""))
     for number, entry in enumerate(segment.checkpoints):
         book = segment.checkpoint(number)
         yield (f"  checkpoint {number} at {entry.offset}: before row {entry.row}, "

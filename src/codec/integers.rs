@@ -6,6 +6,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use super::bins::BinsPage;
 use super::bits::{self, Group, LANE_VALUES, LANES};
 use super::plan::Plan;
 use super::{Encoding, Fault, Result};
@@ -39,7 +40,7 @@ const ENTRY_BYTES: usize = size_of::<GroupEntry>();
 const _: () = assert!(HEADER_BYTES == 32 && ENTRY_BYTES == 24);
 
 /// Groups looked at to choose between packing values and packing differences.
-const SAMPLE_GROUPS: usize = 8;
+pub(super) const SAMPLE_GROUPS: usize = 8;
 
 /// Appends `values` to `out` in the smallest encoding and says which.
 ///
@@ -52,12 +53,7 @@ pub fn encode_integers(values: &[i64], plain_bytes: usize, out: &mut Vec<u8>) ->
         return Encoding::Constant;
     }
     let multiplier = multiplier(first, rest);
-    let reduced: Vec<i64> = if multiplier == 1 {
-        values.iter().map(|&value| value.wrapping_sub(first)).collect()
-    } else {
-        let divisor = multiplier as i64;
-        values.iter().map(|&value| (value - first) / divisor).collect()
-    };
+    let reduced = reduce(values, first, multiplier);
     let delta = differences_are_smaller(&reduced);
     let start = out.len();
     write_packed(&reduced, first, multiplier, delta, out);
@@ -82,8 +78,17 @@ pub fn encode_codes(codes: &[u8], out: &mut Vec<u8>) -> Encoding {
     encode_integers(&wide, 1, out)
 }
 
+/// Distances from `first` in units of `multiplier`, which divides them.
+pub(super) fn reduce(values: &[i64], first: i64, multiplier: u64) -> Vec<i64> {
+    if multiplier == 1 {
+        return values.iter().map(|&value| value.wrapping_sub(first)).collect();
+    }
+    let divisor = multiplier as i64;
+    values.iter().map(|&value| (value - first) / divisor).collect()
+}
+
 /// The largest number that divides every distance from `first`; 1 where a distance overflows.
-fn multiplier(first: i64, rest: &[i64]) -> u64 {
+pub(super) fn multiplier(first: i64, rest: &[i64]) -> u64 {
     let mut gcd = 0u64;
     for &value in rest {
         let Some(distance) = value.checked_sub(first) else { return 1 };
@@ -192,6 +197,7 @@ fn write_group(values: &[i64], plan: &Plan, packed: &mut Vec<u64>, out: &mut Vec
     (positions.len() / 2) as u16
 }
 
+const NOT_MIRRORED: Fault = Fault("page that refers to a side is not of bins");
 const CODE_TOO_LARGE: Fault = Fault("code or flag above 255");
 
 /// A page of integers, checked as far as its header; any run of its values can be read.
@@ -207,6 +213,7 @@ enum Form<'a> {
     Plain { plain_bytes: usize },
     Constant(i64),
     Packed { header: PageHeader, entries: &'a [u8], delta: bool },
+    Bins(BinsPage<'a>, bool),
 }
 
 impl<'a> IntegerPage<'a> {
@@ -246,6 +253,8 @@ impl<'a> IntegerPage<'a> {
                     .ok_or(Fault("packed page ends inside its group directory"))?;
                 Form::Packed { header, entries, delta: encoding == Encoding::Delta }
             }
+            Encoding::Bins => Form::Bins(BinsPage::parse(bytes, count, false)?, false),
+            Encoding::DeltaBins => Form::Bins(BinsPage::parse(bytes, count, true)?, true),
             Encoding::Lz4 | Encoding::TextIntegers => {
                 return Err(Fault("page of integers has an encoding for text"));
             }
@@ -270,6 +279,7 @@ impl<'a> IntegerPage<'a> {
         match self.form {
             Form::Constant(value) => out.resize(out.len() + range.len(), value),
             Form::Plain { plain_bytes } => read_plain(self.bytes, plain_bytes, range, out)?,
+            Form::Bins(page, _) => page.read(range, None, out)?,
             Form::Packed { .. } => {
                 out.reserve(range.len());
                 let mut group: Group = [[0; LANES]; LANE_VALUES];
@@ -288,6 +298,24 @@ impl<'a> IntegerPage<'a> {
             }
         }
         Ok(())
+    }
+
+    /// As [`IntegerPage::read`], of a page that was written with sides; `sides` are those of the
+    /// values asked for.
+    ///
+    /// # Errors
+    /// As [`IntegerPage::read`], or if there are other sides than values, or the page has no bins.
+    pub fn read_mirrored(
+        &self,
+        range: std::ops::Range<usize>,
+        sides: &[u8],
+        out: &mut Vec<i64>,
+    ) -> Result<()> {
+        let Form::Bins(page, false) = self.form else { return Err(NOT_MIRRORED) };
+        if range.start > range.end || range.end > self.count || sides.len() != range.len() {
+            return Err(Fault("values asked for lie outside the page"));
+        }
+        page.read(range, Some(sides), out)
     }
 
     /// As [`IntegerPage::read`], of values that fit a `u8`.
@@ -309,6 +337,13 @@ impl<'a> IntegerPage<'a> {
                 out.extend_from_slice(self.bytes.get(range).unwrap_or_default());
             }
             Form::Plain { .. } => return Err(Fault("plain page of codes is not of bytes")),
+            Form::Bins(page, _) => {
+                let mut wide = Vec::new();
+                page.read(range, None, &mut wide)?;
+                for value in wide {
+                    out.push(u8::try_from(value).map_err(|_| CODE_TOO_LARGE)?);
+                }
+            }
             Form::Packed { .. } => {
                 out.reserve(range.len());
                 let mut group: Group<u8> = [[0; LANES]; LANE_VALUES];
@@ -343,13 +378,20 @@ impl<'a> IntegerPage<'a> {
                 Ok(values.partition_point(|value| i64::from_le_bytes(*value) < bound))
             }
             Form::Plain { .. } => Err(Fault("plain page of times is not of 8 bytes")),
-            Form::Packed { header, entries, delta } => {
+            Form::Bins(page, true) => {
+                let Some(index) = page.group_before(bound) else { return Ok(0) };
+                let start = index * GROUP_VALUES;
+                let mut values = Vec::with_capacity(GROUP_VALUES);
+                page.read(start..self.count.min(start + GROUP_VALUES), None, &mut values)?;
+                Ok(start + values.partition_point(|&value| value < bound))
+            }
+            Form::Packed { delta: false, .. } | Form::Bins(_, false) => {
+                let mut values = Vec::with_capacity(self.count);
+                self.read(0..self.count, &mut values)?;
+                Ok(values.partition_point(|&value| value < bound))
+            }
+            Form::Packed { header, entries, .. } => {
                 let groups = entries.len() / ENTRY_BYTES;
-                if !delta {
-                    let mut values = Vec::with_capacity(self.count);
-                    self.read(0..self.count, &mut values)?;
-                    return Ok(values.partition_point(|&value| value < bound));
-                }
                 // The group that may hold the first value at or after `bound` is the last one
                 // whose own first value is before it.
                 let (entries, _) = entries.as_chunks::<ENTRY_BYTES>();

@@ -6,11 +6,14 @@
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::indexing_slicing))]
 
+mod bins;
+mod bins_writer;
 mod bits;
 mod integers;
 mod plan;
 mod text;
 
+pub use bins_writer::encode_compact;
 pub use integers::{IntegerPage, encode_codes, encode_integers};
 pub use text::{decode_texts, encode_texts};
 
@@ -30,13 +33,18 @@ pub enum Encoding {
     Lz4 = 4,
     /// Text that is canonical decimal integers, as an integer page.
     TextIntegers = 5,
+    /// Groups of 1,024: the bin that a value lies in, in a code, and its place in the bin.
+    Bins = 6,
+    /// As `Bins`, of the differences from each value to the next.
+    DeltaBins = 7,
 }
 
 impl Encoding {
     /// The encoding with this number, if there is one.
     #[must_use]
     pub fn from_code(code: u8) -> Option<Self> {
-        [Self::Plain, Self::Constant, Self::Packed, Self::Delta, Self::Lz4, Self::TextIntegers]
+        use Encoding::{Bins, Constant, Delta, DeltaBins, Lz4, Packed, Plain, TextIntegers};
+        [Plain, Constant, Packed, Delta, Lz4, TextIntegers, Bins, DeltaBins]
             .into_iter()
             .find(|encoding| *encoding as u8 == code)
     }

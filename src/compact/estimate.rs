@@ -4,7 +4,7 @@ use super::plan::Task;
 use crate::error::Result;
 use crate::event::{Batch, Kind};
 use crate::limit;
-use crate::segment::{ColumnMask, WriterOptions, encoded_bytes};
+use crate::segment::{ColumnMask, WriterOptions, compacted_bytes};
 use crate::store::Snapshot;
 
 /// Bytes of a segment besides its blocks and checkpoints: header, schema, indexes, footer.
@@ -43,7 +43,7 @@ pub fn estimate(snapshot: &Snapshot, task: &Task, options: WriterOptions) -> Res
         }
     }
     let rows = task.rows();
-    let of_rows = encoded_bytes(&sample) * rows / (sample.rows() as u64).max(1);
+    let of_rows = compacted_bytes(&sample) * rows / (sample.rows() as u64).max(1);
     let of_checkpoints = match task.key.kind {
         Kind::Book => {
             let count = rows / options.checkpoint_rows + 1;

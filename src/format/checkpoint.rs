@@ -82,8 +82,9 @@ impl CheckpointBook {
     }
 }
 
-/// Appends a checkpoint to `out`; its length is a multiple of 8.
-pub fn encode(book: &CheckpointBook, out: &mut Vec<u8>) {
+/// Appends a checkpoint to `out`; its length is a multiple of 8. With `compact`, it takes longer to
+/// take fewer bytes.
+pub fn encode(book: &CheckpointBook, compact: bool, out: &mut Vec<u8>) {
     let start = out.len();
     out.resize(start + size_of::<Head>(), 0);
     let (state, stale_since, missing) = match book.state {
@@ -97,7 +98,10 @@ pub fn encode(book: &CheckpointBook, out: &mut Vec<u8>) {
         columns.into_iter().zip(&mut page_lens).zip(&mut encodings)
     {
         let page = out.len();
-        *encoding = codec::encode_integers(values, 8, out) as u8;
+        *encoding = match compact {
+            true => codec::encode_compact(values, 8, None, out).0,
+            false => codec::encode_integers(values, 8, out),
+        } as u8;
         *page_len = u32::try_from(out.len() - page).unwrap_or(u32::MAX);
         out.resize(out.len().next_multiple_of(8), 0);
     }
@@ -201,16 +205,18 @@ mod tests {
     #[test]
     fn a_book_comes_back() {
         for book in [CheckpointBook::default(), sample()] {
-            let mut bytes = Vec::new();
-            encode(&book, &mut bytes);
-            assert_eq!(decode(&bytes, 0).unwrap(), book);
+            for compact in [false, true] {
+                let mut bytes = Vec::new();
+                encode(&book, compact, &mut bytes);
+                assert_eq!(decode(&bytes, 0).unwrap(), book);
+            }
         }
     }
 
     #[test]
     fn damage_is_refused_or_read_without_panic_and_cuts_are_refused() {
         let mut bytes = Vec::new();
-        encode(&sample(), &mut bytes);
+        encode(&sample(), false, &mut bytes);
         let used = bytes.len() - 8;
         for cut in (0..used).step_by(7) {
             assert!(decode(&bytes[..cut], 0).is_err(), "cut at {cut}");
@@ -228,7 +234,7 @@ mod tests {
             let mut book = sample();
             change(&mut book);
             let mut bytes = Vec::new();
-            encode(&book, &mut bytes);
+            encode(&book, false, &mut bytes);
             bytes
         };
         let refused = |bytes: &[u8], what: &str| {
@@ -255,14 +261,14 @@ mod tests {
             ..CheckpointBook::default()
         };
         let mut bytes = Vec::new();
-        encode(&book, &mut bytes);
+        encode(&book, false, &mut bytes);
         assert_eq!(decode(&bytes, 0).unwrap(), book);
     }
 
     #[test]
     fn a_claimed_level_count_above_the_limit_is_refused() {
         let mut bytes = Vec::new();
-        encode(&CheckpointBook::default(), &mut bytes);
+        encode(&CheckpointBook::default(), false, &mut bytes);
         bytes[24..28].copy_from_slice(&(limit::LEVELS_PER_SIDE_MAX as u32 + 1).to_le_bytes());
         assert_eq!(decode(&bytes, 0).unwrap_err().what, "levels of a checkpoint");
     }

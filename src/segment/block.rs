@@ -2,10 +2,11 @@
 
 use std::ops::Range;
 
+use super::pages::MIRRORED;
 use super::reader::{BITS_PER_BLOCK, ColumnMask, Segment, slice};
 use crate::codec::{Encoding, Fault as PageFault, IntegerPage, decode_texts};
 use crate::error::{Error, Result};
-use crate::event::{Batch, Buffer, Column, ColumnType, Schema, TextValues, Values};
+use crate::event::{Batch, Buffer, Column, ColumnType, Schema, TextValues, Values, book};
 use crate::format::segment::{BlockEntry, ENDS_COLUMN, NO_REFERENCE, PageEntry, plain_bytes};
 use crate::format::{Fault, Region, aligned};
 
@@ -84,7 +85,11 @@ impl<'a> BlockReader<'a> {
         let columns = schema.columns.iter().zip(0u8..).map(|(spec, at)| (at, plain_bytes(spec.ty)));
         for (page, expected) in pages.iter().zip(ends.into_iter().chain(columns)) {
             let same = (page.column, page.plain_bytes) == expected && page.reserved == [0; 12];
-            let refers = page.reference == NO_REFERENCE || (page.column, page.reference) == (1, 0);
+            let place = (schema.kind, usize::from(page.column));
+            let mirrored = place == MIRRORED && usize::from(page.reference) == book::SIDE;
+            let refers = page.reference == NO_REFERENCE
+                || (page.column, page.reference) == (1, 0)
+                || mirrored;
             if !same || !refers {
                 return Err(Fault::new(entry.offset, "a page is not that of its column"));
             }
@@ -192,15 +197,17 @@ impl<'a> BlockReader<'a> {
                 false => (rows.clone(), self.entry.rows),
             };
             let column = columns[at].take().unwrap_or_else(|| Column::empty(spec.ty));
-            let times = columns[0].as_ref();
-            let read = self.column(at, spec.ty, values, count as usize, column, times);
+            let before = columns.get(if at == 1 { 0 } else { book::SIDE });
+            let before = before.and_then(Option::as_ref);
+            let read = self.column(at, spec.ty, values, count as usize, column, before);
             columns[at] = Some(read.map_err(|fault| self.named(at as u8, fault))?);
         }
         Batch::from_parts(self.segment.kind(), rows.len(), ends, columns)
             .map_err(|error| error.at_path(self.segment.path()).at_byte(self.entry.offset))
     }
 
-    /// Values `range` of one column; `reuse` gives its memory, `times` column 0 of the same range.
+    /// Values `range` of one column; `reuse` gives its memory, `before` is the column of the same
+    /// range that it may refer to, if that was asked for.
     fn column(
         &self,
         at: usize,
@@ -208,7 +215,7 @@ impl<'a> BlockReader<'a> {
         range: Range<usize>,
         count: usize,
         mut reuse: Column,
-        times: Option<&Column>,
+        before: Option<&Column>,
     ) -> Result<Column, Fault> {
         let column = at as u8;
         let (scale, digits) = self.segment.scales().get(at).copied().unwrap_or_default();
@@ -246,9 +253,17 @@ impl<'a> BlockReader<'a> {
                     *values = shared;
                 } else {
                     let out = values.reuse();
-                    page.read(range.clone(), out).map_err(fault)?;
-                    if !alone {
-                        self.add_times(range, count, times, out)?;
+                    match entry.reference {
+                        NO_REFERENCE => page.read(range, out).map_err(fault)?,
+                        0 => {
+                            page.read(range.clone(), out).map_err(fault)?;
+                            self.add_times(range, count, before, out)?;
+                        }
+                        _ => {
+                            let mut read = Vec::new();
+                            let sides = self.sides(&range, count, before, &mut read)?;
+                            page.read_mirrored(range, sides, out).map_err(fault)?;
+                        }
                     }
                 }
             }
@@ -256,6 +271,22 @@ impl<'a> BlockReader<'a> {
             Values::Text(_) => return Err(Fault::new(at, "column of text is read as numbers")),
         }
         Ok(reuse)
+    }
+
+    /// The sides of rows of a book: from their column if it was asked for, or into `read`.
+    fn sides<'b>(
+        &self,
+        range: &Range<usize>,
+        count: usize,
+        column: Option<&'b Column>,
+        read: &'b mut Vec<u8>,
+    ) -> Result<&'b [u8], Fault> {
+        if let Some(Column { values: Values::U8(sides), .. }) = column {
+            return Ok(sides);
+        }
+        let (page, _, at) = self.integers(book::SIDE as u8, count)?;
+        page.read_u8(range.clone(), read).map_err(|PageFault(what)| Fault::new(at, what))?;
+        Ok(read)
     }
 
     /// Makes event times of their distances from the receive times.

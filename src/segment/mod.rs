@@ -11,7 +11,7 @@ mod summary;
 mod verify;
 mod writer;
 
-pub use pages::encoded_bytes;
+pub use pages::compacted_bytes;
 pub use reader::{ColumnMask, Expected, Segment};
 pub use seek::first_event_in;
 pub use writer::{Sealed, SegmentWriter, WriterOptions};

@@ -1,9 +1,12 @@
 //! Encodes the pages of one block.
 
 use crate::codec::{self, Encoding};
-use crate::event::{Batch, Values};
+use crate::event::{Batch, Kind, Values, book};
 use crate::format::segment::{ENDS_COLUMN, NO_REFERENCE, PageEntry};
 use crate::format::{ALIGNMENT, Identity, Region, checksum};
+
+/// The column whose values may be distances that are mirrored on one side.
+pub(super) const MIRRORED: (Kind, usize) = (Kind::Book, book::PRICE);
 
 /// Fills up with zeros to the next region start.
 pub(super) fn pad(bytes: &mut Vec<u8>) {
@@ -15,6 +18,7 @@ pub(super) fn encode_block(
     block: &Batch,
     identity: Identity,
     number: u64,
+    compact: bool,
     out: &mut Vec<u8>,
 ) -> (u32, u32) {
     let start = out.len();
@@ -22,7 +26,8 @@ pub(super) fn encode_block(
     out.resize(start + count * size_of::<PageEntry>(), 0);
     pad(out);
     let directory_end = out.len();
-    let mut pages = Pages { start, identity, number, entries: Vec::with_capacity(count) };
+    let entries = Vec::with_capacity(count);
+    let mut pages = Pages { start, identity, number, compact, entries };
     pages.encode(block, out);
     let directory: &[u8] = bytemuck::cast_slice(&pages.entries);
     out[start..start + directory.len()].copy_from_slice(directory);
@@ -30,11 +35,11 @@ pub(super) fn encode_block(
     (count as u32, checksum(identity, Region::BlockDirectory, number, padded))
 }
 
-/// Bytes that these rows take as a block.
+/// Bytes that these rows take as a block of a compacted segment.
 #[must_use]
-pub fn encoded_bytes(rows: &Batch) -> u64 {
+pub fn compacted_bytes(rows: &Batch) -> u64 {
     let mut out = Vec::new();
-    encode_block(rows, Identity { store_id: 0, segment_id: 0 }, 0, &mut out);
+    encode_block(rows, Identity { store_id: 0, segment_id: 0 }, 0, true, &mut out);
     out.len() as u64
 }
 
@@ -43,30 +48,39 @@ struct Pages {
     start: usize,
     identity: Identity,
     number: u64,
+    compact: bool,
     entries: Vec<PageEntry>,
 }
 
 impl Pages {
     fn encode(&mut self, block: &Batch, out: &mut Vec<u8>) {
+        let compact = self.compact;
         if block.schema().is_grouped() {
             let ends: Vec<i64> = block.ends().iter().map(|&end| i64::from(end)).collect();
             self.add(ENDS_COLUMN, ends.len(), 4, out, |out| {
-                (codec::encode_integers(&ends, 4, out), NO_REFERENCE)
+                (encode_integers(&ends, 4, compact, out), NO_REFERENCE)
             });
         }
         for (at, column) in block.columns().iter().enumerate() {
             let Some(column) = column else { continue };
-            let (at, count) = (at as u8, column.values.len());
+            let (number, count) = (at as u8, column.values.len());
             match &column.values {
-                Values::I64(values) if at == 1 => self
-                    .add(at, count, 8, out, |out| encode_event_times(values, block.ts_recv(), out)),
-                Values::I64(values) => self.add(at, count, 8, out, |out| {
-                    (codec::encode_integers(values, 8, out), NO_REFERENCE)
+                Values::I64(values) if at == 1 => self.add(number, count, 8, out, |out| {
+                    encode_event_times(values, block.ts_recv(), compact, out)
                 }),
-                Values::U8(codes) => self
-                    .add(at, count, 1, out, |out| (codec::encode_codes(codes, out), NO_REFERENCE)),
-                Values::Text(texts) => self
-                    .add(at, count, 0, out, |out| (codec::encode_texts(texts, out), NO_REFERENCE)),
+                Values::I64(values) if compact && (block.kind(), at) == MIRRORED => {
+                    let sides = block.u8s(book::SIDE);
+                    self.add(number, count, 8, out, |out| encode_prices(values, sides, out));
+                }
+                Values::I64(values) => self.add(number, count, 8, out, |out| {
+                    (encode_integers(values, 8, compact, out), NO_REFERENCE)
+                }),
+                Values::U8(codes) => self.add(number, count, 1, out, |out| {
+                    (codec::encode_codes(codes, out), NO_REFERENCE)
+                }),
+                Values::Text(texts) => self.add(number, count, 0, out, |out| {
+                    (codec::encode_texts(texts, out), NO_REFERENCE)
+                }),
             }
         }
     }
@@ -99,14 +113,37 @@ impl Pages {
     }
 }
 
+fn encode_integers(
+    values: &[i64],
+    plain_bytes: usize,
+    compact: bool,
+    out: &mut Vec<u8>,
+) -> Encoding {
+    match compact {
+        true => codec::encode_compact(values, plain_bytes, None, out).0,
+        false => codec::encode_integers(values, plain_bytes, out),
+    }
+}
+
+/// Prices of levels, which lie on the two sides of a middle.
+fn encode_prices(prices: &[i64], sides: &[u8], out: &mut Vec<u8>) -> (Encoding, u8) {
+    let (encoding, mirrored) = codec::encode_compact(prices, 8, Some(sides), out);
+    (encoding, if mirrored { book::SIDE as u8 } else { NO_REFERENCE })
+}
+
 /// Event times as they are or as distances from the receive times, whichever is smaller.
-fn encode_event_times(events: &[i64], receives: &[i64], out: &mut Vec<u8>) -> (Encoding, u8) {
+fn encode_event_times(
+    events: &[i64],
+    receives: &[i64],
+    compact: bool,
+    out: &mut Vec<u8>,
+) -> (Encoding, u8) {
     let start = out.len();
-    let alone = codec::encode_integers(events, 8, out);
+    let alone = encode_integers(events, 8, compact, out);
     let latencies: Vec<i64> =
         events.iter().zip(receives).map(|(event, receive)| event.wrapping_sub(*receive)).collect();
     let mut relative = Vec::new();
-    let encoding = codec::encode_integers(&latencies, 8, &mut relative);
+    let encoding = encode_integers(&latencies, 8, compact, &mut relative);
     if relative.len() >= out.len() - start {
         return (alone, NO_REFERENCE);
     }

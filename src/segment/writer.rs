@@ -82,6 +82,7 @@ pub struct SegmentWriter {
     identity: Identity,
     day: Day,
     options: WriterOptions,
+    compact: bool,
     pending: Batch,
     /// Scale and digits of each column; scales are fixed once a block is written.
     scales: Vec<(u8, u8)>,
@@ -99,6 +100,7 @@ pub struct SegmentWriter {
 struct Checkpoints {
     tracker: Tracker,
     book: CheckpointBook,
+    compact: bool,
     entries: Vec<CheckpointEntry>,
     /// Rows since the last checkpoint.
     rows_since: u64,
@@ -129,6 +131,7 @@ impl SegmentWriter {
         let books = (kind == Kind::Book).then(|| Checkpoints {
             tracker: opening.cloned().unwrap_or_default(),
             book: CheckpointBook::default(),
+            compact: false,
             entries: Vec::new(),
             rows_since: 0,
             rows_since_max: 0,
@@ -141,6 +144,7 @@ impl SegmentWriter {
             identity,
             day: Day(header.day),
             options,
+            compact: false,
             pending: Batch::new(kind),
             scales: vec![(0, 0); kind.schema().columns.len()],
             offset: 0,
@@ -155,6 +159,14 @@ impl SegmentWriter {
         writer.buffer.extend_from_slice(bytemuck::bytes_of(header));
         writer.write_buffer()?;
         Ok(writer)
+    }
+
+    /// Takes longer to find the encodings that take the fewest bytes.
+    #[must_use]
+    pub fn compact(mut self) -> Self {
+        self.compact = true;
+        self.books.iter_mut().for_each(|books| books.compact = true);
+        self
     }
 
     /// Rows so far.
@@ -366,7 +378,7 @@ impl SegmentWriter {
     fn encode_block(&mut self, block: &Batch, number: u64) -> BlockEntry {
         let start = self.buffer.len();
         let (page_count, directory_crc) =
-            pages::encode_block(block, self.identity, number, &mut self.buffer);
+            pages::encode_block(block, self.identity, number, self.compact, &mut self.buffer);
         let times = block.ts_recv();
         let (ts_event_min, ts_event_max) = min_max(block.i64s(1).iter().copied());
         BlockEntry {
@@ -455,7 +467,7 @@ impl Checkpoints {
         self.rows_since = 0;
         self.book.fill(&self.tracker);
         let start = self.encoded.len();
-        checkpoint::encode(&self.book, &mut self.encoded);
+        checkpoint::encode(&self.book, self.compact, &mut self.encoded);
         let len = self.encoded.len() - start;
         pad(&mut self.encoded);
         let index = self.entries.len() as u64;

@@ -109,7 +109,7 @@ impl Rewriting {
     fn attempt(&self, apart: bool, watch: RewriteWatch<'_>) -> Result<Written> {
         let (store, store_id) =
             (self.snapshot.store(), self.snapshot.manifest().contents().store_id);
-        let sealing = Sealing::new(store, store_id, self.first_id, self.options);
+        let sealing = Sealing::new(store, store_id, self.first_id, self.options).compact();
         let files = Sealing::stream(self.stream.id, self.stream.key.kind, None);
         let mut output = Output { sealing, files, scales: Vec::new(), hashes: Vec::new() };
         for entry in &self.entries {

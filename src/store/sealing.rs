@@ -23,6 +23,7 @@ pub(super) struct Sealing {
     store: Store,
     store_id: u64,
     options: WriterOptions,
+    compact: bool,
     next_segment_id: u64,
     /// Files written so far, under the names they have now.
     files: Vec<PathBuf>,
@@ -79,7 +80,13 @@ impl Sealing {
         options: WriterOptions,
     ) -> Self {
         let (store, files) = (store.clone(), Vec::new());
-        Self { store, store_id, options, next_segment_id, files, kept: false }
+        Self { store, store_id, options, compact: false, next_segment_id, files, kept: false }
+    }
+
+    /// The files are to be as small as can be, however long that takes.
+    pub(super) fn compact(mut self) -> Self {
+        self.compact = true;
+        self
     }
 
     /// Number for the next segment.
@@ -160,6 +167,7 @@ impl Sealing {
         let opening = stream.tracker.as_ref();
         let writer =
             SegmentWriter::create(disk, &path, &header, stream.kind, self.options, opening)?;
+        let writer = if self.compact { writer.compact() } else { writer };
         (stream.writer, stream.writer_day) = (Some(writer), day);
         Ok(())
     }

@@ -528,8 +528,8 @@ fn blocks() -> Vec<Vector> {
                 d.seal_directory(0);
             },
         ),
-        bad("encoding", ONE, "encoding 6, checksums right", "unknown encoding", |d| {
-            d.put(64 + 17, &[6]);
+        bad("encoding", ONE, "encoding 200, checksums right", "unknown encoding", |d| {
+            d.put(64 + 17, &[200]);
             d.seal_directory(0);
         }),
         bad(

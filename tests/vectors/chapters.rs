@@ -116,6 +116,8 @@ fn tables_of_pages_and_checkpoints_have_their_sizes() {
     fills(&table(&text, "4.2"), "4.2", 24);
     fills(&table(&text, "4.3"), "4.3", 16);
     fills(&table(&text, "4.4"), "4.4", 8);
+    fills(&table(&text, "4.5"), "4.5", 32);
+    fills(&table(&text, "4.6"), "4.6", 18);
     fills(&table(&chapter("05-checkpoints.md"), "5.1"), "5.1", 64);
 }
 

@@ -70,6 +70,8 @@ pub fn encoding(encoding: Encoding) -> &'static str {
         Encoding::Delta => "delta",
         Encoding::Lz4 => "lz4",
         Encoding::TextIntegers => "text integers",
+        Encoding::Bins => "bins",
+        Encoding::DeltaBins => "delta bins",
     }
 }
 
@@ -137,7 +139,11 @@ fn blocks(toml: &mut Toml, bytes: &[u8], segment: &Segment) {
 fn page_encoding(kind: Kind, entry: &[u8]) -> String {
     let page: PageEntry = bytemuck::pod_read_unaligned(entry);
     let name = kind.schema().columns.get(usize::from(page.column)).map_or("ends", |spec| spec.name);
-    let relative = if page.reference == 0 { " + ts_recv" } else { "" };
+    let relative = match page.reference {
+        0 => " + ts_recv",
+        3 => " by side",
+        _ => "",
+    };
     format!("{name} {}{relative}", encoding(Encoding::from_code(page.encoding).unwrap()))
 }
 

@@ -24,7 +24,12 @@ fn integers(
 ) -> Vector {
     let values: Vec<i64> = values.into_iter().collect();
     let mut bytes = Vec::new();
-    let encoding = codec::encode_integers(&values, plain_bytes, &mut bytes);
+    let encoding = match expected {
+        Encoding::Bins | Encoding::DeltaBins => {
+            codec::encode_compact(&values, plain_bytes, None, &mut bytes).0
+        }
+        _ => codec::encode_integers(&values, plain_bytes, &mut bytes),
+    };
     assert_eq!(encoding, expected, "{name}");
     let page = IntegerPage::parse(&bytes, encoding, values.len(), plain_bytes).unwrap();
     let mut read = Vec::new();
@@ -64,7 +69,50 @@ pub fn vectors() -> Vec<Vector> {
     vectors.extend(packed());
     vectors.extend(delta());
     vectors.extend(text());
+    vectors.extend(bins());
     vectors
+}
+
+/// Mostly 0, seldom far from it.
+fn skewed(at: i64) -> i64 {
+    match scattered(at) & 0xff {
+        0..160 => 0,
+        160..220 => 7,
+        220..250 => 100 + (scattered(at) >> 8 & 0x1f),
+        _ => -40_000 + (scattered(at) >> 8 & 0xfff),
+    }
+}
+
+fn bins() -> Vec<Vector> {
+    use Encoding::{Bins, DeltaBins};
+    let rising = |at: i64| (0..at).map(|at| 1_000_000 + skewed(at).abs()).sum::<i64>();
+    vec![
+        integers(
+            "page-bins-short",
+            "a short group: 0, 7, about 100 and far below",
+            Bins,
+            8,
+            (0..200).map(|at| 5000 + 50 * skewed(at)),
+        ),
+        integers(
+            "page-bins-wide",
+            "a full and a short group; the lowest numbers of the bins take 8 bytes; nulls",
+            Bins,
+            8,
+            (0..1100).map(|at| match skewed(at) {
+                ..0 => NULL,
+                7 => i64::MAX - (at & 3),
+                value => value,
+            }),
+        ),
+        integers(
+            "page-delta-bins",
+            "a short group of rising values",
+            DeltaBins,
+            8,
+            (0..120).map(rising),
+        ),
+    ]
 }
 
 fn plain_and_constant() -> Vec<Vector> {

@@ -38,12 +38,21 @@ fn finish(mut builder: BatchBuilder) -> Batch {
 
 /// The file that holds `batch`.
 pub fn write(batch: &Batch, options: WriterOptions, opening: Option<&Tracker>) -> Vec<u8> {
+    write_as(batch, options, opening, |writer| writer)
+}
+
+fn write_as(
+    batch: &Batch,
+    options: WriterOptions,
+    opening: Option<&Tracker>,
+    prepare: fn(SegmentWriter) -> SegmentWriter,
+) -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("5.seg");
     let kind = batch.kind();
     let header = Header::new(IDENTITY, 3, DAY, kind);
-    let mut writer =
-        SegmentWriter::create(&OsDisk, &path, &header, kind, options, opening).unwrap();
+    let writer = SegmentWriter::create(&OsDisk, &path, &header, kind, options, opening).unwrap();
+    let mut writer = prepare(writer);
     writer.append(batch).unwrap();
     writer.finish().unwrap();
     std::fs::read(&path).unwrap()
@@ -60,7 +69,16 @@ fn vector(
     options: WriterOptions,
     opening: Option<&Tracker>,
 ) -> Vector {
-    let bytes = write(batch, options, opening);
+    described(name, about, batch, write(batch, options, opening), opening)
+}
+
+fn described(
+    name: &str,
+    about: &str,
+    batch: &Batch,
+    bytes: Vec<u8>,
+    opening: Option<&Tracker>,
+) -> Vector {
     let segment = open(&bytes).unwrap();
     segment.verify(opening).unwrap();
     let (toml, read) = describe::segment(about, &bytes, &segment);
@@ -88,6 +106,15 @@ pub fn vectors() -> Vec<Vector> {
         DEFAULT,
         Some(&opening),
     ));
+    let compacted = mirrored_book();
+    let bytes = write_as(&compacted, DEFAULT, None, SegmentWriter::compact);
+    vectors.push(described(
+        "segment-book-compacted",
+        "a compacted book segment: pages of bins, prices as distances that are mirrored by side",
+        &compacted,
+        bytes,
+        None,
+    ));
     vectors.push(vector(
         "segment-trades-2500",
         "2,500 trades in 3 blocks: full groups, event times as distances, ids as integers and text",
@@ -113,6 +140,33 @@ pub fn vectors() -> Vec<Vector> {
         None,
     ));
     vectors
+}
+
+/// A book of 200 rows, most of them near the best prices.
+fn mirrored_book() -> Batch {
+    let mut builder = BatchBuilder::new(Kind::Book);
+    let mut random = 7u64;
+    for message in 0..40 {
+        builder.begin(MessageHead {
+            ts_recv: ts(message * 20_000_000),
+            ts_event: Some(ts(message * 20_000_000 - 3_000_000)),
+            venue_seq: Some(500 + message),
+            snapshot: message == 0,
+        });
+        for _ in 0..5 {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(99);
+            let (side, far) = match random >> 40 & 1 {
+                0 => (Side::Bid, -1),
+                _ => (Side::Ask, 1),
+            };
+            let distance = 1 + i64::from((random >> 50).trailing_zeros().min(6)) * 9;
+            let price = Decimal::new(61_700 + far * distance, 1).unwrap();
+            let qty = [0, 25, 25, 1000][(random >> 45 & 3) as usize];
+            builder.level(side, price, Decimal::new(qty, 3).unwrap());
+        }
+        builder.end();
+    }
+    finish(builder)
 }
 
 /// One row of every kind.

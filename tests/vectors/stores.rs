@@ -56,7 +56,7 @@ pub fn vectors() -> Vec<Vector> {
 
 fn checkpoint(name: &str, about: &str, book: &CheckpointBook) -> Vector {
     let mut bytes = Vec::new();
-    checkpoint::encode(book, &mut bytes);
+    checkpoint::encode(book, false, &mut bytes);
     let read = checkpoint::decode(&bytes, 0).unwrap();
     assert_eq!(&read, book, "{name}");
     let mut toml = Toml::default();

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use prost::Message;
 use tickreel::book::Tracker;
-use tickreel::codec::{Encoding, IntegerPage, decode_texts, encode_integers};
+use tickreel::codec::{Encoding, IntegerPage, decode_texts, encode_compact, encode_integers};
 use tickreel::disk::HeapBytes;
 use tickreel::event::{
     Batch, BatchBuilder, Kind, MessageHead, Side, TextValues, TradeRow, TradeSide,
@@ -124,6 +124,10 @@ fn pages() -> Vec<Seed> {
             let count = narrow.len() as u32;
             let head = [&[encoding, width, at as u8][..], &count.to_le_bytes()].concat();
             found.push(Seed { head, bytes });
+            let mut bytes = Vec::new();
+            let encoding = encode_compact(&narrow, width.into(), None, &mut bytes).0 as u8;
+            let head = [&[encoding, width, at as u8][..], &count.to_le_bytes()].concat();
+            found.push(Seed { head, bytes });
         }
     }
     let mut texts = TextValues::default();
@@ -147,6 +151,8 @@ fn page(bytes: &[u8]) -> bool {
     let (mut wide, mut narrow) = (Vec::new(), Vec::new());
     let whole = page.read(0..count, &mut wide).is_ok();
     let part = page.read(count / 3..count / 2, &mut wide);
+    let sides: Vec<u8> = (0..count.min(1 << 20)).map(|at| (at % 2) as u8).collect();
+    let _ = page.read_mirrored(0..sides.len(), &sides, &mut wide);
     let found = page.partition_point(500);
     let one = width != 1 || page.read_u8(0..count, &mut narrow).is_ok();
     whole & part.is_ok() & found.is_ok() & one
