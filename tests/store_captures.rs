@@ -11,10 +11,11 @@ use std::io::BufRead;
 use std::path::{Path, PathBuf};
 
 use tickreel::book::{State, Tracker};
+use tickreel::compact::{self, Selection};
 use tickreel::event::{FLAG_SNAPSHOT, Side, StreamKey, book, quotes};
 use tickreel::ingest::{Input, OpenOptions, Reject, Watch, checksum, load, open_all};
 use tickreel::segment::{ColumnMask, WriterOptions};
-use tickreel::store::{ImportOptions, Snapshot, Store};
+use tickreel::store::{ImportOptions, LiveOptions, Snapshot, Store};
 use tickreel::{Decimal, Instrument, Kind, Result, TsNs};
 
 /// The folder with the captures; says so where there is none.
@@ -43,7 +44,56 @@ impl Watch for NoRejects {
     }
 }
 
-/// Imports files into a new store; small checkpoint spacing so that seeks meet many of them.
+/// What a compaction must leave as it is.
+fn answers(snapshot: &Snapshot) -> Vec<String> {
+    let mut answers = Vec::new();
+    for instrument in snapshot.instruments() {
+        answers.push(format!("{:?}", snapshot.coverage(&instrument).unwrap()));
+    }
+    for info in snapshot.stream_infos() {
+        let (first, last) = (info.first.0, info.last.0);
+        answers.push(format!("{} {} {first} {last} {:?}", info.key, info.messages, info.hash));
+        if info.key.kind != Kind::Book {
+            continue;
+        }
+        for at in (first - 1..=last).step_by(usize::try_from((last - first) / 60 + 1).unwrap()) {
+            let mut books = snapshot.books(&info.key.instrument).unwrap();
+            let tracker = books.at(TsNs(at)).unwrap().clone();
+            let levels = [Side::Bid, Side::Ask].map(|side| texts(&tracker, side, books.digits()));
+            let head = (tracker.state(), tracker.ts_recv(), tracker.venue_seq());
+            answers.push(format!("{head:?} {levels:?}"));
+        }
+    }
+    let keys: Vec<_> = snapshot.stream_infos().into_iter().map(|info| info.key).collect();
+    let mut replay = snapshot.replay(&keys, TsNs::MIN..TsNs::MAX).unwrap();
+    while let Some(step) = replay.step(usize::MAX).unwrap() {
+        let (stream, messages) = (step.stream, step.messages());
+        replay.accept(stream, messages, true).unwrap();
+    }
+    answers.push(format!("{:?}", replay.total()));
+    answers
+}
+
+/// Compacts a store, by which no answer changes.
+fn compacted(store: &Store) -> Snapshot {
+    let before = store.snapshot().unwrap();
+    let expected = answers(&before);
+    let tasks = compact::plan(&before, &Selection::default());
+    drop(before);
+    let mut writer = store.writer(LiveOptions::default()).unwrap();
+    for task in tasks {
+        let options = WriterOptions { checkpoint_rows: 2048, ..WriterOptions::default() };
+        let done = writer.rewrite(&task.segments, options, &mut |_| Ok(())).unwrap();
+        println!("{} {}: {} -> {} B", task.key, task.day, done.bytes_before, done.bytes_after);
+    }
+    drop(writer);
+    let snapshot = store.snapshot().unwrap();
+    assert!(answers(&snapshot) == expected, "another answer");
+    snapshot
+}
+
+/// Imports files into a new store and compacts it; small checkpoint spacing so that seeks meet
+/// many of them.
 fn imported(folder: &Path, files: &[&str]) -> (tempfile::TempDir, Snapshot) {
     let paths: Vec<_> = files.iter().map(|name| folder.join(name)).collect();
     let place = tempfile::tempdir().unwrap();
@@ -54,7 +104,7 @@ fn imported(folder: &Path, files: &[&str]) -> (tempfile::TempDir, Snapshot) {
         load(&mut *input.source, &mut import, &mut NoRejects).unwrap();
     }
     import.commit().unwrap();
-    let snapshot = store.snapshot().unwrap();
+    let snapshot = compacted(&store);
     (place, snapshot)
 }
 

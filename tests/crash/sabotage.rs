@@ -20,7 +20,7 @@
 
 use crate::model::without_panic;
 use crate::power::{Judged, Keep, every_crash};
-use crate::program::{Step, canonical, live, retention};
+use crate::program::{Step, canonical, compaction, live, retention};
 use crate::sim::{Fault, Ignored, Plan, Sabotage, SimDisk, What};
 use crate::world::World;
 
@@ -78,6 +78,25 @@ fn days_cannot_be_dropped_under_readers_that_nobody_knows_of() {
         noticed.as_ref().is_err_and(|what| what.contains("open a new snapshot")),
         "{noticed:?}"
     );
+}
+
+#[test]
+fn no_sync_and_no_rule_of_order_can_be_left_out_of_a_compaction() {
+    let syncs: [(&str, Ignored); 3] = [
+        ("a segment", |_, path| path.to_string_lossy().ends_with(".seg.tmp")),
+        ("a manifest", |_, path| path.to_string_lossy().contains("/manifest-")),
+        ("CURRENT", |_, path| path.ends_with("CURRENT.tmp")),
+    ];
+    for (what, ignored) in syncs {
+        let noticed = notices(&compaction(), Keep::whole, |disk| disk.ignore(ignored));
+
+        assert!(noticed.is_err(), "without the sync of {what} nothing is lost");
+    }
+    for sabotage in [Sabotage::LateSegments, Sabotage::NoPins] {
+        let noticed = notices(&compaction(), Keep::whole, |disk| disk.sabotage(sabotage));
+
+        assert!(noticed.is_err(), "{sabotage:?} does no harm");
+    }
 }
 
 #[test]
