@@ -683,3 +683,56 @@ fn a_replay_that_follows_prints_what_is_appended() {
     assert_ne!(first["ts_recv"], second["ts_recv"]);
     follows.interrupt();
 }
+
+#[test]
+fn a_compacted_store_is_smaller_and_answers_as_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = write_market(folder.path(), 5000);
+    let store = folder.path().join("m.reel");
+    let store = store.to_str().unwrap();
+    stdout(&["import", "--store", store, &files[0], &files[1]]);
+    let (at, name) = ("2024-08-09T00:00:01Z", "deribit:X");
+    let questions: &[&[&str]] = &[
+        &["coverage", name, "--json"],
+        &["book", name, "--at", at],
+        &["book", name, "--at", at, "--json"],
+        &["read", name, "--kind", "book", "--format", "tardis-csv"],
+        &["read", name, "--kind", "trades"],
+        &["read", name, "--kind", "book", "--columns", "price", "--format", "csv"],
+        &["replay", name, "--hash"],
+    ];
+    let ask = |question: &&[&str]| stdout(&[question, &["--store", store][..]].concat());
+    let before: Vec<_> = questions.iter().map(ask).collect();
+
+    let planned = stdout(&["compact", "--store", store, "--dry-run"]);
+    assert!(planned.contains("nothing was changed") && planned.contains("book"), "{planned}");
+    let planned = &json(&["compact", "--store", store, "--dry-run", "--json"])[0];
+    assert_eq!(planned["days"].as_array().unwrap().len(), 4, "{planned}");
+    let selected = ["compact", "--store", store, "--kind", "trades", "--older-than", "36500d"];
+    assert!(stdout(&selected).contains("nothing to do"));
+    let selected =
+        ["compact", "--store", store, "--instrument", name, "--kind", "trades", "--json"];
+    assert_eq!(json(&selected)[0]["days"].as_array().unwrap().len(), 2);
+    let done = &json(&["compact", "--store", store, "--jobs", "2", "--json"])[0];
+
+    assert_eq!((&done["failed"], &done["dropped"]["rows"]), (&0.into(), &0.into()));
+    let bytes = |field: &str| done[field].as_u64().unwrap();
+    assert!(bytes("bytes_after") < bytes("bytes_before"), "{done}");
+    assert_eq!(questions.iter().map(ask).collect::<Vec<_>>(), before);
+    assert!(stdout(&["compact", "--store", store]).contains("nothing to do"));
+    let again = stdout(&["compact", "--store", store, "--again", "--checkpoint-rows", "500"]);
+    assert!(again.contains("4 days of streams"), "{again}");
+    assert_eq!(questions.iter().map(ask).collect::<Vec<_>>(), before);
+    stdout(&["verify", "--store", store]);
+
+    let kept = &json(&["compact", "--store", store, "--keep", "trades=1d", "--json"])[0];
+    assert_eq!(kept["dropped"]["rows"], 100, "{kept}");
+    let writer = Store::open(store).unwrap().writer(LiveOptions::default()).unwrap();
+    refused(&["compact", "--store", store], &["locked"]);
+    assert!(stdout(&["compact", "--store", store, "--dry-run"]).contains("nothing to do"));
+    drop(writer);
+    for wrong in [["--older-than", "3w"], ["--keep", "raw"], ["--jobs", "0"], ["--kind", "x"]] {
+        let args = [&["compact", "--store", store][..], &wrong].concat();
+        assert_eq!(tickreel(&args).status.code(), Some(2), "{wrong:?}");
+    }
+}

@@ -7,6 +7,7 @@
 mod args;
 mod bench;
 mod book;
+mod compact;
 mod demo;
 mod doors;
 mod import;
@@ -64,6 +65,7 @@ enum Command {
     /// Serve a store to gRPC clients
     Serve(serve::Args),
     Token(token::Args),
+    Compact(compact::Args),
     /// Check every checksum and rebuild every checkpoint of a store
     Verify(verify::Args),
     Quarantine(quarantine::Args),
@@ -103,6 +105,7 @@ fn dispatch(command: Command) -> Result<()> {
         Command::Replay(args) => replay::run(&args),
         Command::Serve(args) => serve::run(&args),
         Command::Token(args) => token::run(&args),
+        Command::Compact(args) => compact::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Quarantine(args) => quarantine::run(&args),
         Command::Inspect(args) => inspect::run(&args),

@@ -27,6 +27,9 @@ pub struct Args {
     /// Keep the store here instead of removing it
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
+    /// Compact the store before anything is asked of it
+    #[arg(long)]
+    compact: bool,
     /// How many seeks are measured
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     seeks: usize,
@@ -48,6 +51,9 @@ pub fn run(args: &Args) -> Result<()> {
     };
     let root = folder.path.join("bench.reel");
     let mut figures = vec![store::import(&data, &root)?];
+    if args.compact {
+        figures.push(store::compact(&root)?);
+    }
     let clock = Clock::start();
     let opened = Store::open(&root)?;
     let snapshot = opened.snapshot()?;

@@ -6,12 +6,13 @@ use std::time::Instant;
 use super::figure::{Clock, Figure};
 use crate::book::Tracker;
 use crate::cli::screen;
+use crate::compact::{self, Selection};
 use crate::error::Result;
 use crate::event::{Batch, Side, StreamKey};
 use crate::ingest::{self, OpenOptions, Reject, Watch};
 use crate::quantity::TsNs;
-use crate::segment::ColumnMask;
-use crate::store::{ImportOptions, Snapshot, Store};
+use crate::segment::{ColumnMask, WriterOptions};
+use crate::store::{ImportOptions, LiveOptions, Snapshot, Store};
 
 struct Quiet;
 
@@ -38,6 +39,20 @@ pub(super) fn import(data: &[PathBuf], root: &Path) -> Result<Figure> {
     let infos = store.snapshot()?.stream_infos();
     figure.hash = infos.iter().fold(0, |hash, info| hash ^ info.hash.value());
     Ok(figure)
+}
+
+pub(super) fn compact(root: &Path) -> Result<Figure> {
+    let clock = Clock::start();
+    let store = Store::open(root)?;
+    let mut writer = store.writer(LiveOptions::default())?;
+    let mut rows = 0;
+    for task in compact::plan(&store.snapshot()?, &Selection::default()) {
+        let mut watch = |_| screen::check_interrupted();
+        rows += writer.rewrite(&task.segments, WriterOptions::default(), &mut watch)?.rows;
+    }
+    let infos = store.snapshot()?.stream_infos();
+    let hash = infos.iter().fold(0, |hash, info| hash ^ info.hash.value());
+    Ok(clock.figure("compact", rows, hash))
 }
 
 /// A small generator for times; a figure must not depend on a seed of the day.
