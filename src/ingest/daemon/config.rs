@@ -39,6 +39,8 @@ pub struct Config {
     pub reject_bytes_max: u64,
     /// How long sealed rows of a kind are kept; kinds not named are kept for ever.
     pub retention: BTreeMap<Kind, Duration>,
+    /// When days are compacted; never if `None`.
+    pub compact: Option<CompactConfig>,
     /// A file of certificates (PEM) to be trusted besides the public ones.
     pub ca_file: Option<PathBuf>,
     /// Bytes that may wait for each exchange while the recording is held up.
@@ -71,6 +73,15 @@ pub struct FeedConfig {
     pub age_max: Option<Duration>,
 }
 
+/// When and how fast days become few large segments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CompactConfig {
+    /// So long after the end of a UTC day.
+    pub after: Duration,
+    /// Bytes of segments that are read a second at most.
+    pub bandwidth: u64,
+}
+
 /// Symbols and the kinds that are recorded of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Selection {
@@ -91,8 +102,16 @@ struct File {
     waiting_max: Option<Spanned<String>>,
     #[serde(default)]
     retention: BTreeMap<Spanned<String>, Spanned<String>>,
+    compact: Option<Compact>,
     #[serde(default)]
     feed: Vec<Spanned<Feed>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Compact {
+    after: Spanned<String>,
+    bandwidth: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize)]
@@ -159,6 +178,13 @@ impl Config {
                 None => None,
             },
             retention: retention.collect::<Result<_, Wrong>>()?,
+            compact: match &file.compact {
+                None => None,
+                Some(compact) => Some(CompactConfig {
+                    after: at(&compact.after, duration)?,
+                    bandwidth: bytes(&compact.bandwidth, 4 << 20)?,
+                }),
+            },
             ca_file: file.ca_file,
             waiting_max: bytes(&file.waiting_max, 64 << 20)?,
         })
@@ -345,6 +371,8 @@ memory_max = "1 GiB"
 http = "127.0.0.1:7480"
 [retention]
 book = "90d"
+[compact]
+after = "2h"
 [[feed]]
 exchange = "binance-futures"
 symbols = ["BTCUSDT", "ETH*"]
@@ -369,6 +397,8 @@ kinds = ["trades"]
         assert_eq!(config.group_commit, Duration::from_millis(20));
         assert_eq!(config.memory_max, 1 << 30);
         assert_eq!(config.retention[&Kind::Book], Duration::from_secs(90 * 86_400));
+        let compact = CompactConfig { after: Duration::from_secs(7200), bandwidth: 4 << 20 };
+        assert_eq!(config.compact, Some(compact));
         let [futures, spot] = &config.feeds[..] else { panic!("{config:?}") };
         assert_eq!((futures.connections, futures.raw), (2, true));
         assert_eq!(futures.stream_url, "ws://127.0.0.1:9000");
@@ -399,6 +429,8 @@ kinds = ["trades"]
             (format!("{feed}refresh = \"0s\""), "line 4, column 11", "above zero"),
             (format!("group_commit = \"-1ms\"\n{feed}"), "line 1, column 16", "10ms"),
             (format!("[retention]\nbooks = \"1d\"\n{feed}"), "line 2, column 1", "books"),
+            (format!("[compact]\n{feed}"), "line 1, column 1", "after"),
+            (format!("[compact]\nafter = \"1h\"\nbandwidth = \"0\"\n{feed}"), "line 3", "256MiB"),
             (format!("{feed}symbols = [\"B\"]"), "line 4, column 1", "duplicate"),
             (
                 "[[feed]]\nexchange = \"nyse\"\nsymbols = [\"A\"]".into(),

@@ -7,6 +7,7 @@
 
 mod books;
 mod clock;
+mod compaction;
 pub mod config;
 mod feed;
 mod inbox;
@@ -33,7 +34,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{error, info};
 
-use self::config::{Config, FeedConfig};
+use self::compaction::compact_old;
+use self::config::{CompactConfig, Config, FeedConfig};
 use self::feed::{Command, Feed};
 use self::inbox::Inbox;
 use self::recording::{Lags, Recording};
@@ -106,9 +108,9 @@ impl Daemon {
         let mut figures = interval(FIGURES_EVERY);
         figures.set_missed_tick_behavior(MissedTickBehavior::Delay);
         figures.tick().await;
-        let mut retention = config.retention.clone();
+        let (mut retention, mut compact) = (config.retention.clone(), config.compact);
         let mut dropping = interval(DROP_EVERY);
-        let mut dropped = None;
+        let (mut dropped, mut compacted) = (None, None::<JoinHandle<()>>);
         let ended = loop {
             tokio::select! {
                 control = controls.recv() => match control {
@@ -128,13 +130,18 @@ impl Daemon {
                                 Err(error) => error!(exchange = feed.exchange, %error, "not begun"),
                             }
                         }
-                        retention = config.retention;
+                        (retention, compact) = (config.retention, config.compact);
                         dropping.reset_immediately();
                     }
                 },
                 Some(failure) = failures.recv() => break Err(failure),
                 _ = figures.tick() => self.log_figures(),
-                _ = dropping.tick() => dropped = Some(self.drop_old(&retention)),
+                _ = dropping.tick() => {
+                    dropped = Some(self.drop_old(&retention));
+                    if compacted.as_ref().is_none_or(JoinHandle::is_finished) {
+                        compacted = compact.map(|compact| self.compact_old(compact, &stopping));
+                    }
+                }
             }
         };
         stopping.store(true, Relaxed);
@@ -142,8 +149,8 @@ impl Daemon {
         for task in ending {
             drop(task.await);
         }
-        if let Some(dropped) = dropped {
-            drop(dropped.await);
+        for upkeep in dropped.into_iter().chain(compacted) {
+            drop(upkeep.await);
         }
         self.log_figures();
         ended
@@ -154,6 +161,13 @@ impl Daemon {
         let (recorder, retention) = (self.recorder.clone(), retention.clone());
         let now = TsNs(clock::wall_ns());
         tokio::task::spawn_blocking(move || drop_old(&recorder, &retention, now))
+    }
+
+    /// Compacts days that are over, on a thread of its own.
+    fn compact_old(&self, config: CompactConfig, stopping: &Arc<AtomicBool>) -> JoinHandle<()> {
+        let (store, recorder) = (self.store.clone(), self.recorder.clone());
+        let (now, stopping) = (TsNs(clock::wall_ns()), stopping.clone());
+        tokio::task::spawn_blocking(move || compact_old(&store, &recorder, config, now, stopping))
     }
 
     fn begin(
