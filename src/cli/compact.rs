@@ -48,7 +48,8 @@ pub struct Args {
     #[arg(long, value_name = "ROWS", default_value_t = limit::CHECKPOINT_ROWS)]
     checkpoint_rows: u64,
     /// Days of streams that are written side by side
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 1,
+        value_parser = clap::value_parser!(u8).range(1..))]
     jobs: u8,
     /// MiB of segments that are read a second at most, so that others have the disk too
     #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(1..))]

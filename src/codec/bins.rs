@@ -1,5 +1,5 @@
-//! Pages of integers as the bins they lie in and their places inside, with short codes for bins that
-//! hold many: what entropy coding makes of noise, at a few instructions a value.
+//! Pages of integers as the bins they lie in and their places inside, with short codes for bins
+//! that hold many: what entropy coding makes of noise, at a few instructions a value.
 //!
 //! The values of a group are dealt to four lanes, each a stream of bits that is read on its own, so
 //! that the processor follows four of them at once. A number is one look into a table of codes and
@@ -66,8 +66,8 @@ impl Entry {
     }
 }
 
-/// What the next [`CODE_BITS_MAX`] bits begin with, as one number: the bits of the code, those of code
-/// and place together, and the bin, in its bytes from the lowest on.
+/// What the next [`CODE_BITS_MAX`] bits begin with, as one number: the bits of the code, those of
+/// code and place together, and the bin, in its bytes from the lowest on.
 type Code = u32;
 
 /// A bin: its lowest number, and a one for each bit of a place.

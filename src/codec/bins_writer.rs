@@ -39,8 +39,8 @@ pub fn encode_compact(
     (encoding, mirrored)
 }
 
-/// The way to look at values that takes the fewest bits, and whether it is that with sides; found by
-/// some of the groups.
+/// The way to look at values that takes the fewest bits, and whether it is that with sides; found
+/// by some of the groups.
 fn best_bins(values: &[i64], sides: Option<&[u8]>) -> Option<(Plan, bool)> {
     type Look<'a> = (fn(&[i64], Option<&[u8]>) -> Numbers, Option<&'a [u8]>);
     let looks: [Look<'_>; 4] = [
@@ -217,7 +217,7 @@ fn join(bins: &mut Vec<Bin>, count: u64) -> bool {
 
 /// Bits of the code of each bin, as Huffman gives them, at most [`CODE_BITS_MAX`].
 fn code_lengths(counts: &[u64]) -> Vec<u8> {
-    // The fewer numbers the rarest count for, the longer the longest code: raise them until it fits.
+    // The fewer numbers the rarest bins have, the longer the longest code: raise them until it fits.
     for least in 0.. {
         let floor = if least == 0 { 1 } else { 1u64 << least };
         let lengths = huffman(counts.iter().map(|&count| count.max(floor)));

@@ -93,7 +93,7 @@ fn no_sync_and_no_rule_of_order_can_be_left_out_of_a_compaction() {
         assert!(noticed.is_err(), "without the sync of {what} nothing is lost");
     }
     for sabotage in [Sabotage::LateSegments, Sabotage::NoPins] {
-        let noticed = notices(&compaction(), Keep::whole, |disk| disk.sabotage(sabotage));
+        let noticed = notices(&compaction(), Keep::singles, |disk| disk.sabotage(sabotage));
 
         assert!(noticed.is_err(), "{sabotage:?} does no harm");
     }
