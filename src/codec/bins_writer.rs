@@ -217,7 +217,7 @@ fn join(bins: &mut Vec<Bin>, count: u64) -> bool {
 
 /// Bits of the code of each bin, as Huffman gives them, at most [`CODE_BITS_MAX`].
 fn code_lengths(counts: &[u64]) -> Vec<u8> {
-    // The fewer numbers the rarest bins have, the longer the longest code: raise them until it fits.
+    // The rarer the rarest bins, the longer the longest code: raise their counts until it fits.
     for least in 0.. {
         let floor = if least == 0 { 1 } else { 1u64 << least };
         let lengths = huffman(counts.iter().map(|&count| count.max(floor)));
