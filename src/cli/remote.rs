@@ -9,7 +9,6 @@ use tokio::runtime::Runtime;
 use super::play::{PlayedStep, Totals};
 use super::screen;
 use super::steer::Begin;
-use super::watch::watch;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Batch, ContentHash, Kind, StreamKey};
 use crate::limit;
@@ -140,12 +139,16 @@ impl Remote {
         Ok(())
     }
 
-    /// Shows a session on the terminal.
+    /// Hands a session to somebody else.
     ///
     /// # Errors
-    /// As [`Remote::play`]; the terminal cannot be used.
-    pub fn watch(&self, begin: &Begin) -> Result<()> {
-        self.runtime.block_on(async { watch(self.begin(begin).await?).await })
+    /// As [`Remote::play`], or what `with` gives.
+    pub fn with_session(
+        &self,
+        begin: &Begin,
+        with: impl AsyncFnOnce(Session) -> Result<()>,
+    ) -> Result<()> {
+        self.runtime.block_on(async { with(self.begin(begin).await?).await })
     }
 
     /// Hands every event of a session to `each` until its end.

@@ -10,6 +10,7 @@ use super::remote::Remote;
 use super::screen;
 use super::steer::{Begin, SteerArgs};
 use super::target::Target;
+use super::watch::watch;
 use crate::error::Result;
 use crate::event::Kind;
 use crate::quantity::{Instrument, TsNs};
@@ -99,7 +100,7 @@ pub fn run(args: &Args) -> Result<()> {
             let view = args.steer.wants_view() && !plain;
             let begin = args.steer.begin(&request, view)?;
             match (view, args.steer.wants_books()) {
-                (true, _) => remote.watch(&begin),
+                (true, _) => remote.with_session(&begin, watch),
                 (_, true) => print_books(remote, &begin, args.json),
                 _ => print_rows(args, rows, |each| remote.play(&begin, each)),
             }

@@ -13,48 +13,48 @@ use crate::rpc::{JoinQuery, Output, ReplayQuery, Speed, Stops};
 #[command(next_help_heading = "With --server")]
 pub struct SteerArgs {
     /// Begin again after the last row, until interrupted
-    #[arg(long = "loop", requires = "server", conflicts_with_all = ["hash", "follow", "to"])]
+    #[arg(long = "loop", conflicts_with = "store", conflicts_with_all = ["hash", "follow", "to"])]
     looped: bool,
     /// After the last stored row, go on with rows as they arrive
-    #[arg(long, requires = "server", conflicts_with_all = ["hash", "to", "session"])]
+    #[arg(long, conflicts_with = "store", conflicts_with_all = ["hash", "to", "session"])]
     follow: bool,
     /// Stop before the first row at or after this time
-    #[arg(long, requires = "server", value_name = "T", value_parser = args::time)]
+    #[arg(long, conflicts_with = "store", value_name = "T", value_parser = args::time)]
     stop_at: Option<TsNs>,
     /// Stop after so many rows, to the end of a message
-    #[arg(long, requires = "server", value_name = "N")]
+    #[arg(long, conflicts_with = "store", value_name = "N")]
     #[arg(value_parser = clap::value_parser!(u64).range(1..))]
     stop_rows: Option<u64>,
     /// Stop after a row that says that messages are missing
-    #[arg(long, requires = "server")]
+    #[arg(long, conflicts_with = "store")]
     stop_at_gap: bool,
     /// Stop where the spread of a live book becomes larger than so many basis points
-    #[arg(long, requires = "server", value_name = "BPS")]
+    #[arg(long, conflicts_with = "store", value_name = "BPS")]
     stop_spread: Option<f64>,
     /// Stop after a trade of more than this quantity
-    #[arg(long, requires = "server", value_name = "QTY", value_parser = decimal)]
+    #[arg(long, conflicts_with = "store", value_name = "QTY", value_parser = decimal)]
     stop_trade: Option<Decimal>,
     /// Make a session of this name, for others to join
-    #[arg(long, requires = "server", value_name = "NAME")]
+    #[arg(long, conflicts_with = "store", value_name = "NAME")]
     session: Option<String>,
     /// Join the session of this name: same streams, same clock; every command is for all members
-    #[arg(long, requires = "server", value_name = "NAME")]
+    #[arg(long, conflicts_with = "store", value_name = "NAME")]
     #[arg(conflicts_with_all = ["instruments", "kinds", "from", "to", "speed", "session", "looped",
         "follow", "order", "stop_at", "stop_rows", "stop_at_gap", "stop_spread", "stop_trade",
         "books", "metrics", "every"])]
     join: Option<String>,
     /// Print the best N levels of each book instead of rows
-    #[arg(long, requires = "server", value_name = "N", conflicts_with_all = ["hash", "metrics"])]
+    #[arg(long, conflicts_with = "store", value_name = "N", conflicts_with_all = ["hash", "metrics"])]
     #[arg(value_parser = clap::value_parser!(u16).range(1..=1000))]
     books: Option<u16>,
     /// Print mid, spread, microprice, depth and imbalance of each book instead of rows
-    #[arg(long, requires = "server", conflicts_with = "hash")]
+    #[arg(long, conflicts_with = "store", conflicts_with = "hash")]
     metrics: bool,
     /// Books or metrics every so often, e.g. 1s, 250ms, 5m [default: after each message]
-    #[arg(long, requires = "server", value_name = "TIME", value_parser = duration)]
+    #[arg(long, conflicts_with = "store", value_name = "TIME", value_parser = duration)]
     every: Option<Duration>,
     /// Print lines on a terminal too, instead of the live view
-    #[arg(long, requires = "server")]
+    #[arg(long, conflicts_with = "store")]
     plain: bool,
 }
 

@@ -9,7 +9,8 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::ops::Range;
 
-use super::stream::{Place, ReplayOrder, StreamCursor, Turn};
+use super::order::ReplayOrder;
+use super::stream::{Place, StreamCursor, Turn};
 use crate::book::Tracker;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Batch, ContentHash, Kind, StreamKey};

@@ -5,7 +5,8 @@
 //! may go on at a time that others have passed, so each stream says how far it was played.
 
 use super::merge::Replay;
-use super::stream::{Place, ReplayOrder, StreamCursor};
+use super::order::ReplayOrder;
+use super::stream::{Place, StreamCursor};
 use crate::error::{Error, ErrorKind, Result};
 use crate::quantity::TsNs;
 

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::filter::Filter;
-use super::stream::ReplayOrder;
+use super::order::ReplayOrder;
 use crate::error::Result;
 use crate::event::{Batch, Kind};
 use crate::quantity::{Instrument, TsNs};

@@ -3,6 +3,7 @@
 
 use std::ops::Range;
 
+use super::order::ReplayOrder;
 use super::scan::Scan;
 use crate::book::Tracker;
 use crate::error::Result;
@@ -12,18 +13,6 @@ use crate::store::Snapshot;
 
 /// Column of the event time, in every kind.
 const TS_EVENT: usize = 1;
-
-/// What the streams of a replay are merged by. Rows of one stream keep the order they arrived in.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ReplayOrder {
-    /// By the time they were received.
-    #[default]
-    Recv,
-    /// By effective event time: of a message, the largest of min(`ts_event`, `ts_recv`) over it and
-    /// all before it in its stream; `ts_recv` where there is no event time. It never falls within a
-    /// stream and never passes `ts_recv`, so that no single wrong event time can spoil it.
-    Event,
-}
 
 /// How far a stream was played, in a form that outlives segments: all its messages before `time`,
 /// and the first `done` of those at `time`. Times are those of the order.
