@@ -29,7 +29,9 @@ fn main() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open_or_create(folder.path().join("bench.reel")).unwrap();
     let (one, other) = (instrument("a:ONE"), instrument("b:OTHER"));
-    fill(&store, &[one.clone(), other.clone()], messages);
+    fill(&store, &[one.clone(), other.clone()], messages, EVERY_NS);
+    let paced = instrument("c:PACED");
+    fill(&store, std::slice::from_ref(&paced), 320_000, 1_000_000);
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -53,7 +55,7 @@ fn main() {
             side_by_side(&url, &merged, clients).await;
         }
         for speed in [1.0, 100.0] {
-            pacing(&client, &merged, speed).await;
+            pacing(&client, &ReplayQuery::all(std::slice::from_ref(&paced)), speed).await;
         }
         memory(&url, &merged).await;
         scan(&client, &one).await;
@@ -66,7 +68,7 @@ fn instrument(name: &str) -> Instrument {
 }
 
 /// Books around a price, 3.5 rows in a message.
-fn fill(store: &Store, instruments: &[Instrument], messages: i64) {
+fn fill(store: &Store, instruments: &[Instrument], messages: i64, every_ns: i64) {
     let mut import = store.import(ImportOptions::default()).unwrap();
     for (seed, instrument) in (1..).zip(instruments) {
         let key = StreamKey { instrument: instrument.clone(), kind: Kind::Book };
@@ -78,8 +80,8 @@ fn fill(store: &Store, instruments: &[Instrument], messages: i64) {
         let mut builder = BatchBuilder::new(Kind::Book);
         for at in 0..messages {
             builder.begin(MessageHead {
-                ts_recv: TsNs(START + at * EVERY_NS + below(EVERY_NS)),
-                ts_event: Some(TsNs(START + at * EVERY_NS - below(4_000_000))),
+                ts_recv: TsNs(START + at * every_ns + below(every_ns)),
+                ts_event: Some(TsNs(START + at * every_ns - below(4_000_000))),
                 venue_seq: Some(at * 3),
                 snapshot: at == 0,
             });

@@ -44,11 +44,11 @@ pub struct SteerArgs {
         "books", "metrics", "every"])]
     join: Option<String>,
     /// Print the best N levels of each book instead of rows
-    #[arg(long, conflicts_with = "store", value_name = "N", conflicts_with_all = ["hash", "metrics"])]
+    #[arg(long, value_name = "N", conflicts_with_all = ["store", "hash", "metrics"])]
     #[arg(value_parser = clap::value_parser!(u16).range(1..=1000))]
     books: Option<u16>,
     /// Print mid, spread, microprice, depth and imbalance of each book instead of rows
-    #[arg(long, conflicts_with = "store", conflicts_with = "hash")]
+    #[arg(long, conflicts_with_all = ["store", "hash"])]
     metrics: bool,
     /// Books or metrics every so often, e.g. 1s, 250ms, 5m [default: after each message]
     #[arg(long, conflicts_with = "store", value_name = "TIME", value_parser = duration)]
