@@ -21,10 +21,13 @@ use tickreel::{Decimal, Error, ErrorKind, Result, TsNs};
 
 const SMALL: WriterOptions = WriterOptions { block_rows: 200, checkpoint_rows: 50 };
 
+/// A stream: its receive and event times, rows, messages and hash.
+type Told = (StreamKey, TsNs, TsNs, Option<(TsNs, TsNs)>, u64, u64, ContentHash);
+
 /// Everything that can be asked of a store.
 #[derive(Debug, PartialEq)]
 struct Answers {
-    streams: Vec<(StreamKey, TsNs, TsNs, Option<(TsNs, TsNs)>, u64, u64, ContentHash)>,
+    streams: Vec<Told>,
     coverage: Vec<Vec<Coverage>>,
     /// Rows of each stream, as text.
     rows: Vec<Vec<String>>,
