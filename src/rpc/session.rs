@@ -63,6 +63,8 @@ pub(super) struct Session {
     told: PlayState,
     /// The client said that no more commands come.
     commands_ended: bool,
+    /// What it was told to do while it was about to play.
+    held: Option<Plan>,
     /// Everything that was stored at the last look was played.
     live: bool,
     frame_at: Instant,
@@ -98,6 +100,7 @@ impl Session {
             rows_at_most: extent.rows_at_most,
             told: PlayState::Paused,
             commands_ended: false,
+            held: None,
             live: false,
             frame_at: now,
             look_at: now,
@@ -134,7 +137,7 @@ impl Session {
         loop {
             self.tell_of_others().await?;
             let now = Instant::now();
-            let plan = self.plan(false, now);
+            let plan = self.held.take().unwrap_or_else(|| self.plan(false, now));
             let paused = plan == Plan::Rest && self.motion() == PlayState::Paused;
             if paused && self.told == PlayState::Playing {
                 // It stands where others stood before.
@@ -197,6 +200,11 @@ impl Session {
     fn plan(&self, commit: bool, now: Instant) -> Plan {
         let next = self.next_ts;
         self.member.with(|transport, id| transport.plan(id, next, commit, now))
+    }
+
+    /// Where it has to go before anything else.
+    fn seeks(&self) -> Option<(u64, Start)> {
+        self.member.with(|transport, id| transport.seeks(id))
     }
 
     fn motion(&self) -> PlayState {
@@ -288,7 +296,10 @@ impl Session {
     ) -> Result<(), Over> {
         let now = Instant::now();
         // It may have been told otherwise while there was no room.
-        let Plan::Play(Reach { until, messages, rows }) = self.plan(true, now) else {
+        let plan = self.plan(true, now);
+        let Plan::Play(Reach { until, messages, rows }) = plan else {
+            // Told once, so it is to be carried out.
+            self.held = Some(plan);
             return Ok(());
         };
         let rows_max = match self.query.frame_rows_max {
@@ -377,7 +388,7 @@ impl Session {
         self.commands_told = commands;
         if let Err(error) = steered {
             self.refuse(&error, commands).await?;
-        } else if let Plan::Seek(epoch, start) = self.plan(false, now) {
+        } else if let Some((epoch, start)) = self.seeks() {
             // What a seek does is told when it is done.
             self.seek(epoch, start, false).await?;
         } else {
@@ -441,7 +452,7 @@ impl Session {
         if commands == self.commands_told {
             return Ok(());
         }
-        if let Plan::Seek(epoch, start) = self.plan(false, Instant::now()) {
+        if let Some((epoch, start)) = self.seeks() {
             return self.seek(epoch, start, true).await;
         }
         self.commands_told = commands;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use super::{Leg, Mark, Member, MemberId, Plan, Reach, Report, Transport};
+use super::{Leg, Mark, Member, MemberId, Plan, Reach, Report, Start, Transport};
 use crate::quantity::TsNs;
 use crate::rpc::model::{Speed, StepAmount, StopCondition, StopNotice, Stops};
 
@@ -30,13 +30,18 @@ impl Transport {
         plan
     }
 
+    /// The epoch that member `id` is not in, and where it starts.
+    pub(in crate::rpc) fn seeks(&self, id: MemberId) -> Option<(u64, Start)> {
+        let member = self.members.get(&id)?;
+        (member.epoch != self.epoch).then(|| (self.epoch, self.start.clone()))
+    }
+
     /// `None`: the leg is done, look at the next.
     fn plan_leg(&mut self, id: MemberId, next: Option<TsNs>, now: Instant) -> Option<Plan> {
-        let Some(member) = self.members.get(&id) else { return Some(Plan::Rest) };
-        if member.epoch != self.epoch {
-            return Some(Plan::Seek(self.epoch, self.start.clone()));
+        if let Some((epoch, start)) = self.seeks(id) {
+            return Some(Plan::Seek(epoch, start));
         }
-        let member = member.clone();
+        let Some(member) = self.members.get(&id).cloned() else { return Some(Plan::Rest) };
         match self.leg(member.leg).cloned() {
             Some(Leg::Stand { until, messages, lap, open, stop }) => {
                 self.plan_stand(id, &member, next, (until, messages, lap), !open.is_empty(), stop)
