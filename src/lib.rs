@@ -49,7 +49,7 @@
 //! 5. [`codec`], [`mod@format`]: bytes to values. *No files, no clock, no threads.*
 //! 6. [`segment`], [`catalog`], [`journal`]: the files. *A sealed file is never written again.*
 //! 7. [`store`]: the folder. *One writer; readers need no lock.*
-//! 8. [`replay`], [`compact`], `ingest`, `arrow`: questions, upkeep, feeds, columns for others.
+//! 8. [`compact`]; [`replay`], `ingest`, `arrow`: upkeep; questions, feeds, columns for others.
 //!    *Time is a value.*
 //! 9. `rpc`, `http`: the doors. *Map reads never run on an async thread.*
 //! 10. `cli`: parse, call below, print.

@@ -8,8 +8,8 @@ use crate::tree::Tree;
 /// The rooms from the ground up. A file imports from lower floors and its own room only.
 ///
 /// `compact` lies below `ingest`, whose daemon compacts what it has recorded. `codec` lies below
-/// `format`, with which the design puts it on one floor: a checkpoint's columns are pages, and pages
-/// know nothing of what they are part of.
+/// `format`, with which the design puts it on one floor: a checkpoint's columns are pages, and
+/// pages know nothing of what they are part of.
 const FLOORS: [&[&str]; 14] = [
     &["limit", "error"],
     &["quantity", "pattern"],
