@@ -589,6 +589,8 @@ impl Playing {
     fn interrupt(mut self) {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+        // It may be waiting for room in the pipe.
+        while self.lines.next().is_some_and(|line| line.is_ok()) {}
         assert_eq!(self.child.wait().unwrap().code(), Some(130));
     }
 }
