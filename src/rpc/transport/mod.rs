@@ -298,10 +298,10 @@ impl Transport {
         }
     }
 
-    /// Whether a member moves: it may have to come to where others stand.
+    /// Whether a member moves: it may have to come to where others stand, or to the end.
     pub(super) fn motion_of(&self, id: MemberId) -> PlayState {
         let state = self.motion();
-        let Some(member) = self.members.get(&id).filter(|_| state == PlayState::Paused) else {
+        let Some(member) = self.members.get(&id).filter(|_| state != PlayState::Playing) else {
             return state;
         };
         let comes = (member.leg..self.end_leg()).any(|leg| match self.leg(leg) {
@@ -311,7 +311,7 @@ impl Transport {
             }
             _ => false,
         });
-        if comes { PlayState::Playing } else { PlayState::Paused }
+        if comes { PlayState::Playing } else { state }
     }
 
     /// The recorded time that was reached, inside the range.
