@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tickreel::event::{ContentHash, Kind, StreamKey};
 use tickreel::rpc::{
     Access, Appended, BookQuery, Client, CoverageQuery, Credentials, Event, InstrumentQuery,
-    ReplayQuery, SampleQuery, ScanQuery, ServeOptions, new_token, proto,
+    JoinQuery, ReplayQuery, SampleQuery, ScanQuery, ServeOptions, new_token, proto,
 };
 use tickreel::store::{GroupCommit, LiveOptions, Recorder};
 use tickreel::{ErrorKind, TsNs};
@@ -189,6 +189,23 @@ async fn a_token_opens_its_time_and_ends_left_open_are_cut_to_it() {
         assert_eq!(client.replay(&replay).await.err().unwrap().kind(), ErrorKind::OutOfRange);
     }
 
+    let range = TsNs::MIN..TsNs::MAX;
+    let query = CoverageQuery { instrument: btc(), kinds: vec![], range };
+    let coverage = client.coverage(&query).await.unwrap();
+    let spans: Vec<_> = coverage.iter().flat_map(|of| &of.spans).collect();
+    assert!(!spans.is_empty());
+    assert!(spans.iter().all(|span| span.first.0 >= from && span.last.0 < to), "{spans:?}");
+    let sample = |from, to| SampleQuery {
+        instrument: btc(),
+        range: TsNs(from)..TsNs(to),
+        every_ns: EVERY_NS,
+        depth: None,
+    };
+    assert!(client.sample(&sample(from, to)).await.is_ok());
+    for query in [sample(from - 1, to), sample(from, to + 1)] {
+        assert_eq!(client.sample(&query).await.err().unwrap().kind(), ErrorKind::OutOfRange);
+    }
+
     // A seek of a replay does not lead out of it either.
     let query = ReplayQuery { paused: true, ..ReplayQuery::all(&[btc()]) };
     let session = client.replay(&query).await.unwrap();
@@ -328,6 +345,29 @@ async fn tokens_are_read_again_while_the_server_runs() {
         }
     };
     assert!(end.rows > 0 && end.hash != Some(ContentHash::EMPTY));
+    guarded.served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_is_joined_only_by_a_token_that_opens_all_that_is_played_in_it() {
+    let (opens, one) = entry("whole", "");
+    let (same, two) = entry("another", "");
+    let (trades, three) = entry("trades", "kinds = [\"trades\"]");
+    let (late, four) = entry("late", &format!("from = \"{}\"", START + 1));
+    let guarded = Guarded::new(&opens, &(one + &two + &three + &four)).await;
+    let session = Some("desk".to_owned());
+    let query = ReplayQuery { session, paused: true, ..ReplayQuery::all(&[btc()]) };
+    let _open = guarded.served.client.replay(&query).await.unwrap();
+    let desk = JoinQuery::new("desk");
+
+    assert!(guarded.client(&same).await.join(&desk).await.is_ok());
+    for token in [trades, late] {
+        let client = guarded.client(&token).await;
+        let error = client.join(&desk).await.err().unwrap();
+        let absent = client.join(&JoinQuery::new("none")).await.err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+        assert_eq!(error.text(), absent.text(), "as if there were no such session");
+    }
     guarded.served.stop().await;
 }
 

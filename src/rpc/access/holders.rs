@@ -294,6 +294,26 @@ mod tests {
     }
 
     #[test]
+    fn tokens_and_the_bytes_of_their_file_meet_their_limits() {
+        let entry = |number: usize| {
+            format!(
+                "[[token]]\nname = \"{number}\"\nsha256 = \"{}\"\n",
+                sha256(&number.to_string())
+            )
+        };
+        let most: String = (0..limit::TOKENS_MAX).map(entry).collect();
+        assert!(parse(&most).is_ok());
+        let more = most + &entry(limit::TOKENS_MAX);
+        assert_eq!(parse(&more).unwrap_err().kind(), crate::ErrorKind::Limit);
+
+        let file = |bytes: usize| format!("#{}", " ".repeat(bytes - 1));
+        let access = |text: &str| crate::rpc::Access::parse(text, Path::new("tokens.toml"));
+        assert!(access(&file(limit::TOKEN_FILE_BYTES_MAX)).is_ok());
+        let error = access(&file(limit::TOKEN_FILE_BYTES_MAX + 1)).unwrap_err();
+        assert_eq!(error.kind(), crate::ErrorKind::Limit);
+    }
+
+    #[test]
     fn what_is_wrong_is_said_with_line_or_name() {
         let ok = format!("name = \"a\"\nsha256 = \"{}\"", sha256("a"));
         for (text, expected) in [

@@ -55,8 +55,7 @@ enum Form {
 }
 
 impl Form {
-    // Serde hands over a reference.
-    #[allow(clippy::trivially_copy_pass_by_ref)]
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
     fn is_exact(&self) -> bool {
         *self == Self::Decimal128
     }
