@@ -168,7 +168,8 @@ impl Tracker {
     /// Applies whole messages of a `book` batch, in order. Messages that the batch does not have
     /// are left out.
     ///
-    /// Faster than [`Tracker::apply_each`]: the best levels are found once, at the end.
+    /// Faster than [`Tracker::apply_each`]: the best levels are found once, at the end. Receive
+    /// times may be left out where no message resets the book or has a gap.
     ///
     /// # Errors
     /// [`crate::ErrorKind::Invalid`] if the batch is of another kind or lacks a column;
@@ -228,10 +229,18 @@ impl Tracker {
         Ok(())
     }
 
+    /// Takes over times and sequence of a message of a batch, whose levels were applied before.
+    pub(crate) fn set_head(&mut self, batch: &Batch, message: usize) {
+        let value = |index: usize| batch.i64s(index).get(message).copied().unwrap_or(NULL);
+        self.ts_recv = value(book::TS_RECV);
+        self.ts_event = value(book::TS_EVENT);
+        self.venue_seq = value(book::VENUE_SEQ);
+    }
+
     /// Takes over the times and sequence of a message of `rows`.
     #[inline]
     fn take_head(&mut self, rows: &Rows<'_>, index: usize) {
-        self.ts_recv = rows.ts_recv[index];
+        self.ts_recv = rows.ts_recv.get(index).copied().unwrap_or(NULL);
         self.ts_event = rows.ts_event.get(index).copied().unwrap_or(NULL);
         self.venue_seq = rows.venue_seq.get(index).copied().unwrap_or(NULL);
     }
@@ -268,6 +277,9 @@ impl Tracker {
             return Ok(None);
         }
         rows.check_codes()?;
+        if rows.ts_recv.is_empty() && rows.special_from(0) < rows.actions.len() {
+            return Err(needs_column(batch, book::TS_RECV));
+        }
         rows.fit_values(batch, &self.book)?;
         if rows.actions.first() == Some(&(Action::Reset as u8)) {
             // What is dropped next need not fit the new scales.
@@ -286,6 +298,7 @@ struct Rows<'a> {
     ends: &'a [u32],
     /// The row of the batch that is row 0 here.
     first_row: usize,
+    /// Empty if not there.
     ts_recv: &'a [i64],
     /// Empty if not there.
     ts_event: &'a [i64],
@@ -311,10 +324,9 @@ impl<'a> Rows<'a> {
                 batch.kind()
             )));
         }
-        for index in [book::TS_RECV, book::ACTION, book::SIDE, book::PRICE, book::QTY] {
+        for index in [book::ACTION, book::SIDE, book::PRICE, book::QTY] {
             if batch.column(index).is_none() {
-                let name = batch.schema().columns[index].name;
-                return Err(Error::invalid(format!("a book needs the column {name}")));
+                return Err(needs_column(batch, index));
             }
         }
         let scale = batch.scale(book::PRICE).max(batch.scale(book::QTY));
@@ -331,7 +343,7 @@ impl<'a> Rows<'a> {
         Ok(Self {
             ends,
             first_row,
-            ts_recv: &batch.ts_recv()[messages.clone()],
+            ts_recv: optional(book::TS_RECV),
             ts_event: optional(book::TS_EVENT),
             venue_seq: optional(book::VENUE_SEQ),
             actions: &batch.u8s(book::ACTION)[rows.clone()],
@@ -414,6 +426,10 @@ impl LevelRows<'_> {
             call(if side == Side::Bid as u8 { Side::Bid } else { Side::Ask }, price, qty);
         }
     }
+}
+
+fn needs_column(batch: &Batch, index: usize) -> Error {
+    Error::invalid(format!("a book needs the column {}", batch.schema().columns[index].name))
 }
 
 fn check_side(

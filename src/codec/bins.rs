@@ -5,6 +5,7 @@
 //! that the processor follows four of them at once. A number is one look into a table of codes and
 //! one into the bins. `format-spec/04-encodings.md`, "Bins".
 
+use std::cell::RefCell;
 use std::ops::Range;
 
 use bytemuck::{Pod, Zeroable};
@@ -90,6 +91,38 @@ type Window = [u8; WINDOW_BYTES + TAIL_BYTES];
 struct Table {
     codes: [Code; 1 << CODE_BITS_MAX],
     bins: [Bin; BINS_MAX],
+    /// Bits of the longest code with its place.
+    longest: u32,
+}
+
+/// Bits that a word has from any bit of its first byte on.
+const WORD_BITS: u32 = 57;
+const _: () = assert!(CODE_BITS_MAX + PLACE_BITS_MAX <= WORD_BITS);
+
+/// Memory for decoding a page. Kept, as clearing it for each page would cost as much as decoding a
+/// group: what it holds is written before it is read.
+struct Scratch {
+    table: Table,
+    window: Window,
+    numbers: Group,
+}
+
+impl Scratch {
+    const fn new() -> Self {
+        Self {
+            table: Table {
+                codes: [0; 1 << CODE_BITS_MAX],
+                bins: [Bin { low: 0, mask: 0 }; BINS_MAX],
+                longest: 0,
+            },
+            window: [0; WINDOW_BYTES + TAIL_BYTES],
+            numbers: [[0; LANES]; LANE_VALUES],
+        }
+    }
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = const { RefCell::new(Scratch::new()) };
 }
 
 /// A page of bins, checked as far as its header.
@@ -101,7 +134,6 @@ pub(super) struct BinsPage<'a> {
     place_bits: &'a [u8],
     code_bits: &'a [u8],
     entries: &'a [[u8; ENTRY_BYTES]],
-    count: usize,
     differences: bool,
 }
 
@@ -131,7 +163,7 @@ impl<'a> BinsPage<'a> {
         let (code_bits, rest) = rest.split_at_checked(bins).ok_or(ends)?;
         let entries = groups.checked_mul(ENTRY_BYTES).and_then(|len| rest.get(..len));
         let (entries, _) = entries.ok_or(ends)?.as_chunks::<ENTRY_BYTES>();
-        Ok(Self { bytes, header, lows, place_bits, code_bits, entries, count, differences })
+        Ok(Self { bytes, header, lows, place_bits, code_bits, entries, differences })
     }
 
     /// Appends the values at `range`, which lies inside the page, to `out`. With `sides`, one for
@@ -142,65 +174,70 @@ impl<'a> BinsPage<'a> {
         sides: Option<&[u8]>,
         out: &mut Vec<i64>,
     ) -> Result<()> {
-        let table = self.table()?;
-        let mut numbers: Group = [[0; LANES]; LANE_VALUES];
-        let mut window = [0; WINDOW_BYTES + TAIL_BYTES];
-        let start = out.len();
-        out.resize(start + range.len(), 0);
+        SCRATCH.with_borrow_mut(|scratch| self.read_with(scratch, range, sides, out))
+    }
+
+    fn read_with(
+        &self,
+        scratch: &mut Scratch,
+        range: Range<usize>,
+        sides: Option<&[u8]>,
+        out: &mut Vec<i64>,
+    ) -> Result<()> {
+        self.fill_table(&mut scratch.table)?;
+        out.reserve(range.len());
         let mut at = range.start;
         while at < range.end {
             let index = at / GROUP_VALUES;
             let first = index * GROUP_VALUES;
-            let (base, count) = self.group(&table, index, &mut window, &mut numbers)?;
-            let end = range.end.min(first + count);
-            let place = at - range.start..end - range.start;
-            let out = out.get_mut(start + place.start..start + place.end).ok_or(OUTSIDE)?;
-            let sides = sides.map(|sides| sides.get(place).unwrap_or_default());
-            let numbers = numbers.as_flattened();
-            if self.differences {
-                self.sum(base, numbers, at - first, out);
-            } else {
-                self.shift(base, numbers.get(at - first..).unwrap_or_default(), sides, out);
+            let end = range.end.min(first + GROUP_VALUES);
+            let base = self.group(scratch, index, end - first)?;
+            let numbers = scratch.numbers.as_flattened();
+            let (before, numbers) = numbers.split_at_checked(at - first).ok_or(OUTSIDE)?;
+            let numbers = numbers.get(..end - at).ok_or(OUTSIDE)?;
+            match sides {
+                _ if self.differences => self.sum(base, before, numbers, out),
+                Some(sides) => {
+                    let place = at - range.start..end - range.start;
+                    self.mirror(base, numbers, sides.get(place).unwrap_or_default(), out);
+                }
+                None => self.shift(base, numbers, out),
             }
             at = end;
         }
         Ok(())
     }
 
-    /// The values after `skip` of them, from the first one and the differences.
-    fn sum(&self, base: i64, numbers: &[u64], skip: usize, out: &mut [i64]) {
+    /// The values from one on, of their differences and those before.
+    fn sum(&self, base: i64, before: &[u64], numbers: &[u64], out: &mut Vec<i64>) {
         let multiplier = self.header.multiplier;
-        let mut value = self.value(base);
-        for &number in numbers.iter().take(skip) {
-            value = value.wrapping_add(number.wrapping_mul(multiplier));
-        }
-        for (out, &number) in out.iter_mut().zip(numbers.iter().skip(skip)) {
-            *out = value.cast_signed();
-            value = value.wrapping_add(number.wrapping_mul(multiplier));
-        }
+        let skipped = before.iter().fold(0u64, |sum, &number| sum.wrapping_add(number));
+        let mut next = self.value(base).wrapping_add(skipped.wrapping_mul(multiplier));
+        out.extend(numbers.iter().map(|number| {
+            let value = next;
+            next = next.wrapping_add(number.wrapping_mul(multiplier));
+            value.cast_signed()
+        }));
     }
 
-    fn shift(&self, base: i64, numbers: &[u64], sides: Option<&[u8]>, out: &mut [i64]) {
-        let multiplier = self.header.multiplier;
-        let shift = self.value(base);
-        match sides {
-            Some(sides) => {
-                for ((out, &number), &side) in out.iter_mut().zip(numbers).zip(sides) {
-                    // All bits set mirrors: -number is !(number - 1).
-                    let mirror = u64::from(side == 0).wrapping_neg();
-                    let number = (number ^ mirror).wrapping_sub(mirror);
-                    *out = shift.wrapping_add(number.wrapping_mul(multiplier)).cast_signed();
-                }
-            }
-            None if multiplier == 1 => {
-                for (out, &number) in out.iter_mut().zip(numbers) {
-                    *out = shift.wrapping_add(number).cast_signed();
-                }
-            }
-            None => {
-                for (out, &number) in out.iter_mut().zip(numbers) {
-                    *out = shift.wrapping_add(number.wrapping_mul(multiplier)).cast_signed();
-                }
+    fn mirror(&self, base: i64, numbers: &[u64], sides: &[u8], out: &mut Vec<i64>) {
+        let (shift, multiplier) = (self.value(base), self.header.multiplier);
+        out.extend(numbers.iter().zip(sides).map(|(&number, &side)| {
+            // All bits set mirrors: -number is !(number - 1).
+            let mirror = u64::from(side == 0).wrapping_neg();
+            let number = (number ^ mirror).wrapping_sub(mirror);
+            shift.wrapping_add(number.wrapping_mul(multiplier)).cast_signed()
+        }));
+    }
+
+    fn shift(&self, base: i64, numbers: &[u64], out: &mut Vec<i64>) {
+        let (shift, multiplier) = (self.value(base), self.header.multiplier);
+        match multiplier {
+            1 => out.extend(numbers.iter().map(|&number| shift.wrapping_add(number).cast_signed())),
+            _ => {
+                out.extend(numbers.iter().map(|number| {
+                    shift.wrapping_add(number.wrapping_mul(multiplier)).cast_signed()
+                }))
             }
         }
     }
@@ -221,12 +258,13 @@ impl<'a> BinsPage<'a> {
         self.entries.partition_point(|entry| first(entry) < bound).checked_sub(1)
     }
 
-    fn table(&self) -> Result<Table> {
+    fn fill_table(&self, table: &mut Table) -> Result<()> {
         let longest = |bits: &[u8]| u32::from(bits.iter().max().copied().unwrap_or_default());
         if longest(self.code_bits) > CODE_BITS_MAX || longest(self.place_bits) > PLACE_BITS_MAX {
             return Err(NO_CODE);
         }
-        let mut table = Table { codes: [0; 1 << CODE_BITS_MAX], bins: [Bin::default(); BINS_MAX] };
+        let bits = self.place_bits.iter().zip(self.code_bits);
+        table.longest = bits.map(|(place, code)| u32::from(place + code)).max().unwrap_or_default();
         let lows = self.lows.chunks_exact(usize::from(self.header.low_bytes));
         for ((bin, low), &bits) in table.bins.iter_mut().zip(lows).zip(self.place_bits) {
             let low = match (low.first_chunk::<8>(), low.first_chunk::<4>()) {
@@ -255,20 +293,15 @@ impl<'a> BinsPage<'a> {
             next += 1 << (CODE_BITS_MAX - bits);
         }
         know(&mut table.codes, CODE_BITS_MAX);
-        if next == 1 << CODE_BITS_MAX { Ok(table) } else { Err(NO_CODE) }
+        if next == 1 << CODE_BITS_MAX { Ok(()) } else { Err(NO_CODE) }
     }
 
-    /// Decodes the numbers of group `index`; its base, and how many values it has.
-    fn group(
-        &self,
-        table: &Table,
-        index: usize,
-        window: &mut Window,
-        out: &mut Group,
-    ) -> Result<(i64, usize)> {
+    /// Decodes the numbers of the first `count` values of group `index`, at least 1 and no more
+    /// than it has, into the scratch; its base.
+    fn group(&self, scratch: &mut Scratch, index: usize, count: usize) -> Result<i64> {
+        let Scratch { table, window, numbers: out } = scratch;
         let entry = self.entries.get(index).ok_or(OUTSIDE)?;
         let entry: Entry = bytemuck::pod_read_unaligned(entry);
-        let count = (self.count - index * GROUP_VALUES).min(GROUP_VALUES);
         let numbers = count - usize::from(self.differences);
         let data = self.bytes.get(entry.data_offset()..);
         let data = data.filter(|data| data.len() >= TAIL_BYTES).ok_or(OUTSIDE)?;
@@ -289,49 +322,88 @@ impl<'a> BinsPage<'a> {
         if sum > data.len() - TAIL_BYTES {
             return Err(OUTSIDE);
         }
-        let out = out.as_flattened_mut();
-        let (fours, _) = out.as_chunks_mut::<STREAMS>();
-        let (whole, rest) = fours.split_at_mut_checked(numbers / STREAMS).ok_or(OUTSIDE)?;
-        for four in whole {
-            for (out, at) in four.iter_mut().zip(&mut at) {
-                *out = table.number(window, at);
-            }
-        }
-        if let Some(last) = rest.first_mut() {
-            for (out, at) in last.iter_mut().zip(&mut at).take(numbers % STREAMS) {
-                *out = table.number(window, at);
-            }
-        }
+        let numbers = out.as_flattened_mut().get_mut(..numbers).ok_or(OUTSIDE)?;
+        table.numbers(window, &mut at, numbers);
         match at.into_iter().max() {
-            Some(end) if end.div_ceil(8) <= data.len() - TAIL_BYTES => Ok((entry.base(), count)),
+            Some(end) if end.div_ceil(8) <= data.len() - TAIL_BYTES => Ok(entry.base()),
             _ => Err(OUTSIDE),
         }
     }
 }
 
 impl Table {
-    /// The number at bit `at` of the window, which moves behind it.
+    /// The numbers of a group, dealt to the streams that begin at these bits; moves those behind.
+    fn numbers(&self, window: &Window, at: &mut [usize; STREAMS], out: &mut [u64]) {
+        match WORD_BITS / self.longest.max(1) {
+            4.. => self.numbers_of_words::<4>(window, at, out),
+            2.. => self.numbers_of_words::<2>(window, at, out),
+            _ => self.numbers_of_words::<1>(window, at, out),
+        }
+    }
+
+    /// As [`Table::numbers`], where a word always holds so many numbers.
+    // Not inlined: as arguments, the compiler knows table, window and numbers as three things.
+    #[inline(never)]
+    fn numbers_of_words<const COUNT: usize>(
+        &self,
+        window: &Window,
+        streams: &mut [usize; STREAMS],
+        out: &mut [u64],
+    ) {
+        let mut at = *streams;
+        let (fours, rest) = out.as_chunks_mut::<STREAMS>();
+        let (words, fours) = fours.as_chunks_mut::<COUNT>();
+        for fours in words {
+            for (lane, at) in at.iter_mut().enumerate() {
+                let mut word = word(window, *at);
+                for four in fours.iter_mut() {
+                    let (number, bits) = self.number(word);
+                    if let Some(out) = four.get_mut(lane) {
+                        *out = number;
+                    }
+                    word >>= bits;
+                    *at += bits as usize;
+                }
+            }
+        }
+        let rest = fours.as_flattened_mut().chunks_mut(STREAMS).chain([rest]);
+        for four in rest {
+            for (out, at) in four.iter_mut().zip(&mut at) {
+                let (number, bits) = self.number(word(window, *at));
+                *out = number;
+                *at += bits as usize;
+            }
+        }
+        *streams = at;
+    }
+
+    /// The number that a word begins with, and its bits.
     #[inline(always)]
-    fn number(&self, window: &Window, at: &mut usize) -> u64 {
-        // What is cut off here has left its group, and is refused in the end.
-        let byte = *at / 8 % WINDOW_BYTES;
-        let word = window.get(byte..byte + TAIL_BYTES).and_then(|word| word.first_chunk::<8>());
-        let word = u64::from_le_bytes(word.copied().unwrap_or_default()) >> (*at % 8);
+    fn number(&self, word: u64) -> (u64, u32) {
         let slot = (word % (1 << CODE_BITS_MAX)) as usize;
         let code = self.codes.get(slot).copied().unwrap_or_default();
         let bin = self.bins.get((code >> 16 & 0xff) as usize).copied().unwrap_or_default();
-        *at += (code >> 8 & 0xff) as usize;
-        bin.low.wrapping_add(word >> (code & 63) & bin.mask)
+        (bin.low.wrapping_add(word >> (code & 63) & bin.mask), code >> 8 & 0xff)
     }
+}
+
+/// The word at bit `at` of the window, of which [`WORD_BITS`] are sure to be of the stream.
+#[inline(always)]
+fn word(window: &Window, at: usize) -> u64 {
+    // What is cut off here has left its group, and is refused in the end.
+    let byte = at / 8 % WINDOW_BYTES;
+    let word = window.get(byte..byte + TAIL_BYTES).and_then(|word| word.first_chunk::<8>());
+    u64::from_le_bytes(word.copied().unwrap_or_default()) >> (at % 8)
 }
 
 /// The bins with their bits, in the order in which codes are given: short ones first, then by
 /// place. Bins with more bits than a code may have are left out.
 pub(super) fn codes_in_order(code_bits: &[u8]) -> impl Iterator<Item = (usize, u32)> {
-    (0..=CODE_BITS_MAX).flat_map(move |bits| {
-        let of_length = move |(_, of_bin): &(usize, &u8)| u32::from(**of_bin) == bits;
-        code_bits.iter().enumerate().filter(of_length).map(move |(bin, _)| (bin, bits))
-    })
+    let codes = code_bits.iter().zip(0..=u8::MAX);
+    let codes = codes.filter(|(bits, _)| u32::from(**bits) <= CODE_BITS_MAX);
+    let mut codes: Vec<(u8, u8)> = codes.map(|(&bits, bin)| (bits, bin)).collect();
+    codes.sort_unstable();
+    codes.into_iter().map(|(bits, bin)| (usize::from(bin), u32::from(bits)))
 }
 
 /// The code whose first bits are the highest of `next`, a number of [`CODE_BITS_MAX`] bits: its

@@ -4,13 +4,11 @@ use super::plan::Task;
 use crate::error::Result;
 use crate::event::{Batch, Kind};
 use crate::limit;
-use crate::segment::{ColumnMask, WriterOptions, compacted_bytes};
+use crate::segment::{CHECKPOINT_SHARE, ColumnMask, WriterOptions, compacted_bytes};
 use crate::store::Snapshot;
 
 /// Bytes of a segment besides its blocks and checkpoints: header, schema, indexes, footer.
 const FRAME_BYTES: u64 = 2048;
-/// Checkpoints take at most one part in so many of a segment.
-const CHECKPOINT_SHARE: u64 = 10;
 
 /// What a task will leave, about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

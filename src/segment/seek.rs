@@ -3,9 +3,9 @@
 use super::block::BlockReader;
 use super::reader::{ColumnMask, Segment};
 use crate::book::Tracker;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Batch, Kind, book};
-use crate::format::segment::BlockEntry;
+use crate::format::segment::{BlockEntry, FLAG_GAPS, FLAG_RESETS};
 use crate::quantity::NULL;
 
 /// The first message whose event time and receive time are both at least `ts`; where there is no
@@ -26,6 +26,15 @@ pub(super) const BOOK_COLUMNS: [usize; 7] = [
     book::QTY,
     book::VENUE_SEQ,
 ];
+
+/// What the levels of a book are made of.
+const LEVEL_COLUMNS: [usize; 4] = [book::ACTION, book::SIDE, book::PRICE, book::QTY];
+
+/// Where the flags of a block are wrong, and receive times were left out.
+const UNTOLD: &str = "block holds gaps or resets and does not say so";
+
+/// What a book says of its last message.
+const HEAD_COLUMNS: [usize; 3] = [book::TS_RECV, book::TS_EVENT, book::VENUE_SEQ];
 
 impl Segment {
     /// First message whose receive time is at least `ts`; the message count if there is none.
@@ -103,6 +112,8 @@ impl Segment {
 
     /// Applies messages `start..end` to `tracker`.
     ///
+    /// Times and sequences are read of the last message only, and where a block has gaps or resets.
+    ///
     /// # Errors
     /// [`crate::ErrorKind::Corrupt`] with file and offset.
     pub fn apply(
@@ -112,18 +123,36 @@ impl Segment {
         tracker: &mut Tracker,
         scratch: &mut Batch,
     ) -> Result<()> {
-        let mask = ColumnMask::of(&BOOK_COLUMNS);
+        let end = end.min(self.messages());
         let mut message = start;
-        while message < end.min(self.messages()) {
+        while message < end {
             let block = self.block_of(message);
             let batch = std::mem::replace(scratch, Batch::new(Kind::Book));
-            let batch = self.read(block, message..end, mask, batch)?;
-            tracker
-                .apply(&batch, 0..batch.messages())
-                .map_err(|error| error.at_path(self.path()).at_byte(self.blocks()[block].offset))?;
+            let batch = self.read(block, message..end, self.columns_of_levels(block), batch)?;
+            tracker.apply(&batch, 0..batch.messages()).map_err(|error| {
+                let error = match error.kind() {
+                    ErrorKind::Invalid => Error::corrupt(UNTOLD),
+                    _ => error,
+                };
+                error.at_path(self.path()).at_byte(self.blocks()[block].offset)
+            })?;
             message += batch.messages() as u64;
             *scratch = batch;
         }
+        if start < end {
+            let (last, mask) = (end - 1, ColumnMask::of(&HEAD_COLUMNS));
+            let head = self.read(self.block_of(last), last..end, mask, Batch::new(Kind::Book))?;
+            tracker.set_head(&head, 0);
+        }
         Ok(())
+    }
+
+    /// The columns of a block that its levels, gaps and resets are made of.
+    fn columns_of_levels(&self, block: usize) -> ColumnMask {
+        let flags = self.blocks().get(block).map_or(0, |entry| entry.flags);
+        match flags & (FLAG_GAPS | FLAG_RESETS) {
+            0 => ColumnMask::of(&LEVEL_COLUMNS),
+            _ => ColumnMask::of(&BOOK_COLUMNS),
+        }
     }
 }

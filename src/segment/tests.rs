@@ -330,6 +330,19 @@ fn a_block_that_claims_more_rows_than_the_limit_is_refused() {
     assert!(error.text().contains("block index is not in order"), "{error}");
 }
 
+#[test]
+fn a_block_that_hides_its_resets_is_refused_by_a_seek() {
+    let bytes = write(&[&book_batch(3, 10)], WriterOptions::default());
+    let restore = |bytes: &[u8]| {
+        open(bytes).unwrap().restore(3, &mut Tracker::new(), &mut Batch::new(Kind::Book))
+    };
+
+    assert!(restore(&bytes).is_ok());
+    let error = restore(&forged(&bytes, |block, _| block.flags = 0)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+    assert!(error.text().contains("gaps or resets"), "{error}");
+}
+
 /// Messages of one `raw` row each, with payloads of so many bytes.
 fn raw_batch(payloads: &[usize]) -> Batch {
     let count = payloads.len();

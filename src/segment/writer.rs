@@ -23,7 +23,7 @@ pub struct WriterOptions {
     /// Rows after which a block is closed.
     pub block_rows: usize,
     /// Rows between two checkpoints: what a seek replays at most. Stretched up to eightfold where
-    /// checkpoints would take more than a tenth of the file.
+    /// checkpoints would take more than a ninth of the file.
     pub checkpoint_rows: u64,
 }
 
@@ -53,8 +53,8 @@ impl WriterOptions {
     }
 }
 
-/// Largest share of a segment's bytes that checkpoints may take before they are placed wider.
-const CHECKPOINT_SHARE: u64 = 10;
+/// Checkpoints that take more than one part in so many of the bytes of rows are placed wider.
+pub(crate) const CHECKPOINT_SHARE: u64 = 8;
 /// How much wider than asked checkpoints are placed at most.
 const CHECKPOINT_STRETCH: u64 = 8;
 

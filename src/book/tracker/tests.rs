@@ -326,7 +326,7 @@ fn other_kinds_missing_columns_and_unknown_codes_are_refused() {
     assert_eq!(tracker.apply(&trades, 0..1).unwrap_err().kind(), ErrorKind::Invalid);
 
     let good = batch(0, (0, 0), &[(false, vec![BID, BID])]);
-    for index in [book::TS_RECV, book::ACTION, book::SIDE, book::PRICE, book::QTY] {
+    for index in [book::ACTION, book::SIDE, book::PRICE, book::QTY] {
         let (ends, mut columns) = good.clone().into_parts();
         columns[index] = None;
         let batch = Batch::from_parts(Kind::Book, 2, ends, columns).unwrap();
@@ -385,6 +385,28 @@ fn damaged_checkpoints_are_refused_and_change_nothing() {
     let (prices, qtys): (Vec<i64>, _) = ((1..many.len() as i64).rev().collect(), &many[1..]);
     tracker.restore(&Checkpoint { bid_prices: &prices, bid_qtys: qtys, ..good }).unwrap();
     assert_eq!(tracker.book().level_count(Side::Bid), limit::LEVELS_PER_SIDE_MAX);
+}
+
+#[test]
+fn levels_need_no_receive_times_but_resets_and_gaps_do() {
+    let levels = |batch: &Batch| {
+        let (ends, mut columns) = batch.clone().into_parts();
+        columns[book::TS_RECV] = None;
+        Batch::from_parts(Kind::Book, batch.rows(), ends, columns).unwrap()
+    };
+    let whole = batch(100, (0, 0), &[(true, vec![BID]), (false, vec![BID])]);
+    let mut tracker = Tracker::new();
+
+    let error = tracker.apply(&levels(&whole), 0..1).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    assert!(error.text().contains("ts_recv"), "{error}");
+    assert_eq!(tracker.state(), State::Empty);
+
+    tracker.apply(&levels(&whole), 1..2).unwrap();
+    assert!(tracker.book().levels(Side::Bid).eq([(10, 1)]));
+    assert_eq!(tracker.ts_recv(), None);
+    tracker.set_head(&whole, 1);
+    assert_eq!(tracker.ts_recv(), Some(TsNs(whole.ts_recv()[1])));
 }
 
 #[test]

@@ -1,25 +1,33 @@
 //! How many messages a second the daemon records from a venue on the same machine, how soon they
 //! are durable, and whether its memory stays flat.
 //!
-//! `cargo bench -p tickreel-venue --bench soak -- [SECONDS] [MESSAGES_PER_SECOND]`; without a rate
-//! as fast as it goes. The venue plays a made-up market of Binance futures again and again (book,
-//! trades, best prices), TLS off. It fails if a message was lost.
+//! `cargo bench -p tickreel-venue --bench soak -- [SECONDS] [MESSAGES_PER_SECOND] [BANDWIDTH]`;
+//! without a rate as fast as it goes. The venue plays a made-up market of Binance futures again and
+//! again (book, trades, best prices), TLS off. With a bandwidth (`4MiB`) the store holds days of
+//! old rows, which the daemon compacts meanwhile. It fails if a message was lost.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program that prints figures")]
 
 use std::error::Error;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use tickreel::event::{BatchBuilder, Kind, MessageHead, Side, StreamKey};
 use tickreel::ingest::daemon::config::Config;
 use tickreel::ingest::daemon::stats::Stats;
 use tickreel::ingest::daemon::{Control, Daemon};
 use tickreel::ingest::sample::MarketOptions;
-use tickreel::store::{GroupCommit, LiveOptions, Recorder, Store};
+use tickreel::store::{GroupCommit, ImportOptions, LiveOptions, Recorder, Store};
+use tickreel::{Decimal, Instrument, TsNs};
 use tickreel_venue::{Limits, Options, Pace, Script, Start, Venue, protocol};
 use tokio::sync::mpsc;
 
 /// Recorded time of the market, ns.
 const MARKET_NS: i64 = 20_000_000_000;
+/// What a day of old rows is made of: 2 million rows.
+const OLD_DAYS: i64 = 20;
+const OLD_MESSAGES_A_DAY: i64 = 200_000;
+const OLD_LEVELS: i64 = 10;
+const DAY_NS: i64 = 86_400_000_000_000;
 /// Topics of the market: three of each symbol.
 const TOPICS: usize = 6;
 
@@ -30,9 +38,10 @@ fn main() -> Outcome<()> {
     let is_real = std::env::args().any(|word| word == "--bench");
     let seconds = numbers.next().unwrap_or(if is_real { 30.0 } else { 1.0 });
     let rate = numbers.next();
+    let bandwidth = std::env::args().skip(1).find(|word| word.ends_with("iB"));
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     let runtime = runtime.worker_threads(2).enable_all().build()?;
-    runtime.block_on(soak(Duration::from_secs_f64(seconds), rate))
+    runtime.block_on(soak(Duration::from_secs_f64(seconds), rate, bandwidth))
 }
 
 async fn venue(rate: Option<f64>) -> Outcome<Venue> {
@@ -51,22 +60,58 @@ async fn venue(rate: Option<f64>) -> Outcome<Venue> {
     Ok(Venue::start(protocol, script, options).await?)
 }
 
-async fn soak(length: Duration, rate: Option<f64>) -> Outcome<()> {
+/// Makes sealed days of rows that are long over.
+fn add_old_days(store: &Store) -> Outcome<()> {
+    let mut import = store.import(ImportOptions::default())?;
+    let key = StreamKey { instrument: Instrument::new("bench", "OLD")?, kind: Kind::Book };
+    let mut noise = 0x9e37_79b9_7f4a_7c15_u64;
+    for day in 0..OLD_DAYS {
+        let mut builder = BatchBuilder::new(Kind::Book);
+        for message in 0..OLD_MESSAGES_A_DAY {
+            let ts_recv = TsNs(day * DAY_NS + message * 10_000_000);
+            let snapshot = (day, message) == (0, 0);
+            builder.begin(MessageHead { ts_recv, snapshot, ..MessageHead::default() });
+            for level in 0..OLD_LEVELS {
+                noise ^= noise << 13;
+                noise ^= noise >> 7;
+                noise ^= noise << 17;
+                let side = if level % 2 == 0 { Side::Bid } else { Side::Ask };
+                let price = 1_000_000 + (level % 2) * 2000 + (noise % 2000) as i64;
+                let qty = (noise >> 48) as i64;
+                builder.level(side, Decimal::new(price, 1)?, Decimal::new(qty, 3)?);
+            }
+            builder.end();
+        }
+        for batch in builder.finish()? {
+            import.append(&key, &batch)?;
+        }
+    }
+    import.commit()?;
+    Ok(())
+}
+
+async fn soak(length: Duration, rate: Option<f64>, bandwidth: Option<String>) -> Outcome<()> {
     let venue = venue(rate).await?;
     let folder = tempfile::tempdir_in(".")?;
     let store = Store::open_or_create(folder.path())?;
+    let mut compact = String::new();
+    if let Some(bandwidth) = bandwidth {
+        add_old_days(&store)?;
+        compact = format!("[compact]\nafter = \"1h\"\nbandwidth = \"{bandwidth}\"\n");
+    }
+    let old_rows = rows(&store)?;
     let live = LiveOptions { clamp_late: true, ..LiveOptions::default() };
     let recorder = Recorder::start(store.writer(live)?, GroupCommit::default())?;
     let stats = Stats::default();
     let daemon = Daemon {
-        store,
+        store: store.clone(),
         recorder: recorder.clone(),
         stats: stats.clone(),
         rejects: folder.path().join("rejects"),
     };
     let (controls, received) = mpsc::unbounded_channel();
     let text = format!(
-        "[[feed]]\nexchange = \"binance-futures\"\nsymbols = [\"*\"]\n\
+        "{compact}[[feed]]\nexchange = \"binance-futures\"\nsymbols = [\"*\"]\n\
          kinds = [\"book\", \"trades\", \"quotes\"]\nstream_url = \"{}\"\nrest_url = \"{}\"\n",
         venue.stream_url(),
         venue.rest_url()
@@ -91,12 +136,13 @@ async fn soak(length: Duration, rate: Option<f64>) -> Outcome<()> {
         let per_second = (feed.messages - last.1) as f64 / last.0.elapsed().as_secs_f64();
         println!(
             "{:4.0} s: {per_second:.0} messages/s, {} rows, durable after {} / {} ms p50 / p99, \
-             {} MiB of memory",
+             {} MiB of memory, {} segments",
             begun.elapsed().as_secs_f64(),
             feed.rows,
             status.durable_lag_p50_ms,
             status.durable_lag_p99_ms,
-            resident_mib()
+            resident_mib(),
+            store.snapshot()?.manifest().segments().len()
         );
         last = (Instant::now(), feed.messages);
     }
@@ -117,13 +163,16 @@ async fn soak(length: Duration, rate: Option<f64>) -> Outcome<()> {
         sealing.elapsed().as_secs_f64()
     );
     let faults = gaps + feed.rejects + feed.reconnects;
-    let store = Store::open(folder.path())?.snapshot()?;
-    let rows: u64 = store.stream_infos().iter().map(|info| info.rows).sum();
+    let rows = rows(&store)? - old_rows;
     println!("{rows} rows in the store, {} counted", stored.feeds[0].rows);
     if faults > 0 || rows != stored.feeds[0].rows {
         return Err("something was lost".into());
     }
     Ok(())
+}
+
+fn rows(store: &Store) -> Outcome<u64> {
+    Ok(store.snapshot()?.stream_infos().iter().map(|info| info.rows).sum())
 }
 
 /// Memory of this process, the venue's too.
