@@ -16,7 +16,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::http::serve_figures;
 use crate::ingest::daemon::config::Config;
 use crate::ingest::daemon::stats::Stats;
-use crate::ingest::daemon::{Control, Daemon};
+use crate::ingest::daemon::{Control, Daemon, WallClock};
 use crate::rpc::{ServeOptions, serve};
 use crate::store::{GroupCommit, LiveOptions, Recorder, Store};
 
@@ -111,6 +111,7 @@ fn record(args: &Args, folder: &Path, config: Config) -> Result<()> {
         recorder: recorder.clone(),
         stats: stats.clone(),
         rejects: folder.join("rejects"),
+        clock: WallClock::default(),
     };
     let runtime = tokio::runtime::Runtime::new().map_err(|e| network("start the network", &e))?;
     let recorded = runtime.block_on(async {

@@ -1,5 +1,7 @@
 //! Receive times from a wall clock that may be set: they never go back, and a step is told.
 
+use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::quantity::TsNs;
@@ -8,15 +10,47 @@ use crate::quantity::TsNs;
 /// less is the wall clock being trimmed.
 const STEP: Duration = Duration::from_millis(250);
 
+/// A wall clock, which may be set at any time. By default that of the system.
+#[derive(Clone)]
+pub struct WallClock(Arc<dyn Fn() -> TsNs + Send + Sync>);
+
+impl WallClock {
+    /// The clock that `read` reads.
+    pub fn new(read: impl Fn() -> TsNs + Send + Sync + 'static) -> Self {
+        Self(Arc::new(read))
+    }
+
+    /// What it says now.
+    #[must_use]
+    pub fn now(&self) -> TsNs {
+        (self.0)()
+    }
+}
+
+impl Default for WallClock {
+    fn default() -> Self {
+        Self::new(|| TsNs(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, nanos)))
+    }
+}
+
+impl fmt::Debug for WallClock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("WallClock").field(&self.now()).finish()
+    }
+}
+
 /// Gives receive times.
 ///
 /// A wall clock that was set forward is followed at once. One that was set back is waited for:
 /// receive times run at half speed until it has caught up, so that they stay in order.
 #[derive(Debug)]
 pub(super) struct ReceiveClock {
+    wall: WallClock,
     steady: Instant,
     wall_ns: i64,
     now_ns: i64,
+    /// By how much the wall clock was set and nobody was told, ns.
+    untold_ns: Option<i64>,
 }
 
 /// A receive time.
@@ -25,37 +59,54 @@ pub(super) struct Now {
     pub ts_recv: TsNs,
     /// The same moment on the steady clock.
     pub steady: Instant,
-    /// By how much the wall clock was set since the last look, ns, if it was.
+    /// By how much the wall clock was set and nobody was told yet, ns, if it was.
     pub stepped_ns: Option<i64>,
+    /// By how much `ts_recv` is ahead of a wall clock that is waited for, ns.
+    pub ahead_ns: i64,
 }
 
 impl ReceiveClock {
-    /// A clock that begins now.
-    pub fn new() -> Self {
-        let wall_ns = wall_ns();
-        Self { steady: Instant::now(), wall_ns, now_ns: wall_ns }
+    /// A clock that begins now, at the earliest at `stored`, the newest receive time before. If
+    /// the wall clock is behind that it was set back meanwhile.
+    pub fn new(wall: WallClock, stored: TsNs) -> Self {
+        let wall_ns = wall.now().0;
+        let mut clock =
+            Self { wall, steady: Instant::now(), wall_ns, now_ns: wall_ns, untold_ns: None };
+        if stored.0 > wall_ns {
+            clock.now_ns = stored.0;
+            clock.stepped(wall_ns.saturating_sub(stored.0));
+        }
+        clock
     }
 
-    /// The time now.
+    /// The time now, and the step that nobody was told yet.
     pub fn read(&mut self) -> Now {
-        self.advance(wall_ns(), Instant::now())
+        let now = self.look();
+        Now { stepped_ns: self.untold_ns.take(), ..now }
+    }
+
+    /// The time now; a step is left to who reads.
+    pub fn look(&mut self) -> Now {
+        self.advance(self.wall.now().0, Instant::now())
     }
 
     fn advance(&mut self, wall_ns: i64, steady: Instant) -> Now {
         let elapsed = nanos(steady.saturating_duration_since(self.steady));
-        let stepped = wall_ns.saturating_sub(self.wall_ns).saturating_sub(elapsed);
+        self.stepped(wall_ns.saturating_sub(self.wall_ns).saturating_sub(elapsed));
         self.now_ns =
             if wall_ns >= self.now_ns { wall_ns } else { self.now_ns.saturating_add(elapsed / 2) };
         self.steady = steady;
         self.wall_ns = wall_ns;
-        let stepped_ns = (stepped.unsigned_abs() > STEP.as_nanos() as u64).then_some(stepped);
-        Now { ts_recv: TsNs(self.now_ns), steady, stepped_ns }
+        let ahead_ns = self.now_ns.saturating_sub(wall_ns);
+        Now { ts_recv: TsNs(self.now_ns), steady, stepped_ns: None, ahead_ns }
     }
-}
 
-/// The wall clock, ns since the Unix epoch.
-pub(super) fn wall_ns() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, nanos)
+    /// Notes that the wall clock moved by so much against the steady one.
+    fn stepped(&mut self, ns: i64) {
+        if ns.unsigned_abs() > STEP.as_nanos() as u64 {
+            self.untold_ns = Some(self.untold_ns.unwrap_or(0).saturating_add(ns));
+        }
+    }
 }
 
 fn nanos(duration: Duration) -> i64 {
@@ -64,29 +115,72 @@ fn nanos(duration: Duration) -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+
     use super::*;
 
     const MS: i64 = 1_000_000;
 
+    /// What a clock that began at `stored_ms` says at these times of the steady and the wall
+    /// clock, which is read in steps, in ms: receive time, by how much it is ahead, what is untold.
+    fn said(stored_ms: i64, times: &[(u64, i64)]) -> Vec<(i64, i64, Option<i64>)> {
+        let wall = WallClock::new(|| TsNs(0));
+        let mut clock = ReceiveClock::new(wall, TsNs(stored_ms * MS));
+        let start = clock.steady;
+        let said = times.iter().map(|(steady_ms, wall_ms)| {
+            let now = clock.advance(wall_ms * MS, start + Duration::from_millis(*steady_ms));
+            (now.ts_recv.0 / MS, now.ahead_ns / MS, clock.untold_ns.take().map(|ns| ns / MS))
+        });
+        said.collect()
+    }
+
     #[test]
     fn a_clock_that_is_set_is_told_and_never_goes_back() {
-        let start = Instant::now();
-        let mut clock = ReceiveClock { steady: start, wall_ns: 0, now_ns: 0 };
-        let mut at = |steady_ms: u64, wall_ms: i64| {
-            let now = clock.advance(wall_ms * MS, start + Duration::from_millis(steady_ms));
-            (now.ts_recv.0 / MS, now.stepped_ns.map(|ns| ns / MS))
-        };
+        let trimmed = [(1000, 1000), (2000, 2200)];
+        assert_eq!(said(0, &trimmed), [(1000, 0, None), (2200, 0, None)]);
 
-        assert_eq!(at(1000, 1000), (1000, None));
-        // Trimmed, not set.
-        assert_eq!(at(2000, 2200), (2200, None));
-        // Set forward by ten seconds, then back by four.
-        assert_eq!(at(3000, 13_200), (13_200, Some(10_000)));
-        assert_eq!(at(4000, 10_200), (13_700, Some(-4000)));
-        assert_eq!(at(5000, 11_200), (14_200, None));
-        assert_eq!(at(7000, 13_200), (15_200, None));
-        // The wall clock has caught up.
-        assert_eq!(at(10_000, 16_200), (16_200, None));
-        assert_eq!(at(11_000, 17_200), (17_200, None));
+        // Set forward by ten seconds, then back by four; at last the wall clock has caught up.
+        let set = [
+            (1000, 11_000),
+            (2000, 8000),
+            (3000, 9000),
+            (5000, 11_000),
+            (8000, 14_000),
+            (9000, 15_000),
+        ];
+        let expected = [
+            (11_000, 0, Some(10_000)),
+            (11_500, 3500, Some(-4000)),
+            (12_000, 3000, None),
+            (13_000, 2000, None),
+            (14_000, 0, None),
+            (15_000, 0, None),
+        ];
+        assert_eq!(said(0, &set), expected);
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_while_nothing_ran_is_waited_for() {
+        assert_eq!(said(200, &[(0, 0)]), [(200, 200, None)]);
+        assert_eq!(said(4000, &[(1000, 1000)]), [(4500, 3500, Some(-4000))]);
+    }
+
+    #[test]
+    fn a_step_is_left_to_who_reads_and_told_once() {
+        let wall = Arc::new(AtomicI64::new(0));
+        let of_clock = wall.clone();
+        let read = move || TsNs(of_clock.load(Relaxed));
+        let mut clock = ReceiveClock::new(WallClock::new(read), TsNs(0));
+        for hours in [1, 3] {
+            wall.store(hours * 3_600_000 * MS, Relaxed);
+            assert_eq!(clock.look().stepped_ns, None);
+        }
+
+        let told = clock.read();
+
+        let hours = told.stepped_ns.unwrap() as f64 / 3.6e12;
+        assert!((2.9..=3.0).contains(&hours), "{hours}");
+        assert_eq!((told.ts_recv.0, told.ahead_ns), (3 * 3_600_000 * MS, 0));
+        assert_eq!(clock.read().stepped_ns, None);
     }
 }

@@ -48,12 +48,12 @@ pub(super) struct Feed {
     pub network: Network,
     pub inbox: Inbox,
     pub stats: Arc<FeedStats>,
+    pub clock: Arc<Mutex<ReceiveClock>>,
 }
 
 /// A feed that runs.
 struct Running {
     feed: Feed,
-    clock: Arc<Mutex<ReceiveClock>>,
     replicas: Vec<Replica>,
     news: mpsc::UnboundedSender<News>,
     door: Arc<tokio::sync::Mutex<Instant>>,
@@ -92,7 +92,6 @@ impl Feed {
         let limit = self.manners.topics_per_connection;
         let replica = |_| Replica { plan: Plan::new(limit, 0), sockets: BTreeMap::new() };
         let mut running = Running {
-            clock: Arc::new(Mutex::new(ReceiveClock::new())),
             replicas: (0..self.config.connections).map(replica).collect(),
             news,
             door: Arc::new(tokio::sync::Mutex::new(Instant::now())),
@@ -127,7 +126,11 @@ impl Feed {
                 () = sleep_until(running.snapshot_at), if !running.snapshots.is_empty() => {
                     running.fetch_next();
                 }
-                _ = seconds.tick() => drop(running.feed.inbox.tell(Incoming::Tick).await),
+                _ = seconds.tick() => {
+                    // A clock that is not looked at for long has drifted, and was not set.
+                    running.now();
+                    drop(running.feed.inbox.tell(Incoming::Tick).await);
+                }
             }
         }
         running.close().await;
@@ -236,7 +239,7 @@ impl Running {
                 rest_url: self.feed.config.rest_url.clone(),
                 path,
                 network: self.feed.network.clone(),
-                clock: self.clock.clone(),
+                clock: self.feed.clock.clone(),
                 inbox: self.feed.inbox.clone(),
                 stats: self.feed.stats.clone(),
                 news: self.news.clone(),
@@ -265,7 +268,7 @@ impl Running {
     }
 
     fn now(&self) -> TsNs {
-        self.clock.lock().unwrap_or_else(PoisonError::into_inner).read().ts_recv
+        self.feed.clock.lock().unwrap_or_else(PoisonError::into_inner).look().ts_recv
     }
 
     fn patience(&self) -> Duration {
@@ -376,13 +379,13 @@ impl Running {
         let url = format!("{}{path}", self.feed.config.rest_url);
         self.feed.stats.requests.fetch_add(1, Relaxed);
         let (network, inbox) = (self.feed.network.clone(), self.feed.inbox.clone());
-        let (clock, news) = (self.clock.clone(), self.news.clone());
+        let (clock, news) = (self.feed.clock.clone(), self.news.clone());
         self.asked.extend(replicas.iter().map(|replica| (instrument.clone(), *replica)));
         tokio::spawn(async move {
             let request = Request { url: url.clone(), headers: live.headers(), body: None };
             let refusal = match network.ask(request).await {
                 Ok(body) => {
-                    let now = clock.lock().unwrap_or_else(PoisonError::into_inner).read();
+                    let now = clock.lock().unwrap_or_else(PoisonError::into_inner).look();
                     for (replica, connection) in connections {
                         let mut portion = Portion::new(replica, connection);
                         portion.add(now, Event::Reply { url: url.clone(), body: body.clone() });

@@ -60,8 +60,10 @@ pub(super) struct Portion {
     pub events: Vec<(TsNs, Event)>,
     /// When the first was read.
     pub read_at: Instant,
-    /// By how much the wall clock was set meanwhile, ns, if it was.
+    /// When the wall clock was set meanwhile, if it was, and by how much, ns.
     pub stepped_ns: Option<(TsNs, i64)>,
+    /// By how much receive times are ahead of the wall clock, ns.
+    pub ahead_ns: i64,
     cost: usize,
     room: Option<OwnedSemaphorePermit>,
 }
@@ -75,6 +77,7 @@ impl Portion {
             events: Vec::new(),
             read_at: Instant::now(),
             stepped_ns: None,
+            ahead_ns: 0,
             cost: 0,
             room: None,
         }
@@ -85,7 +88,11 @@ impl Portion {
         if self.events.is_empty() {
             self.read_at = now.steady;
         }
-        self.stepped_ns = now.stepped_ns.map(|ns| (now.ts_recv, ns)).or(self.stepped_ns);
+        if let Some(ns) = now.stepped_ns {
+            let (ts_recv, before) = self.stepped_ns.unwrap_or((now.ts_recv, 0));
+            self.stepped_ns = Some((ts_recv, before.saturating_add(ns)));
+        }
+        self.ahead_ns = now.ahead_ns;
         self.cost += event.cost();
         self.events.push((now.ts_recv, event));
     }
@@ -179,14 +186,29 @@ fn ended() -> Error {
 
 #[cfg(test)]
 mod tests {
-    use super::super::clock::ReceiveClock;
+    use super::super::clock::{ReceiveClock, WallClock};
     use super::*;
 
     fn portion(bytes: usize) -> Portion {
         let mut portion = Portion::new(0, 1);
         let message = Event::Message(vec![0; bytes].into());
-        portion.add(ReceiveClock::new().read(), message);
+        portion.add(now(), message);
         portion
+    }
+
+    fn now() -> Now {
+        ReceiveClock::new(WallClock::default(), TsNs::MIN).read()
+    }
+
+    #[test]
+    fn a_clock_that_is_set_twice_is_told_as_one_step() {
+        let mut portion = Portion::new(0, 1);
+        for (ts, stepped_ns) in [(1, None), (2, Some(-7)), (3, None), (4, Some(9)), (5, None)] {
+            let (ts_recv, ahead_ns) = (TsNs(ts), 10 * ts);
+            portion.add(Now { ts_recv, stepped_ns, ahead_ns, ..now() }, Event::Disconnected);
+        }
+
+        assert_eq!((portion.stepped_ns, portion.ahead_ns), (Some((TsNs(2), 2)), 50));
     }
 
     #[tokio::test(start_paused = true)]

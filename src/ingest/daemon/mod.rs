@@ -25,8 +25,8 @@ mod symbols;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -34,6 +34,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{error, info};
 
+use self::clock::ReceiveClock;
+pub use self::clock::WallClock;
 use self::compaction::compact_old;
 use self::config::{CompactConfig, Config, FeedConfig};
 use self::feed::{Command, Feed};
@@ -71,6 +73,8 @@ pub struct Daemon {
     pub stats: Stats,
     /// Folder of the reject files.
     pub rejects: PathBuf,
+    /// What receive times, retention and compaction go by.
+    pub clock: WallClock,
 }
 
 /// An exchange that is being recorded.
@@ -159,14 +163,14 @@ impl Daemon {
     /// Drops what is too old by now, on a thread of its own.
     fn drop_old(&self, retention: &BTreeMap<Kind, Duration>) -> JoinHandle<()> {
         let (recorder, retention) = (self.recorder.clone(), retention.clone());
-        let now = TsNs(clock::wall_ns());
+        let now = self.clock.now();
         tokio::task::spawn_blocking(move || drop_old(&recorder, &retention, now))
     }
 
     /// Compacts days that are over, on a thread of its own.
     fn compact_old(&self, config: CompactConfig, stopping: &Arc<AtomicBool>) -> JoinHandle<()> {
         let (store, recorder) = (self.store.clone(), self.recorder.clone());
-        let (now, stopping) = (TsNs(clock::wall_ns()), stopping.clone());
+        let (now, stopping) = (self.clock.now(), stopping.clone());
         tokio::task::spawn_blocking(move || compact_old(&store, &recorder, config, now, stopping))
     }
 
@@ -180,6 +184,8 @@ impl Daemon {
         failed: &mpsc::UnboundedSender<Error>,
     ) -> Result<Running> {
         let exchange = feed.exchange;
+        let clock = ReceiveClock::new(self.clock.clone(), self.stored_until(exchange)?);
+        let clock = Arc::new(Mutex::new(clock));
         let (inbox, incoming) = Inbox::new(config.waiting_max);
         let (wants, wanted) = mpsc::unbounded_channel();
         let dialects = (0..feed.connections).map(|_| venues::dialect(exchange, None));
@@ -209,10 +215,18 @@ impl Daemon {
         });
         let live = venues::live(exchange)?;
         let (config, manners) = (feed.clone(), feed.manners(live));
-        let task = Feed { config, live, manners, network, inbox, stats };
+        let task = Feed { config, live, manners, network, inbox, stats, clock };
         let (commands, received) = mpsc::unbounded_channel();
         let task = tokio::spawn(task.run(received, wanted));
         Ok(Running { config: feed.clone(), commands, task, thread })
+    }
+
+    /// The newest receive time stored of an exchange.
+    fn stored_until(&self, exchange: &str) -> Result<TsNs> {
+        let snapshot = self.store.snapshot()?;
+        let of = snapshot.streams().filter(|entry| entry.key.instrument.exchange() == exchange);
+        let newest = of.filter_map(|entry| snapshot.parts(entry.id).last_ts()).max();
+        Ok(newest.map_or(TsNs::MIN, TsNs))
     }
 
     fn log_figures(&self) {

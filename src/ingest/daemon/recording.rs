@@ -255,7 +255,13 @@ impl Thread {
 
     fn take(&mut self, incoming: Incoming) -> Result<()> {
         match incoming {
-            Incoming::Portion(portion) => self.portion(&portion),
+            Incoming::Portion(portion) => {
+                if portion.stepped_ns.is_some() {
+                    // What was heard before is as old as the clock said then.
+                    self.flush()?;
+                }
+                self.portion(&portion);
+            }
             Incoming::Expect(books, patience) => {
                 let now = Instant::now();
                 for watch in self.watches() {
@@ -281,6 +287,7 @@ impl Thread {
         if let Some((ts_recv, ns)) = portion.stepped_ns {
             self.clock_stepped(ts_recv, ns);
         }
+        self.storing.ahead_ns = portion.ahead_ns;
         for (ts_recv, event) in &portion.events {
             let frame = match event {
                 Event::Connected(url) => Frame::Connected { url },

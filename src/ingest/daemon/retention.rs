@@ -43,7 +43,7 @@ mod tests {
 
     use super::super::config::Config;
     use super::super::stats::Stats;
-    use super::super::{Control, Daemon};
+    use super::super::{Control, Daemon, WallClock};
     use super::*;
     use crate::event::{BatchBuilder, StreamKey};
     use crate::quantity::{DAY_NS, Instrument};
@@ -97,7 +97,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (store, recorder) = recorder(&folder.path().join("store"), &[100]);
         let rejects: PathBuf = folder.path().join("rejects");
-        let daemon = Daemon { store: store.clone(), recorder, stats: Stats::default(), rejects };
+        let (stats, clock) = (Stats::default(), WallClock::default());
+        let daemon = Daemon { store: store.clone(), recorder, stats, rejects, clock };
         let config = |retention: &str| {
             let feed = "[[feed]]\nexchange = \"binance\"\nsymbols = [\"X\"]\n\
                         stream_url = \"ws://127.0.0.1:9\"\nrest_url = \"http://127.0.0.1:9\"\n";

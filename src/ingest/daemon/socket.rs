@@ -301,7 +301,7 @@ impl<'a> Session<'a> {
         topics: &BTreeSet<String>,
         texts: impl Fn(&dyn LiveFeed, &[&str], u64, TsNs) -> Vec<String>,
     ) {
-        let now = self.now().ts_recv;
+        let now = self.time();
         let names: Vec<&str> = topics.iter().map(String::as_str).collect();
         for part in names.chunks(self.manners.topics_per_message.max(1)) {
             self.requests += 1;
@@ -309,8 +309,13 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// The time of what is handed on: it tells a step of the clock.
     fn now(&self) -> Now {
         self.socket.clock.lock().unwrap_or_else(PoisonError::into_inner).read()
+    }
+
+    fn time(&self) -> TsNs {
+        self.socket.clock.lock().unwrap_or_else(PoisonError::into_inner).look().ts_recv
     }
 
     /// Hears and sends until the connection ends.
@@ -432,7 +437,7 @@ impl<'a> Session<'a> {
     async fn ping(&mut self) -> Result<(), End> {
         self.ping_at = self.manners.ping_every.map(|every| Instant::now() + every);
         self.requests += 1;
-        let text = self.socket.live.ping(self.requests, self.now().ts_recv);
+        let text = self.socket.live.ping(self.requests, self.time());
         let message = text.map_or(Message::Ping(Bytes::new()), Message::text);
         match timeout(SEND_TIME_MAX, self.stream.send(message)).await {
             Ok(Ok(())) => Ok(()),

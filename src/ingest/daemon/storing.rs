@@ -29,6 +29,8 @@ pub(super) struct Storing {
     stopping: Arc<AtomicBool>,
     /// The books as they are stored.
     pub books: BookWatch,
+    /// By how much receive times are ahead of the wall clock, ns.
+    pub ahead_ns: i64,
     /// Streams with a hole that the store was not told of yet.
     owed: BTreeMap<StreamKey, Owed>,
     /// The numbers of the symbols that rows were stored of.
@@ -54,7 +56,7 @@ impl Storing {
         stopping: Arc<AtomicBool>,
     ) -> Self {
         let (books, owed, symbols) = (BookWatch::default(), BTreeMap::new(), Vec::new());
-        Self { recorder, stats, feed, stopping, books, owed, symbols }
+        Self { recorder, stats, feed, stopping, books, ahead_ns: 0, owed, symbols }
     }
 
     /// Stores rows; their sequence, or `None` if the store refused them and they are lost.
@@ -160,7 +162,7 @@ impl Storing {
     /// Learns from rows that were stored.
     fn count(&mut self, key: &StreamKey, batch: &Batch, now: Instant) {
         let told = self.books.note(key, batch, now);
-        let lag = event_lag(batch);
+        let lag = event_lag(batch, self.ahead_ns);
         if let Some(lag) = lag {
             self.feed.event_lag.note(lag);
         }
@@ -203,11 +205,13 @@ impl Storing {
     }
 }
 
-/// How old the newest row was when it came.
-fn event_lag(batch: &Batch) -> Option<Duration> {
+/// How old the newest row was when it came, by a wall clock that receive times are ahead of by so
+/// much.
+fn event_lag(batch: &Batch, ahead_ns: i64) -> Option<Duration> {
     let last = |times: &[i64]| times.last().copied().filter(|ts| *ts != i64::MIN);
     let (recv, event) = last(batch.ts_recv()).zip(last(batch.i64s(1)))?;
-    let ns = u64::try_from(recv.saturating_sub(event)).unwrap_or(0);
+    let ns = recv.saturating_sub(ahead_ns).saturating_sub(event);
+    let ns = u64::try_from(ns).unwrap_or(0);
     Some(Duration::from_nanos(ns))
 }
 

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use tickreel::event::{BatchBuilder, Kind, MessageHead, Side, StreamKey};
 use tickreel::ingest::daemon::config::Config;
 use tickreel::ingest::daemon::stats::Stats;
-use tickreel::ingest::daemon::{Control, Daemon};
+use tickreel::ingest::daemon::{Control, Daemon, WallClock};
 use tickreel::ingest::sample::MarketOptions;
 use tickreel::store::{GroupCommit, ImportOptions, LiveOptions, Recorder, Store};
 use tickreel::{Decimal, Instrument, TsNs};
@@ -108,6 +108,7 @@ async fn soak(length: Duration, rate: Option<f64>, bandwidth: Option<String>) ->
         recorder: recorder.clone(),
         stats: stats.clone(),
         rejects: folder.path().join("rejects"),
+        clock: WallClock::default(),
     };
     let (controls, received) = mpsc::unbounded_channel();
     let text = format!(

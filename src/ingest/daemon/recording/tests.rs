@@ -1,6 +1,6 @@
 //! What the store refuses is a gap that is told, and is never counted as stored.
 
-use super::super::clock::ReceiveClock;
+use super::super::clock::{Now, ReceiveClock, WallClock};
 use super::*;
 use crate::event::{Action, MessageHead, Side, TradeRow, TradeSide, Value, book, status};
 use crate::quantity::Decimal;
@@ -45,6 +45,10 @@ fn push(rows: &mut Rows, instrument: &Instrument, kind: Kind, ts: TsNs, snapshot
     builder.end();
 }
 
+fn now(ts: i64) -> Now {
+    Now { ts_recv: TsNs(ts), ..ReceiveClock::new(WallClock::default(), TsNs::MIN).read() }
+}
+
 /// A recording thread without a thread.
 struct Bench {
     _folder: tempfile::TempDir,
@@ -84,10 +88,8 @@ impl Bench {
     /// Hears messages at the same time, and stores them.
     fn hear(&mut self, ts: i64, messages: &[&str]) {
         let mut portion = Portion::new(0, 1);
-        let mut now = ReceiveClock::new().read();
-        now.ts_recv = TsNs(ts);
         for message in messages {
-            portion.add(now, Event::Message(message.as_bytes().to_vec().into()));
+            portion.add(now(ts), Event::Message(message.as_bytes().to_vec().into()));
         }
         self.thread.portion(&portion);
         self.thread.flush().unwrap();
@@ -197,8 +199,7 @@ fn a_clock_that_was_set_is_told_to_every_instrument() {
     let key = StreamKey { instrument: bench.instrument.clone(), kind: Kind::Trades };
     bench.thread.take(Incoming::Recorded(BTreeSet::from([key]), TsNs(1))).unwrap();
     let mut portion = Portion::new(0, 1);
-    let mut now = ReceiveClock::new().read();
-    (now.ts_recv, now.stepped_ns) = (TsNs(7), Some(-3_500_000_000));
+    let now = Now { stepped_ns: Some(-3_500_000_000), ..now(7) };
     portion.add(now, Event::Message(b"print".to_vec().into()));
 
     bench.thread.portion(&portion);
@@ -240,9 +241,7 @@ fn a_snapshot_for_a_connection_that_is_lost_is_not_heard() {
     let mut tell = |bench: &mut Bench, event: Event| {
         at += 1;
         let mut portion = Portion::new(0, 1);
-        let mut now = ReceiveClock::new().read();
-        now.ts_recv = TsNs(at);
-        portion.add(now, event);
+        portion.add(now(at), event);
         bench.thread.portion(&portion);
         bench.thread.flush().unwrap();
     };

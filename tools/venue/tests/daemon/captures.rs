@@ -23,7 +23,7 @@ impl Watch for Ignore {
 }
 
 /// Imports captures as a user would.
-fn import(folder: &Path, files: &[PathBuf]) -> Store {
+pub fn import(folder: &Path, files: &[PathBuf]) -> Store {
     let store = Store::open_or_create(folder).unwrap();
     let mut import = store.import(ImportOptions::default()).unwrap();
     for mut input in open_all(files, &OpenOptions::default()).unwrap() {
@@ -52,7 +52,7 @@ fn data(files: &[&str]) -> Option<Vec<PathBuf>> {
 
 /// Where the venue of today does not say what the capture says.
 #[derive(Clone, Copy, Default)]
-struct Differs {
+pub struct Differs {
     /// Columns that it fills in its own way.
     columns: &'static [&'static str],
     /// Its snapshots have other levels.
@@ -81,7 +81,7 @@ async fn recorded_equals_imported(exchange: &str, file: &str, kinds: &[Kind], di
     let Some(paths) = data(&[file]) else { return };
     let folder = tempfile::tempdir().unwrap();
     let imported = import(&folder.path().join("imported"), &paths);
-    let mut expected = expected(&imported, exchange, kinds, differs);
+    let expected = expected(&imported, exchange, kinds, differs);
     let books = expected.keys().filter(|key| key.kind == Kind::Book).count() as u64;
     let protocol = protocol::of_exchange(exchange).unwrap();
     let script = Script::of_captures(&*protocol, &paths).unwrap();
@@ -108,6 +108,12 @@ async fn recorded_equals_imported(exchange: &str, file: &str, kinds: &[Kind], di
     assert!(venue.counters().cut_off.is_empty(), "{:?}", venue.counters().cut_off);
     let recorded = Store::open(&root).unwrap().snapshot().unwrap();
     let recorded = rows_of(&recorded, kinds, differs.columns);
+    let rows = compare(expected, recorded, differs);
+    println!("{exchange}: {rows} rows as imported");
+}
+
+/// Compares what was recorded with what should have been; how many rows that is.
+pub fn compare(mut expected: Streams, recorded: Streams, differs: Differs) -> usize {
     assert!(recorded.keys().all(|key| expected.contains_key(key)), "{:?}", recorded.keys());
     let mut rows = 0;
     for (key, mut found) in recorded {
@@ -135,7 +141,7 @@ async fn recorded_equals_imported(exchange: &str, file: &str, kinds: &[Kind], di
     }
     let missing: Vec<_> = expected.keys().map(|key| (&key.instrument, key.kind)).collect();
     assert!(missing.is_empty(), "{missing:?}");
-    println!("{exchange}: {rows} rows as imported");
+    rows
 }
 
 /// One test for each capture: exchange, file, kinds.

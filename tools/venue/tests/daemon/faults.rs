@@ -33,15 +33,25 @@ impl Market {
         StreamKey { instrument, kind: Kind::Book }
     }
 
-    /// A venue that plays half a minute of it in three seconds.
-    pub async fn venue(&self) -> Venue {
-        let protocol = protocol::of_exchange(self.exchange).unwrap();
+    /// `seconds` of it, without holes.
+    pub fn options(&self, seconds: i64) -> MarketOptions {
         let mut market = MarketOptions::new(11).unwrap();
-        market.duration_ns = 30_000_000_000;
+        market.duration_ns = seconds * 1_000_000_000;
         market.instruments.retain(|options| options.instrument == self.key().instrument);
         market.instruments.iter_mut().for_each(|options| options.gaps = 0);
-        let (script, _) = Script::of_sample(&*protocol, &market).unwrap();
-        let (pace, start) = (Pace::Times(10.0), Start::Go);
+        market
+    }
+
+    /// A venue that plays half a minute of it in three seconds.
+    pub async fn venue(&self) -> Venue {
+        self.playing(30, Pace::Times(10.0)).await
+    }
+
+    /// A venue that plays `seconds` of it.
+    pub async fn playing(&self, seconds: i64, pace: Pace) -> Venue {
+        let protocol = protocol::of_exchange(self.exchange).unwrap();
+        let (script, _) = Script::of_sample(&*protocol, &self.options(seconds)).unwrap();
+        let start = Start::Go;
         Venue::start(protocol, script, Options { pace, start, ..Options::default() }).await.unwrap()
     }
 

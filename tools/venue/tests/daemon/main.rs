@@ -3,6 +3,7 @@
 #![allow(clippy::print_stderr, clippy::print_stdout, reason = "skipped captures, figures")]
 
 mod captures;
+mod clock;
 mod faults;
 mod manners;
 mod recorded;

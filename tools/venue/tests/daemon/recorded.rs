@@ -7,7 +7,7 @@ use std::time::Duration;
 use tickreel::event::{Action, Batch, Kind, StreamKey, Value, book};
 use tickreel::ingest::daemon::config::Config;
 use tickreel::ingest::daemon::stats::{Stats, Status};
-use tickreel::ingest::daemon::{Control, Daemon};
+use tickreel::ingest::daemon::{Control, Daemon, WallClock};
 use tickreel::segment::ColumnMask;
 use tickreel::store::{GroupCommit, LiveOptions, Recorder, Snapshot, Store};
 use tickreel_venue::{Counters, Venue};
@@ -43,12 +43,21 @@ pub fn config(text: &str) -> Config {
 impl Running {
     /// Starts a daemon on the store in `folder`.
     pub fn start(folder: &Path, config: Config) -> Self {
+        Self::by(WallClock::default(), folder, config)
+    }
+
+    /// Starts a daemon on the store in `folder` that goes by `clock`.
+    pub fn by(clock: WallClock, folder: &Path, config: Config) -> Self {
         let live = LiveOptions { clamp_late: true, ..LiveOptions::default() };
-        Self::on(Store::open_or_create(folder).unwrap(), live, config)
+        Self::run(Store::open_or_create(folder).unwrap(), live, clock, config)
     }
 
     /// Starts a daemon on `store`.
     pub fn on(store: Store, live: LiveOptions, config: Config) -> Self {
+        Self::run(store, live, WallClock::default(), config)
+    }
+
+    fn run(store: Store, live: LiveOptions, clock: WallClock, config: Config) -> Self {
         let rejects = store.root().join("rejects");
         let writer = store.writer(live).unwrap();
         let recorder = Recorder::start(writer, GroupCommit::default()).unwrap();
@@ -58,6 +67,7 @@ impl Running {
             recorder: recorder.clone(),
             stats: stats.clone(),
             rejects,
+            clock,
         };
         let (controls, received) = mpsc::unbounded_channel();
         let task = tokio::spawn(async move { daemon.run(config, received).await });
