@@ -90,6 +90,13 @@ impl ReceiveClock {
         self.advance(self.wall.now().0, Instant::now())
     }
 
+    /// What the wall clock says, unless it was set since it was last asked: who deletes by it
+    /// waits until it has stood for a while.
+    pub fn settled(&mut self) -> Option<TsNs> {
+        let was_set = self.read().stepped_ns.is_some();
+        (!was_set).then_some(TsNs(self.wall_ns))
+    }
+
     fn advance(&mut self, wall_ns: i64, steady: Instant) -> Now {
         let elapsed = nanos(steady.saturating_duration_since(self.steady));
         self.stepped(wall_ns.saturating_sub(self.wall_ns).saturating_sub(elapsed));
@@ -182,5 +189,21 @@ mod tests {
         assert!((2.9..=3.0).contains(&hours), "{hours}");
         assert_eq!((told.ts_recv.0, told.ahead_ns), (3 * 3_600_000 * MS, 0));
         assert_eq!(clock.read().stepped_ns, None);
+    }
+
+    #[test]
+    fn a_clock_that_was_set_is_not_believed_at_once() {
+        let wall = Arc::new(AtomicI64::new(0));
+        let of_clock = wall.clone();
+        let read = move || TsNs(of_clock.load(Relaxed));
+        let mut clock = ReceiveClock::new(WallClock::new(read), TsNs(0));
+        assert_eq!(clock.settled(), Some(TsNs(0)));
+        for year in [1, -1] {
+            let set = TsNs(year * 365 * 86_400_000 * MS);
+            wall.store(set.0, Relaxed);
+
+            assert_eq!(clock.settled(), None);
+            assert_eq!(clock.settled(), Some(set));
+        }
     }
 }

@@ -32,7 +32,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use self::clock::ReceiveClock;
 pub use self::clock::WallClock;
@@ -112,8 +112,9 @@ impl Daemon {
         let mut figures = interval(FIGURES_EVERY);
         figures.set_missed_tick_behavior(MissedTickBehavior::Delay);
         figures.tick().await;
-        let (mut retention, mut compact) = (config.retention.clone(), config.compact);
+        let (mut retention, mut compact_config) = (config.retention.clone(), config.compact);
         let mut dropping = interval(DROP_EVERY);
+        let mut upkeep = ReceiveClock::new(self.clock.clone(), TsNs::MIN);
         let (mut dropped, mut compacted) = (None, None::<JoinHandle<()>>);
         let ended = loop {
             tokio::select! {
@@ -134,16 +135,25 @@ impl Daemon {
                                 Err(error) => error!(exchange = feed.exchange, %error, "not begun"),
                             }
                         }
-                        (retention, compact) = (config.retention, config.compact);
+                        (retention, compact_config) = (config.retention, config.compact);
                         dropping.reset_immediately();
                     }
                 },
                 Some(failure) = failures.recv() => break Err(failure),
-                _ = figures.tick() => self.log_figures(),
+                _ = figures.tick() => {
+                    // As in a feed: a clock that is not looked at for long has drifted.
+                    upkeep.look();
+                    self.log_figures();
+                }
                 _ = dropping.tick() => {
-                    dropped = Some(self.drop_old(&retention));
+                    let Some(now) = upkeep.settled() else {
+                        warn!("wall clock set: nothing is dropped by it before the next look");
+                        continue;
+                    };
+                    dropped = Some(self.drop_old(&retention, now));
                     if compacted.as_ref().is_none_or(JoinHandle::is_finished) {
-                        compacted = compact.map(|compact| self.compact_old(compact, &stopping));
+                        let compact = |config| self.compact_old(config, now, &stopping);
+                        compacted = compact_config.map(compact);
                     }
                 }
             }
@@ -160,17 +170,21 @@ impl Daemon {
         ended
     }
 
-    /// Drops what is too old by now, on a thread of its own.
-    fn drop_old(&self, retention: &BTreeMap<Kind, Duration>) -> JoinHandle<()> {
+    /// Drops what is too old by `now`, on a thread of its own.
+    fn drop_old(&self, retention: &BTreeMap<Kind, Duration>, now: TsNs) -> JoinHandle<()> {
         let (recorder, retention) = (self.recorder.clone(), retention.clone());
-        let now = self.clock.now();
         tokio::task::spawn_blocking(move || drop_old(&recorder, &retention, now))
     }
 
-    /// Compacts days that are over, on a thread of its own.
-    fn compact_old(&self, config: CompactConfig, stopping: &Arc<AtomicBool>) -> JoinHandle<()> {
+    /// Compacts days that are over by `now`, on a thread of its own.
+    fn compact_old(
+        &self,
+        config: CompactConfig,
+        now: TsNs,
+        stopping: &Arc<AtomicBool>,
+    ) -> JoinHandle<()> {
         let (store, recorder) = (self.store.clone(), self.recorder.clone());
-        let (now, stopping) = (self.clock.now(), stopping.clone());
+        let stopping = stopping.clone();
         tokio::task::spawn_blocking(move || compact_old(&store, &recorder, config, now, stopping))
     }
 
