@@ -34,7 +34,7 @@ use super::ticker::TickerFeed;
 use super::trade_ids::{Seen, TradeIds};
 use super::venue::{Clue, Venue};
 use crate::error::{Error, ErrorKind, Result};
-use crate::event::{Kind, MessageHead, QuoteRow, Side, TradeRow};
+use crate::event::{Kind, MessageHead, QuoteRow, TradeRow};
 use crate::limit;
 use crate::quantity::{Decimal, Instrument, TsNs};
 
@@ -266,17 +266,16 @@ impl Bitget {
     ) -> Result<()> {
         let data: Vec<Book<'_>> = json::parse_text(data)?;
         let instrument = Instrument::new(exchange, symbol)?;
-        let mut quotes = Vec::with_capacity(data.len());
-        for book in &data {
-            quotes.push(QuoteRow {
+        context.quotes(data.iter().map(|book| {
+            let row = QuoteRow {
                 ts_event: Some(book.ts.ts_ms()?),
                 bid: json::first_level(&book.bids)?,
                 ask: json::first_level(&book.asks)?,
                 venue_seq: book.seq.map(Number::int).transpose()?,
                 ..QuoteRow::default()
-            });
-        }
-        quotes.iter().for_each(|quote| context.quote(&instrument, quote));
+            };
+            Ok((instrument.clone(), row))
+        }))?;
         self.states.entry(instrument).or_default().best.come_elsewhere();
         Ok(())
     }
@@ -394,12 +393,8 @@ impl Update {
 
 impl<'a> BookMessage<'a> {
     fn read(book: &Book<'a>) -> Result<Self> {
-        let mut levels = MessageLevels::default();
-        levels.extend(Side::Bid, &book.bids)?;
-        levels.extend(Side::Ask, &book.asks)?;
-        levels.check()?;
         Ok(Self {
-            levels,
+            levels: MessageLevels::of(&book.bids, &book.asks)?,
             ts_event: book.ts.ts_ms()?,
             checksum: book.checksum.filter(|&sum| sum != 0),
             seq: book.seq.map(Number::int).transpose()?,
@@ -448,20 +443,17 @@ fn books(
 
 fn liquidations(context: &mut Context<'_>, exchange: &str, data: &str) -> Result<()> {
     let orders: Vec<Liquidation<'_>> = json::parse_text(data)?;
-    let mut read = Vec::with_capacity(orders.len());
-    for order in &orders {
+    let ts_recv = context.ts_recv;
+    let read = orders.iter().map(|order| {
         let row = TradeRow {
-            ts_recv: context.ts_recv,
+            ts_recv,
             ts_event: Some(order.ts.ts_ms()?),
             side: json::closing_side(&order.side)?,
             price: order.price.decimal()?,
             qty: order.amount.decimal()?,
             trade_id: "",
         };
-        read.push((Instrument::new(exchange, &order.symbol)?, row));
-    }
-    for (instrument, row) in &read {
-        context.trade(instrument, Kind::Liquidations, row);
-    }
-    Ok(())
+        Ok((Instrument::new(exchange, &order.symbol)?, row))
+    });
+    context.trades(Kind::Liquidations, read)
 }

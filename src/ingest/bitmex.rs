@@ -293,10 +293,7 @@ impl<'a> BookMessage<'a> {
     fn read(rows: &[BookRow<'a>], known: Option<&Prices>, action: &str) -> Result<Self> {
         let mut read = Self::default();
         for row in rows {
-            let side = match json::trade_side(&row.side)? {
-                TradeSide::Buy => Side::Bid,
-                _ => Side::Ask,
-            };
+            let side = json::book_side(&row.side)?;
             let qty = match (action, row.size) {
                 ("delete", _) => Number("0"),
                 (_, Some(size)) => size,
@@ -355,8 +352,7 @@ impl<'a> BookMessage<'a> {
 
 fn quotes(context: &mut Context<'_>, data: &str) -> Result<()> {
     let quotes: Vec<Quote<'_>> = json::parse_text(data)?;
-    let mut read = Vec::with_capacity(quotes.len());
-    for quote in &quotes {
+    context.quotes(quotes.iter().map(|quote| {
         let number = json::decimal_or_none;
         let row = QuoteRow {
             ts_event: Some(TsNs::parse(&quote.timestamp)?),
@@ -364,46 +360,42 @@ fn quotes(context: &mut Context<'_>, data: &str) -> Result<()> {
             ask: number(quote.ask_price)?.zip(number(quote.ask_size)?),
             ..QuoteRow::default()
         };
-        read.push((Instrument::new(EXCHANGE, &quote.symbol)?, row));
-    }
-    read.iter().for_each(|(instrument, row)| context.quote(instrument, row));
-    Ok(())
+        Ok((Instrument::new(EXCHANGE, &quote.symbol)?, row))
+    }))
 }
 
 fn trades(context: &mut Context<'_>, data: &str) -> Result<()> {
     let trades: Vec<Trade<'_>> = json::parse_text(data)?;
-    let mut read = Vec::with_capacity(trades.len());
-    for trade in &trades {
+    let ts_recv = context.ts_recv;
+    let read = trades.iter().map(|trade| {
         // Settlements have no side.
         let side = trade.side.as_deref().filter(|side| !side.is_empty());
         let row = TradeRow {
-            ts_recv: context.ts_recv,
+            ts_recv,
             ts_event: Some(TsNs::parse(&trade.timestamp)?),
             side: side.map_or(Ok(TradeSide::Unknown), json::trade_side)?,
             price: trade.price.decimal()?,
             qty: trade.size.decimal()?,
             trade_id: &trade.id,
         };
-        read.push((Instrument::new(EXCHANGE, &trade.symbol)?, row));
-    }
-    read.iter().for_each(|(instrument, row)| context.trade(instrument, Kind::Trades, row));
-    Ok(())
+        Ok((Instrument::new(EXCHANGE, &trade.symbol)?, row))
+    });
+    context.trades(Kind::Trades, read)
 }
 
 fn liquidations(context: &mut Context<'_>, data: &str) -> Result<()> {
     let orders: Vec<Liquidation<'_>> = json::parse_text(data)?;
-    let mut read = Vec::with_capacity(orders.len());
-    for order in &orders {
+    let ts_recv = context.ts_recv;
+    let read = orders.iter().map(|order| {
         let row = TradeRow {
-            ts_recv: context.ts_recv,
+            ts_recv,
             ts_event: None,
             side: json::trade_side(&order.side)?,
             price: order.price.decimal()?,
             qty: order.qty.decimal()?,
             trade_id: &order.id,
         };
-        read.push((Instrument::new(EXCHANGE, &order.symbol)?, row));
-    }
-    read.iter().for_each(|(instrument, row)| context.trade(instrument, Kind::Liquidations, row));
-    Ok(())
+        Ok((Instrument::new(EXCHANGE, &order.symbol)?, row))
+    });
+    context.trades(Kind::Liquidations, read)
 }

@@ -23,7 +23,7 @@ use super::json::{self, Level, Number};
 use super::splice::{Part, SplicedBooks};
 use super::venue::{Clue, Venue};
 use crate::error::{Error, Result};
-use crate::event::{Kind, Side, TradeRow, TradeSide};
+use crate::event::{Kind, TradeRow, TradeSide};
 use crate::quantity::Instrument;
 
 const EXCHANGE: &str = "bitstamp";
@@ -149,10 +149,7 @@ impl Bitstamp {
 
 impl<'a> Book<'a> {
     fn read(&self) -> Result<Part<'a>> {
-        let mut levels = MessageLevels::default();
-        levels.extend(Side::Bid, &self.bids)?;
-        levels.extend(Side::Ask, &self.asks)?;
-        levels.check()?;
+        let levels = MessageLevels::of(&self.bids, &self.asks)?;
         let ts_event = match self.microtimestamp {
             Some(time) => json::ts_us(time.int()?)?,
             None => json::ts_seconds(self.timestamp.text())?,

@@ -21,7 +21,7 @@ use serde_json::value::RawValue;
 
 use super::connection::ConnectionRows;
 use super::feed_dialect::{Context, FeedDialect, VenueFeed};
-use super::json;
+use super::json::{self, Number};
 use super::sequence::ConnectionSequences;
 use super::trade_ids::{Seen, TradeIds};
 use super::venue::{Clue, Venue};
@@ -93,10 +93,44 @@ struct Envelope<'a> {
 }
 
 /// A print of either feed.
+#[derive(Deserialize)]
+struct Trade<'a> {
+    #[serde(borrow)]
+    product_id: Cow<'a, str>,
+    #[serde(borrow)]
+    trade_id: Number<'a>,
+    #[serde(borrow)]
+    side: Cow<'a, str>,
+    #[serde(borrow)]
+    price: Number<'a>,
+    #[serde(borrow)]
+    size: Number<'a>,
+    #[serde(borrow)]
+    time: Cow<'a, str>,
+}
+
+/// [`Trade`] as values.
 struct Print<'a> {
     instrument: Instrument,
     id: i64,
     row: TradeRow<'a>,
+}
+
+impl<'a> Print<'a> {
+    fn read(trade: &Trade<'a>, ts_recv: TsNs) -> Result<Self> {
+        Ok(Self {
+            instrument: Instrument::new(EXCHANGE, &trade.product_id)?,
+            id: trade.trade_id.int()?,
+            row: TradeRow {
+                ts_recv,
+                ts_event: time(&trade.time)?,
+                side: aggressor(&trade.side)?,
+                price: trade.price.decimal()?,
+                qty: trade.size.decimal()?,
+                trade_id: trade.trade_id.text(),
+            },
+        })
+    }
 }
 
 impl Coinbase {

@@ -28,7 +28,7 @@ use super::recent_trades::RecentTrades;
 use super::ticker::TickerFeed;
 use super::venue::{Clue, Venue};
 use crate::error::{Error, Result};
-use crate::event::{Kind, MessageHead, Side, TradeRow};
+use crate::event::{Kind, MessageHead, TradeRow};
 use crate::quantity::{Decimal, Instrument, TsNs};
 
 const EXCHANGE: &str = "crypto-com";
@@ -326,10 +326,7 @@ impl<'a> Book<'a> {
             Some(update) => (&update.bids, &update.asks),
             None => return Err(Error::invalid("book.update: expected update")),
         };
-        let mut levels = MessageLevels::default();
-        levels.extend(Side::Bid, bids.as_deref().unwrap_or_default())?;
-        levels.extend(Side::Ask, asks.as_deref().unwrap_or_default())?;
-        levels.check()?;
-        Ok(levels)
+        let [bids, asks] = [bids, asks].map(|side| side.as_deref().unwrap_or_default());
+        MessageLevels::of(bids, asks)
     }
 }

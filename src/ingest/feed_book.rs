@@ -29,6 +29,18 @@ pub(super) struct TextLevel<'a> {
 pub(super) struct MessageLevels<'a>(Vec<TextLevel<'a>>);
 
 impl<'a> MessageLevels<'a> {
+    /// Reads both sides of a message and checks them.
+    ///
+    /// # Errors
+    /// As [`MessageLevels::push`] and [`MessageLevels::check`].
+    pub fn of(bids: &[Level<'a>], asks: &[Level<'a>]) -> Result<Self> {
+        let mut levels = Self::default();
+        levels.extend(Side::Bid, bids)?;
+        levels.extend(Side::Ask, asks)?;
+        levels.check()?;
+        Ok(levels)
+    }
+
     /// Reads one level.
     ///
     /// # Errors

@@ -71,6 +71,33 @@ impl Context<'_> {
         builder.trade(&TradeRow { ts_recv, ..*row });
     }
 
+    /// Adds trades or liquidations, received now: all, or none if one cannot be read.
+    ///
+    /// # Errors
+    /// Of the first that cannot be read.
+    pub fn trades<'r>(
+        &mut self,
+        kind: Kind,
+        read: impl Iterator<Item = Result<(Instrument, TradeRow<'r>)>>,
+    ) -> Result<()> {
+        let rows = read.collect::<Result<Vec<_>>>()?;
+        rows.iter().for_each(|(instrument, row)| self.trade(instrument, kind, row));
+        Ok(())
+    }
+
+    /// Adds best prices, received now: all, or none if one cannot be read.
+    ///
+    /// # Errors
+    /// Of the first that cannot be read.
+    pub fn quotes(
+        &mut self,
+        read: impl Iterator<Item = Result<(Instrument, QuoteRow)>>,
+    ) -> Result<()> {
+        let rows = read.collect::<Result<Vec<_>>>()?;
+        rows.iter().for_each(|(instrument, row)| self.quote(instrument, row));
+        Ok(())
+    }
+
     /// Adds best prices, received now.
     pub fn quote(&mut self, instrument: &Instrument, row: &QuoteRow) {
         let (builder, ts_recv) = self.rows.stream(instrument, Kind::Quotes, self.ts_recv);

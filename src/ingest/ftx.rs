@@ -26,7 +26,7 @@ use super::json::{self, Level, Number};
 use super::ticker::TickerState;
 use super::venue::{Clue, Venue};
 use crate::error::{Error, Result};
-use crate::event::{Kind, MessageHead, QuoteRow, Side, TradeRow};
+use crate::event::{Kind, MessageHead, QuoteRow, TradeRow};
 use crate::quantity::{Instrument, TsNs};
 
 const FTX: &str = "ftx";
@@ -236,10 +236,7 @@ fn book(
     snapshot: bool,
     message: &Book<'_>,
 ) -> Result<()> {
-    let mut levels = MessageLevels::default();
-    levels.extend(Side::Bid, &message.bids)?;
-    levels.extend(Side::Ask, &message.asks)?;
-    levels.check()?;
+    let levels = MessageLevels::of(&message.bids, &message.asks)?;
     let ts_event = Some(json::ts_seconds(message.time.text())?);
     let book = context.books.book(exchange, symbol, context.connection)?;
     if !book.takes("orderbook", context.connection, snapshot, false) {

@@ -31,7 +31,7 @@ use super::splice::{Part, SplicedBooks};
 use super::ticker::TickerFeed;
 use super::venue::{Clue, Venue};
 use crate::error::{Error, Result};
-use crate::event::{Kind, QuoteRow, Side, TradeRow, TradeSide};
+use crate::event::{Kind, QuoteRow, TradeRow, TradeSide};
 use crate::quantity::{Decimal, Instrument, TsNs};
 
 const SPOT: &str = "gate-io";
@@ -266,12 +266,8 @@ impl VenueFeed for Gate {
     }
 
     fn reply(&mut self, context: &mut Context<'_>, url: &str, body: &[u8]) -> Result<()> {
-        let Some((path, query)) =
-            url.split_once('?').filter(|(path, _)| path.ends_with("/order_book"))
-        else {
-            return Ok(());
-        };
-        let (exchange, name) = match path.contains("/futures/") {
+        let Some(query) = json::query_of(url, "/order_book") else { return Ok(()) };
+        let (exchange, name) = match url.contains("/futures/") {
             true => (FUTURES, "contract"),
             false => (SPOT, "currency_pair"),
         };
@@ -320,7 +316,7 @@ impl Gate {
             Some(time) => Some(time.ts_ms()?),
             None => None,
         };
-        let levels = levels(&snapshot.bids, &snapshot.asks)?;
+        let levels = MessageLevels::of(&snapshot.bids, &snapshot.asks)?;
         let part = Part { first: None, last: snapshot.id, ts_event, levels };
         self.books.snapshot(context, (exchange, symbol), None, &part)
     }
@@ -402,28 +398,20 @@ impl Update {
     }
 }
 
-fn levels<'a>(bids: &[Level<'a>], asks: &[Level<'a>]) -> Result<MessageLevels<'a>> {
-    let mut levels = MessageLevels::default();
-    levels.extend(Side::Bid, bids)?;
-    levels.extend(Side::Ask, asks)?;
-    levels.check()?;
-    Ok(levels)
-}
-
 fn read_changes(data: &str) -> Result<Part<'_>> {
     let changes: Changes<'_> = json::parse_text(data)?;
     if changes.first.is_none() && !changes.full {
         return Err(Error::invalid("changes: expected U"));
     }
-    let levels = levels(&changes.b, &changes.a)?;
+    let levels = MessageLevels::of(&changes.b, &changes.a)?;
     let ts_event = Some(changes.t.ts_ms()?);
     Ok(Part { first: changes.first, last: changes.u, ts_event, levels })
 }
 
 fn trades(context: &mut Context<'_>, exchange: &str, data: &str) -> Result<()> {
     let trades: Vec<Trade<'_>> = json::parse_one_or_many(data)?;
-    let mut read = Vec::with_capacity(trades.len());
-    for trade in &trades {
+    let ts_recv = context.ts_recv;
+    let read = trades.iter().map(|trade| {
         let (side, qty) = match &trade.side {
             Some(side) => (json::trade_side(side)?, trade.amount),
             None => side_by_sign(trade.amount),
@@ -434,40 +422,34 @@ fn trades(context: &mut Context<'_>, exchange: &str, data: &str) -> Result<()> {
             (None, None) => return Err(Error::invalid("trade: expected create_time")),
         };
         let row = TradeRow {
-            ts_recv: context.ts_recv,
+            ts_recv,
             ts_event: Some(ts_event),
             side,
             price: trade.price.decimal()?,
             qty: qty.decimal()?,
             trade_id: trade.id.text(),
         };
-        read.push((Instrument::new(exchange, &trade.currency_pair)?, row));
-    }
-    for (instrument, row) in &read {
-        context.trade(instrument, Kind::Trades, row);
-    }
-    Ok(())
+        Ok((Instrument::new(exchange, &trade.currency_pair)?, row))
+    });
+    context.trades(Kind::Trades, read)
 }
 
 fn liquidations(context: &mut Context<'_>, exchange: &str, data: &str) -> Result<()> {
     let orders: Vec<Liquidation<'_>> = json::parse_one_or_many(data)?;
-    let mut read = Vec::with_capacity(orders.len());
-    for order in &orders {
+    let ts_recv = context.ts_recv;
+    let read = orders.iter().map(|order| {
         let (side, qty) = side_by_sign(order.size);
         let row = TradeRow {
-            ts_recv: context.ts_recv,
+            ts_recv,
             ts_event: Some(order.ts_event()?),
             side,
             price: order.price.decimal()?,
             qty: qty.decimal()?,
             trade_id: "",
         };
-        read.push((Instrument::new(exchange, &order.contract)?, row));
-    }
-    for (instrument, row) in &read {
-        context.trade(instrument, Kind::Liquidations, row);
-    }
-    Ok(())
+        Ok((Instrument::new(exchange, &order.contract)?, row))
+    });
+    context.trades(Kind::Liquidations, read)
 }
 
 impl Liquidation<'_> {

@@ -34,7 +34,7 @@ use super::splice::{Part, SplicedBooks};
 use super::trade_ids::{Seen, TradeIds};
 use super::venue::{Clue, Venue};
 use crate::error::{Error, Result};
-use crate::event::{Kind, MessageHead, QuoteRow, Side, TradeRow};
+use crate::event::{Kind, MessageHead, QuoteRow, TradeRow};
 use crate::limit;
 use crate::quantity::{Instrument, TsNs};
 
@@ -296,11 +296,8 @@ fn levels<'a>(
     bids: &Option<Vec<Level<'a>>>,
     asks: &Option<Vec<Level<'a>>>,
 ) -> Result<MessageLevels<'a>> {
-    let mut levels = MessageLevels::default();
-    levels.extend(Side::Bid, bids.as_deref().unwrap_or_default())?;
-    levels.extend(Side::Ask, asks.as_deref().unwrap_or_default())?;
-    levels.check()?;
-    Ok(levels)
+    let [bids, asks] = [bids, asks].map(|side| side.as_deref().unwrap_or_default());
+    MessageLevels::of(bids, asks)
 }
 
 fn read_changes(message: &str) -> Result<Part<'_>> {

@@ -25,7 +25,7 @@ use super::recent_trades::RecentTrades;
 use super::ticker::TickerState;
 use super::venue::{Clue, Venue};
 use crate::error::{Error, Result};
-use crate::event::{Kind, MessageHead, QuoteRow, Side, TradeRow, TradeSide};
+use crate::event::{Kind, MessageHead, QuoteRow, TradeRow, TradeSide};
 use crate::quantity::Instrument;
 
 const EXCHANGE: &str = "hyperliquid";
@@ -196,10 +196,7 @@ impl Hyperliquid {
 fn book(context: &mut Context<'_>, message: &Book<'_>) -> Result<()> {
     *context.about = About::Book(EXCHANGE, message.coin.to_string());
     let [bids, asks] = &message.levels;
-    let mut levels = MessageLevels::default();
-    levels.extend(Side::Bid, bids)?;
-    levels.extend(Side::Ask, asks)?;
-    levels.check()?;
+    let levels = MessageLevels::of(bids, asks)?;
     let ts_event = Some(json::ts_ms(message.time)?);
     let (ts_recv, connection) = (context.ts_recv, context.connection);
     let book = context.books.book(EXCHANGE, &message.coin, connection)?;

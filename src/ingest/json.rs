@@ -41,6 +41,13 @@ pub fn parse_one_or_many<'a, T: Deserialize<'a>>(message: &'a str) -> Result<Vec
     }
 }
 
+/// The query part of an address whose path ends with `path`.
+#[must_use]
+pub fn query_of<'a>(url: &'a str, path: &str) -> Option<&'a str> {
+    let (found, query) = url.split_once('?')?;
+    found.ends_with(path).then_some(query)
+}
+
 /// The value of `name` in the query part of an address.
 ///
 /// # Errors
@@ -229,6 +236,14 @@ pub fn trade_side(text: &str) -> Result<TradeSide> {
     }
 }
 
+/// Side of the book on which an order rests whose side is in `text`.
+///
+/// # Errors
+/// As [`trade_side`].
+pub fn book_side(text: &str) -> Result<Side> {
+    Ok(if trade_side(text)? == TradeSide::Buy { Side::Bid } else { Side::Ask })
+}
+
 /// Side of the order that closes a position whose side is in `text`.
 ///
 /// # Errors
@@ -331,6 +346,7 @@ mod tests {
         assert_eq!(trade_side("SELL").unwrap(), TradeSide::Sell);
         assert_eq!(closing_side("Buy").unwrap(), TradeSide::Sell);
         assert_eq!(closing_side("sell").unwrap(), TradeSide::Buy);
+        assert_eq!([book_side("Buy").unwrap(), book_side("sell").unwrap()], [Side::Bid, Side::Ask]);
         assert!(trade_side("b").unwrap_err().to_string().contains("\"b\""));
     }
 
@@ -345,6 +361,9 @@ mod tests {
     fn a_value_of_a_query_is_found_by_its_whole_name() {
         assert_eq!(query_value("xsymbol=1&symbol=A_B&z", "symbol").unwrap(), "A_B");
         assert!(query_value("symbols=1", "symbol").unwrap_err().to_string().contains("symbol"));
+        assert_eq!(query_of("https://x/v1/book?a=1?", "/book"), Some("a=1?"));
+        assert_eq!(query_of("https://x/v1/books?a=1", "/book"), None);
+        assert_eq!(query_of("https://x/v1/book", "/book"), None);
     }
 
     #[test]

@@ -112,11 +112,10 @@ impl Kraken {
             return book(context, (&symbol, &channel), depth, &message);
         }
         *context.about = About::NoBook;
-        let (ts_recv, rows) = (context.ts_recv, &mut context.rows);
         match &*channel {
-            "trade" => trades_v1(ts_recv, &symbol, first()?, rows),
-            "ticker" => ticker_v1(ts_recv, &symbol, first()?, rows),
-            "spread" => spread_v1(ts_recv, &symbol, first()?, rows),
+            "trade" => trades_v1(context, &symbol, first()?),
+            "ticker" => ticker_v1(context, &symbol, first()?),
+            "spread" => spread_v1(context, &symbol, first()?),
             // Candles.
             _ => Ok(()),
         }
@@ -145,18 +144,12 @@ impl Kraken {
         Ok(())
     }
 
-    fn trades_v2(
-        &mut self,
-        ts_recv: TsNs,
-        snapshot: bool,
-        data: &str,
-        rows: &mut ConnectionRows<'_>,
-    ) -> Result<()> {
+    fn trades_v2(&mut self, context: &mut Context<'_>, snapshot: bool, data: &str) -> Result<()> {
         let data: Vec<TradeData<'_>> = json::parse_text(data)?;
         let mut trades = Vec::with_capacity(data.len());
         for entry in &data {
             let row = TradeRow {
-                ts_recv,
+                ts_recv: context.ts_recv,
                 ts_event: Some(TsNs::parse(&entry.timestamp)?),
                 side: trade_side(&entry.side)?,
                 price: entry.price.decimal()?,
@@ -171,8 +164,7 @@ impl Kraken {
             if snapshot && self.trade_ids.seen(instrument, *id) != Seen::New {
                 continue;
             }
-            let (builder, ts_recv) = rows.stream(instrument, Kind::Trades, ts_recv);
-            builder.trade(&TradeRow { ts_recv, ..*row });
+            context.trade(instrument, Kind::Trades, row);
             self.trade_ids.note(instrument, *id);
         }
         Ok(())
@@ -190,11 +182,10 @@ impl VenueFeed for Kraken {
             if channel != "book" {
                 *context.about = About::NoBook;
             }
-            let (ts_recv, rows) = (context.ts_recv, &mut context.rows);
             return match &**channel {
                 "book" => self.book_v2(context, snapshot, data.get()),
-                "trade" => self.trades_v2(ts_recv, snapshot, data.get(), rows),
-                "ticker" => ticker_v2(ts_recv, data.get(), rows),
+                "trade" => self.trades_v2(context, snapshot, data.get()),
+                "ticker" => ticker_v2(context, data.get()),
                 // Status, instruments, candles.
                 _ => Ok(()),
             };
@@ -258,91 +249,63 @@ fn store(
     book.store_checked(rows, head, levels, &dropped, wrong.as_deref());
 }
 
-fn trades_v1(
-    ts_recv: TsNs,
-    symbol: &str,
-    payload: &str,
-    rows: &mut ConnectionRows<'_>,
-) -> Result<()> {
+fn trades_v1(context: &mut Context<'_>, symbol: &str, payload: &str) -> Result<()> {
     let trades: Vec<Trade<'_>> = json::parse_text(payload)?;
     let instrument = Instrument::new(EXCHANGE, symbol)?;
-    let mut read = Vec::with_capacity(trades.len());
-    for Trade(price, qty, time, side, ..) in &trades {
-        read.push(TradeRow {
+    let ts_recv = context.ts_recv;
+    let read = trades.iter().map(|Trade(price, qty, time, side, ..)| {
+        let row = TradeRow {
             ts_recv,
             ts_event: Some(json::ts_seconds(time.text())?),
             side: trade_side(side)?,
             price: price.decimal()?,
             qty: qty.decimal()?,
             trade_id: "",
-        });
-    }
-    for row in &read {
-        let (builder, ts_recv) = rows.stream(&instrument, Kind::Trades, ts_recv);
-        builder.trade(&TradeRow { ts_recv, ..*row });
-    }
-    Ok(())
+        };
+        Ok((instrument.clone(), row))
+    });
+    context.trades(Kind::Trades, read)
 }
 
-fn ticker_v1(
-    ts_recv: TsNs,
-    symbol: &str,
-    payload: &str,
-    rows: &mut ConnectionRows<'_>,
-) -> Result<()> {
+fn ticker_v1(context: &mut Context<'_>, symbol: &str, payload: &str) -> Result<()> {
     let Ticker { ask, bid } = json::parse_text(payload)?;
-    let quote = read_quote(ts_recv, None, symbol, (bid.0, bid.2), (ask.0, ask.2))?;
-    push_quote(&quote, rows);
-    Ok(())
+    let quote = read_quote(None, symbol, (bid.0, bid.2), (ask.0, ask.2));
+    context.quotes(quote.transpose().into_iter())
 }
 
-fn spread_v1(
-    ts_recv: TsNs,
-    symbol: &str,
-    payload: &str,
-    rows: &mut ConnectionRows<'_>,
-) -> Result<()> {
+fn spread_v1(context: &mut Context<'_>, symbol: &str, payload: &str) -> Result<()> {
     let Spread(bid, ask, time, bid_qty, ask_qty) = json::parse_text(payload)?;
     let ts_event = json::ts_seconds(time.text())?;
-    let quote = read_quote(ts_recv, Some(ts_event), symbol, (bid, bid_qty), (ask, ask_qty))?;
-    push_quote(&quote, rows);
-    Ok(())
+    let quote = read_quote(Some(ts_event), symbol, (bid, bid_qty), (ask, ask_qty));
+    context.quotes(quote.transpose().into_iter())
 }
 
-fn ticker_v2(ts_recv: TsNs, data: &str, rows: &mut ConnectionRows<'_>) -> Result<()> {
+fn ticker_v2(context: &mut Context<'_>, data: &str) -> Result<()> {
     let data: Vec<TickerData<'_>> = json::parse_text(data)?;
-    let mut quotes = Vec::with_capacity(data.len());
-    for entry in &data {
+    let read = data.iter().map(|entry| {
         let ts_event = entry.timestamp.as_deref().map(TsNs::parse).transpose()?;
         let (bid, ask) = ((entry.bid, entry.bid_qty), (entry.ask, entry.ask_qty));
-        quotes.push(read_quote(ts_recv, ts_event, &entry.symbol, bid, ask)?);
-    }
-    quotes.iter().for_each(|quote| push_quote(quote, rows));
-    Ok(())
+        read_quote(ts_event, &entry.symbol, bid, ask)
+    });
+    context.quotes(read.filter_map(Result::transpose))
 }
 
+/// Best prices; `None` of a market without orders.
 fn read_quote(
-    ts_recv: TsNs,
     ts_event: Option<TsNs>,
     symbol: &str,
     bid: (Number<'_>, Number<'_>),
     ask: (Number<'_>, Number<'_>),
-) -> Result<(Instrument, QuoteRow)> {
+) -> Result<Option<(Instrument, QuoteRow)>> {
     // A side without orders is all zeros.
     let level = |(price, qty): (Number<'_>, Number<'_>)| -> Result<Option<(Decimal, Decimal)>> {
         let (price, qty) = (price.decimal()?, qty.decimal()?);
         Ok((!price.is_zero() && !qty.is_zero()).then_some((price, qty)))
     };
     let (bid, ask) = (level(bid)?, level(ask)?);
-    let row = QuoteRow { ts_recv, ts_event, bid, ask, venue_seq: None };
-    Ok((Instrument::new(EXCHANGE, symbol)?, row))
-}
-
-fn push_quote((instrument, row): &(Instrument, QuoteRow), rows: &mut ConnectionRows<'_>) {
-    if row.bid.is_some() || row.ask.is_some() {
-        let (builder, ts_recv) = rows.stream(instrument, Kind::Quotes, row.ts_recv);
-        builder.quote(&QuoteRow { ts_recv, ..*row });
-    }
+    let row = QuoteRow { ts_event, bid, ask, ..QuoteRow::default() };
+    let quote = (Instrument::new(EXCHANGE, symbol)?, row);
+    Ok((bid.is_some() || ask.is_some()).then_some(quote))
 }
 
 fn trade_side(side: &str) -> Result<TradeSide> {

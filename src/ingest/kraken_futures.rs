@@ -28,7 +28,7 @@ use super::ticker::TickerFeed;
 use super::trade_ids::{Seen, TradeIds};
 use super::venue::{Clue, Venue};
 use crate::error::{Error, Result};
-use crate::event::{Kind, MessageHead, Side, TradeRow, TradeSide};
+use crate::event::{Kind, MessageHead, TradeRow};
 use crate::quantity::{Decimal, Instrument};
 
 const EXCHANGE: &str = "cryptofacilities";
@@ -156,17 +156,12 @@ impl VenueFeed for KrakenFutures {
         match &**feed {
             "book_snapshot" => {
                 let Snapshot { timestamp, seq, bids, asks } = json::parse(message)?;
-                let mut levels = MessageLevels::default();
-                levels.extend(Side::Bid, &bids)?;
-                levels.extend(Side::Ask, &asks)?;
+                let levels = MessageLevels::of(&bids, &asks)?;
                 store(context, symbol, (timestamp, seq), true, &levels)
             }
             "book" => {
                 let change: Change<'_> = json::parse(message)?;
-                let side = match json::trade_side(&change.side)? {
-                    TradeSide::Buy => Side::Bid,
-                    _ => Side::Ask,
-                };
+                let side = json::book_side(&change.side)?;
                 let mut levels = MessageLevels::default();
                 levels.push(side, change.price.text(), change.qty.text())?;
                 store(context, symbol, (change.timestamp, change.seq), false, &levels)
@@ -269,7 +264,6 @@ fn store(
     snapshot: bool,
     levels: &MessageLevels<'_>,
 ) -> Result<()> {
-    levels.check()?;
     let ts_event = timestamp.map(json::ts_ms).transpose()?;
     let (ts_recv, connection) = (context.ts_recv, context.connection);
     let book = context.books.book(EXCHANGE, symbol, connection)?;

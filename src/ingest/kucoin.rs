@@ -101,6 +101,29 @@ impl Envelope<'_> {
     }
 }
 
+/// Symbol and data of the answer to a request whose path ends with one of `paths`; `None` of
+/// another. Those of KuCoin Futures too.
+///
+/// # Errors
+/// The answer cannot be read, or the request names no symbol.
+pub(super) fn read_reply<'a, T: Deserialize<'a>>(
+    url: &'a str,
+    paths: &[&str],
+    body: &'a [u8],
+) -> Result<Option<(&'a str, T)>> {
+    #[derive(Deserialize)]
+    struct Reply<T> {
+        data: T,
+    }
+
+    let Some(query) = paths.iter().find_map(|path| json::query_of(url, path)) else {
+        return Ok(None);
+    };
+    let symbol = json::query_value(query, "symbol")?;
+    let Reply { data } = json::parse(body)?;
+    Ok(Some((symbol, data)))
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Changes<'a> {
@@ -118,12 +141,6 @@ struct Sides<'a> {
     bids: Vec<Level<'a>>,
     #[serde(borrow)]
     asks: Vec<Level<'a>>,
-}
-
-#[derive(Deserialize)]
-struct Reply<'a> {
-    #[serde(borrow)]
-    data: Snapshot<'a>,
 }
 
 #[derive(Deserialize)]
@@ -195,12 +212,12 @@ impl VenueFeed for KuCoin {
     }
 
     fn reply(&mut self, context: &mut Context<'_>, url: &str, body: &[u8]) -> Result<()> {
-        let Some((_, query)) = url.split_once('?').filter(|(path, _)| is_snapshot(path)) else {
-            return Ok(());
-        };
-        let symbol = json::query_value(query, "symbol")?;
-        let Reply { data } = json::parse(body)?;
-        self.snapshot(context, symbol, &data)
+        // The whole book, or what of it is had without a key.
+        let paths = ["/market/orderbook/level2", "/market/orderbook/level2_100"];
+        match read_reply(url, &paths, body)? {
+            Some((symbol, snapshot)) => self.snapshot(context, symbol, &snapshot),
+            None => Ok(()),
+        }
     }
 
     fn lost(&mut self, context: &mut Context<'_>) -> Result<()> {
@@ -219,25 +236,14 @@ impl KuCoin {
         symbol: &str,
         snapshot: &Snapshot<'_>,
     ) -> Result<()> {
-        let mut levels = MessageLevels::default();
-        levels.extend(Side::Bid, &snapshot.bids)?;
-        levels.extend(Side::Ask, &snapshot.asks)?;
-        levels.check()?;
         let part = Part {
             first: None,
             last: snapshot.sequence.int()?,
             ts_event: snapshot.time.map(json::ts_ms).transpose()?,
-            levels,
+            levels: MessageLevels::of(&snapshot.bids, &snapshot.asks)?,
         };
         self.books.snapshot(context, (EXCHANGE, symbol), None, &part)
     }
-}
-
-/// The whole book, or what of it is had without a key.
-fn is_snapshot(path: &str) -> bool {
-    ["/market/orderbook/level2", "/market/orderbook/level2_100"]
-        .iter()
-        .any(|snapshot| path.ends_with(snapshot))
 }
 
 /// A message may begin before the snapshot. Its levels stand in the order of their sequence, so

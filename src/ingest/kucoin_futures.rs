@@ -23,12 +23,12 @@ use serde::Deserialize;
 use super::feed_book::{About, MessageLevels};
 use super::feed_dialect::{Context, FeedDialect, VenueFeed};
 use super::json::{self, Level, Number};
-use super::kucoin::{Envelope, Published};
+use super::kucoin::{Envelope, Published, read_reply};
 use super::splice::{Part, SplicedBooks};
 use super::ticker::TickerState;
 use super::venue::{Clue, Venue};
 use crate::error::{Error, Result};
-use crate::event::{Kind, QuoteRow, Side, TradeRow, TradeSide};
+use crate::event::{Kind, QuoteRow, TradeRow};
 use crate::quantity::{Instrument, TsNs};
 
 const EXCHANGE: &str = "kucoin-futures";
@@ -77,12 +77,6 @@ struct Change<'a> {
     /// `price,side,qty`
     change: &'a str,
     timestamp: i64,
-}
-
-#[derive(Deserialize)]
-struct Reply<'a> {
-    #[serde(borrow)]
-    data: Snapshot<'a>,
 }
 
 #[derive(Deserialize)]
@@ -171,14 +165,10 @@ impl VenueFeed for KuCoinFutures {
     }
 
     fn reply(&mut self, context: &mut Context<'_>, url: &str, body: &[u8]) -> Result<()> {
-        let Some((_, query)) =
-            url.split_once('?').filter(|(path, _)| path.ends_with("/level2/snapshot"))
-        else {
-            return Ok(());
-        };
-        let symbol = json::query_value(query, "symbol")?;
-        let Reply { data } = json::parse(body)?;
-        self.snapshot(context, symbol, &data)
+        match read_reply(url, &["/level2/snapshot"], body)? {
+            Some((symbol, snapshot)) => self.snapshot(context, symbol, &snapshot),
+            None => Ok(()),
+        }
     }
 
     fn lost(&mut self, context: &mut Context<'_>) -> Result<()> {
@@ -197,10 +187,9 @@ impl KuCoinFutures {
         symbol: &str,
         snapshot: &Snapshot<'_>,
     ) -> Result<()> {
-        let mut levels = MessageLevels::default();
-        levels.extend(Side::Bid, snapshot.bids.as_deref().unwrap_or_default())?;
-        levels.extend(Side::Ask, snapshot.asks.as_deref().unwrap_or_default())?;
-        levels.check()?;
+        let sides = [&snapshot.bids, &snapshot.asks];
+        let [bids, asks] = sides.map(|side| side.as_deref().unwrap_or_default());
+        let levels = MessageLevels::of(bids, asks)?;
         let ts_event = snapshot.ts.map(TsNs);
         let part = Part { first: None, last: snapshot.sequence, ts_event, levels };
         self.books.snapshot(context, (EXCHANGE, symbol), None, &part)
@@ -255,10 +244,7 @@ fn read_change(data: &str) -> Result<Part<'_>> {
     else {
         return Err(Error::invalid(format!("change {change:?}: expected price,side,qty")));
     };
-    let side = match json::trade_side(side)? {
-        TradeSide::Buy => Side::Bid,
-        _ => Side::Ask,
-    };
+    let side = json::book_side(side)?;
     let mut levels = MessageLevels::default();
     // A price of 0 only advances the sequence.
     if !Number(price).decimal()?.is_zero() {

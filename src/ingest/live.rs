@@ -67,12 +67,19 @@ pub trait LiveFeed: Sync {
         Vec::new()
     }
 
-    /// Texts that subscribe to topics, at most [`Manners::topics_per_message`] of them. `id`
-    /// numbers the requests of a connection from 1.
-    fn subscribe(&self, topics: &[&str], id: u64, now: TsNs) -> Vec<String>;
+    /// Texts that `subscribe` to topics, or `unsubscribe` from them, as `what` says, at most
+    /// [`Manners::topics_per_message`] of them. `id` numbers the requests of a connection from 1.
+    fn requests(&self, what: &str, topics: &[&str], id: u64, now: TsNs) -> Vec<String>;
 
-    /// Texts that end subscriptions; as [`LiveFeed::subscribe`].
-    fn unsubscribe(&self, topics: &[&str], id: u64, now: TsNs) -> Vec<String>;
+    /// Texts that subscribe to topics; as [`LiveFeed::requests`].
+    fn subscribe(&self, topics: &[&str], id: u64, now: TsNs) -> Vec<String> {
+        self.requests("subscribe", topics, id, now)
+    }
+
+    /// Texts that end subscriptions; as [`LiveFeed::requests`].
+    fn unsubscribe(&self, topics: &[&str], id: u64, now: TsNs) -> Vec<String> {
+        self.requests("unsubscribe", topics, id, now)
+    }
 
     /// Path of the REST request for a snapshot of the book of `symbol`, where one must be spliced
     /// into the stream.
@@ -100,7 +107,7 @@ pub trait LiveFeed: Sync {
 pub struct Topic {
     /// Topics of different paths need different connections; `/stream`.
     pub path: &'static str,
-    /// As the venue names it, or what [`LiveFeed::subscribe`] makes its texts of.
+    /// As the venue names it, or what [`LiveFeed::requests`] makes its texts of.
     pub name: String,
 }
 
@@ -178,6 +185,11 @@ pub(super) fn says(message: &[u8], words: &str) -> bool {
 /// [`Heard::Refused`] with the whole message.
 pub(super) fn refused(message: &[u8]) -> Heard {
     Heard::Refused(String::from_utf8_lossy(message).into_owned())
+}
+
+/// [`refused`] if it is a refusal, else [`Heard::Data`].
+pub(super) fn refused_if(is_refusal: bool, message: &[u8]) -> Heard {
+    if is_refusal { refused(message) } else { Heard::Data }
 }
 
 /// [`Heard::Reconnect`] with the whole message.

@@ -212,7 +212,6 @@ impl VenueFeed for Okx {
             };
         };
         let data = data.get();
-        let (ts_recv, rows) = (context.ts_recv, &mut context.rows);
         if !arg.channel.starts_with("books") {
             *context.about = About::NoBook;
         }
@@ -230,25 +229,25 @@ impl VenueFeed for Okx {
             }
             "bbo-tbt" => {
                 let symbol = symbol()?;
-                best(ts_recv, symbol, data, rows)?;
+                best(context, symbol, data)?;
                 if !self.best.contains(symbol) {
                     self.best.insert(symbol.to_owned());
                 }
                 Ok(())
             }
-            "trades" | "trades-all" => trades(ts_recv, data, rows),
+            "trades" | "trades-all" => trades(context, data),
             "tickers" | "mark-price" | "index-tickers" | "funding-rate" | "open-interest" => {
-                self.states(ts_recv, &arg.channel, data, rows)
+                self.states(context.ts_recv, &arg.channel, data, &mut context.rows)
             }
             "liquidation-orders" => {
                 let orders: Vec<Liquidations<'_>> = json::parse_text(data)?;
                 let orders: Vec<_> =
                     orders.iter().map(|order| (&*order.symbol, &order.details[..])).collect();
-                liquidations(ts_recv, &orders, rows)
+                liquidations(context, &orders)
             }
             "liquidations" => {
                 let details: Vec<Liquidation<'_>> = json::parse_text(data)?;
-                liquidations(ts_recv, &[(symbol()?, &details)], rows)
+                liquidations(context, &[(symbol()?, &details)])
             }
             // Candles, price limits, option greeks: nothing that a kind of ours holds.
             _ => Ok(()),
@@ -257,11 +256,7 @@ impl VenueFeed for Okx {
 
     /// A `market/books` reply is the snapshot of a book that has none.
     fn reply(&mut self, context: &mut Context<'_>, url: &str, body: &[u8]) -> Result<()> {
-        let Some((_, query)) =
-            url.split_once('?').filter(|(path, _)| path.ends_with("/api/v5/market/books"))
-        else {
-            return Ok(());
-        };
+        let Some(query) = json::query_of(url, "/api/v5/market/books") else { return Ok(()) };
         let symbol = json::query_value(query, "instId")?;
         let reply: Reply<'_> = json::parse(body)?;
         let [data] = &reply.data[..] else {
@@ -331,30 +326,25 @@ fn book_message(
     book.store_checked(rows, head, &message.levels, &[], wrong.as_deref());
 }
 
-fn best(ts_recv: TsNs, symbol: &str, data: &str, rows: &mut ConnectionRows<'_>) -> Result<()> {
+fn best(context: &mut Context<'_>, symbol: &str, data: &str) -> Result<()> {
     let data: Vec<BookData<'_>> = json::parse_text(data)?;
     let instrument = instrument(symbol)?;
-    let mut quotes = Vec::with_capacity(data.len());
-    for entry in &data {
-        quotes.push(QuoteRow {
-            ts_recv,
+    context.quotes(data.iter().map(|entry| {
+        let row = QuoteRow {
             ts_event: Some(entry.ts.ts_ms()?),
             bid: json::first_level(&entry.bids)?,
             ask: json::first_level(&entry.asks)?,
             venue_seq: entry.seq,
-        });
-    }
-    for quote in quotes {
-        let (builder, ts_recv) = rows.stream(&instrument, Kind::Quotes, ts_recv);
-        builder.quote(&QuoteRow { ts_recv, ..quote });
-    }
-    Ok(())
+            ..QuoteRow::default()
+        };
+        Ok((instrument.clone(), row))
+    }))
 }
 
-fn trades(ts_recv: TsNs, data: &str, rows: &mut ConnectionRows<'_>) -> Result<()> {
+fn trades(context: &mut Context<'_>, data: &str) -> Result<()> {
     let data: Vec<TradeData<'_>> = json::parse_text(data)?;
-    let mut trades = Vec::with_capacity(data.len());
-    for entry in &data {
+    let ts_recv = context.ts_recv;
+    let read = data.iter().map(|entry| {
         let row = TradeRow {
             ts_recv,
             ts_event: Some(entry.ts.ts_ms()?),
@@ -363,40 +353,28 @@ fn trades(ts_recv: TsNs, data: &str, rows: &mut ConnectionRows<'_>) -> Result<()
             qty: entry.sz.decimal()?,
             trade_id: &entry.id,
         };
-        trades.push((instrument(&entry.symbol)?, row));
-    }
-    for (instrument, row) in &trades {
-        let (builder, ts_recv) = rows.stream(instrument, Kind::Trades, ts_recv);
-        builder.trade(&TradeRow { ts_recv, ..*row });
-    }
-    Ok(())
+        Ok((instrument(&entry.symbol)?, row))
+    });
+    context.trades(Kind::Trades, read)
 }
 
-fn liquidations(
-    ts_recv: TsNs,
-    orders: &[(&str, &[Liquidation<'_>])],
-    rows: &mut ConnectionRows<'_>,
-) -> Result<()> {
-    let mut read = Vec::new();
-    for (symbol, details) in orders {
-        let instrument = instrument(symbol)?;
-        for detail in *details {
-            let row = TradeRow {
-                ts_recv,
-                ts_event: Some(detail.ts.ts_ms()?),
-                side: json::trade_side(&detail.side)?,
-                price: detail.price.decimal()?,
-                qty: detail.sz.decimal()?,
-                trade_id: "",
-            };
-            read.push((instrument.clone(), row));
-        }
-    }
-    for (instrument, row) in &read {
-        let (builder, ts_recv) = rows.stream(instrument, Kind::Liquidations, ts_recv);
-        builder.trade(&TradeRow { ts_recv, ..*row });
-    }
-    Ok(())
+fn liquidations(context: &mut Context<'_>, orders: &[(&str, &[Liquidation<'_>])]) -> Result<()> {
+    let ts_recv = context.ts_recv;
+    let each = orders
+        .iter()
+        .flat_map(|(symbol, details)| details.iter().map(move |detail| (*symbol, detail)));
+    let read = each.map(|(symbol, detail)| {
+        let row = TradeRow {
+            ts_recv,
+            ts_event: Some(detail.ts.ts_ms()?),
+            side: json::trade_side(&detail.side)?,
+            price: detail.price.decimal()?,
+            qty: detail.sz.decimal()?,
+            trade_id: "",
+        };
+        Ok((instrument(symbol)?, row))
+    });
+    context.trades(Kind::Liquidations, read)
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use super::message::Market;
 use crate::error::Result;
 use crate::event::Kind;
 use crate::ingest::json;
-use crate::ingest::live::{Heard, LiveFeed, Manners, Resync, Topic};
+use crate::ingest::live::{Heard, LiveFeed, Manners, Resync, Topic, quoted};
 use crate::quantity::TsNs;
 
 static SPOT: Live = Live(Market::Spot);
@@ -117,12 +117,9 @@ impl LiveFeed for Live {
         names.iter().map(topic).collect()
     }
 
-    fn subscribe(&self, topics: &[&str], id: u64, _: TsNs) -> Vec<String> {
-        vec![request("SUBSCRIBE", topics, id)]
-    }
-
-    fn unsubscribe(&self, topics: &[&str], id: u64, _: TsNs) -> Vec<String> {
-        vec![request("UNSUBSCRIBE", topics, id)]
+    fn requests(&self, what: &str, topics: &[&str], id: u64, _: TsNs) -> Vec<String> {
+        let (method, params) = (what.to_ascii_uppercase(), quoted(topics));
+        vec![format!(r#"{{"method":"{method}","params":[{params}],"id":{id}}}"#)]
     }
 
     fn snapshot(&self, symbol: &str) -> Option<String> {
@@ -140,11 +137,6 @@ impl LiveFeed for Live {
             _ => json::refusal(message, "error"),
         }
     }
-}
-
-fn request(method: &str, topics: &[&str], id: u64) -> String {
-    let params = topics.join("\",\"");
-    format!("{{\"method\":\"{method}\",\"params\":[\"{params}\"],\"id\":{id}}}")
 }
 
 #[cfg(test)]

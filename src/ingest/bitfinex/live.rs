@@ -77,7 +77,7 @@ impl LiveFeed for Live {
         vec![r#"{"event":"conf","flags":229376}"#.to_owned()]
     }
 
-    fn subscribe(&self, topics: &[&str], _: u64, _: TsNs) -> Vec<String> {
+    fn requests(&self, _: &str, topics: &[&str], _: u64, _: TsNs) -> Vec<String> {
         topics.iter().map(|topic| request(topic)).collect()
     }
 

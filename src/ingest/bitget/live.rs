@@ -17,7 +17,7 @@ use crate::error::Result;
 use crate::event::Kind;
 use crate::ingest::json;
 use crate::ingest::live::{Heard, LiveFeed, Manners, Resync, Topic};
-use crate::ingest::live::{refused, says};
+use crate::ingest::live::{refused_if, says};
 use crate::quantity::TsNs;
 
 const VERSION_2: &str = "/v2/ws/public";
@@ -108,12 +108,16 @@ impl LiveFeed for Live {
         vec![Topic { path: VERSION_2, name: format!("{market}:{channel}:{symbol}") }]
     }
 
-    fn subscribe(&self, topics: &[&str], _: u64, _: TsNs) -> Vec<String> {
-        vec![request("subscribe", topics)]
-    }
-
-    fn unsubscribe(&self, topics: &[&str], _: u64, _: TsNs) -> Vec<String> {
-        vec![request("unsubscribe", topics)]
+    fn requests(&self, what: &str, topics: &[&str], _: u64, _: TsNs) -> Vec<String> {
+        let argument = |topic: &&str| match topic.splitn(3, ':').collect::<Vec<_>>()[..] {
+            [market, channel, symbol] => {
+                format!(r#"{{"instType":"{market}","channel":"{channel}","instId":"{symbol}"}}"#)
+            }
+            [market, topic] => format!(r#"{{"instType":"{market}","topic":"{topic}"}}"#),
+            _ => format!(r#"{{"topic":"{topic}"}}"#),
+        };
+        let arguments: Vec<_> = topics.iter().map(argument).collect();
+        vec![format!(r#"{{"op":"{what}","args":[{}]}}"#, arguments.join(","))]
     }
 
     fn ping(&self, _: u64, _: TsNs) -> Option<String> {
@@ -122,23 +126,8 @@ impl LiveFeed for Live {
 
     fn heard(&self, message: &[u8]) -> Heard {
         let is_data = message.starts_with(br#"{"action":"#);
-        match !is_data && says(message, r#""event":"error""#) {
-            true => refused(message),
-            false => Heard::Data,
-        }
+        refused_if(!is_data && says(message, r#""event":"error""#), message)
     }
-}
-
-fn request(op: &str, topics: &[&str]) -> String {
-    let argument = |topic: &&str| match topic.splitn(3, ':').collect::<Vec<_>>()[..] {
-        [market, channel, symbol] => {
-            format!(r#"{{"instType":"{market}","channel":"{channel}","instId":"{symbol}"}}"#)
-        }
-        [market, topic] => format!(r#"{{"instType":"{market}","topic":"{topic}"}}"#),
-        _ => format!(r#"{{"topic":"{topic}"}}"#),
-    };
-    let arguments: Vec<_> = topics.iter().map(argument).collect();
-    format!(r#"{{"op":"{op}","args":[{}]}}"#, arguments.join(","))
 }
 
 #[cfg(test)]

@@ -70,12 +70,8 @@ impl LiveFeed for Live {
         topics_of("/realtime", &[table], symbol)
     }
 
-    fn subscribe(&self, topics: &[&str], _: u64, _: TsNs) -> Vec<String> {
-        vec![request("subscribe", topics)]
-    }
-
-    fn unsubscribe(&self, topics: &[&str], _: u64, _: TsNs) -> Vec<String> {
-        vec![request("unsubscribe", topics)]
+    fn requests(&self, what: &str, topics: &[&str], _: u64, _: TsNs) -> Vec<String> {
+        vec![format!(r#"{{"op":"{what}","args":[{}]}}"#, quoted(topics))]
     }
 
     fn ping(&self, _: u64, _: TsNs) -> Option<String> {
@@ -88,10 +84,6 @@ impl LiveFeed for Live {
             false => json::refusal(message, "error"),
         }
     }
-}
-
-fn request(op: &str, topics: &[&str]) -> String {
-    format!(r#"{{"op":"{op}","args":[{}]}}"#, quoted(topics))
 }
 
 #[cfg(test)]

@@ -59,12 +59,11 @@ impl LiveFeed for Live {
         vec![Topic { path: "", name: format!("{channel}_{symbol}") }]
     }
 
-    fn subscribe(&self, topics: &[&str], _: u64, _: TsNs) -> Vec<String> {
-        topics.iter().map(|topic| request("subscribe", topic)).collect()
-    }
-
-    fn unsubscribe(&self, topics: &[&str], _: u64, _: TsNs) -> Vec<String> {
-        topics.iter().map(|topic| request("unsubscribe", topic)).collect()
+    fn requests(&self, what: &str, topics: &[&str], _: u64, _: TsNs) -> Vec<String> {
+        let request = |channel: &&str| {
+            format!(r#"{{"event":"bts:{what}","data":{{"channel":"{channel}"}}}}"#)
+        };
+        topics.iter().map(request).collect()
     }
 
     fn snapshot(&self, symbol: &str) -> Option<String> {
@@ -84,10 +83,6 @@ impl LiveFeed for Live {
             () => Heard::Data,
         }
     }
-}
-
-fn request(what: &str, channel: &str) -> String {
-    format!(r#"{{"event":"bts:{what}","data":{{"channel":"{channel}"}}}}"#)
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use crate::error::Result;
 use crate::event::Kind;
 use crate::ingest::json;
 use crate::ingest::live::{Heard, LiveFeed, Manners, Resync, Topic};
-use crate::ingest::live::{quoted, refused, says};
+use crate::ingest::live::{quoted, refused_if, says};
 use crate::quantity::TsNs;
 
 /// The live feed of contracts, or of spot.
@@ -109,12 +109,8 @@ impl LiveFeed for Live {
         vec![Topic { path: self.path(symbol), name: format!("{channel}.{symbol}") }]
     }
 
-    fn subscribe(&self, topics: &[&str], id: u64, _: TsNs) -> Vec<String> {
-        vec![request("subscribe", topics, id)]
-    }
-
-    fn unsubscribe(&self, topics: &[&str], id: u64, _: TsNs) -> Vec<String> {
-        vec![request("unsubscribe", topics, id)]
+    fn requests(&self, what: &str, topics: &[&str], id: u64, _: TsNs) -> Vec<String> {
+        vec![format!(r#"{{"req_id":"{id}","op":"{what}","args":[{}]}}"#, quoted(topics))]
     }
 
     fn ping(&self, id: u64, _: TsNs) -> Option<String> {
@@ -123,15 +119,8 @@ impl LiveFeed for Live {
 
     fn heard(&self, message: &[u8]) -> Heard {
         let is_data = message.starts_with(br#"{"topic":"#);
-        match !is_data && says(message, r#""success":false"#) {
-            true => refused(message),
-            false => Heard::Data,
-        }
+        refused_if(!is_data && says(message, r#""success":false"#), message)
     }
-}
-
-fn request(op: &str, topics: &[&str], id: u64) -> String {
-    format!(r#"{{"req_id":"{id}","op":"{op}","args":[{}]}}"#, quoted(topics))
 }
 
 #[cfg(test)]

@@ -8,9 +8,9 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 
-use super::{Coinbase, EXCHANGE, Envelope, Print, aggressor, time};
+use super::{Coinbase, EXCHANGE, Envelope, Print, Trade, time};
 use crate::error::{Error, Result};
-use crate::event::{Kind, MessageHead, Side, TradeRow};
+use crate::event::{Kind, MessageHead, Side};
 use crate::ingest::feed_book::{About, MessageLevels};
 use crate::ingest::feed_dialect::Context;
 use crate::ingest::json::{self, Number};
@@ -44,22 +44,6 @@ struct TradesEvent<'a> {
     ty: Cow<'a, str>,
     #[serde(borrow)]
     trades: Vec<Trade<'a>>,
-}
-
-#[derive(Deserialize)]
-struct Trade<'a> {
-    #[serde(borrow)]
-    product_id: Cow<'a, str>,
-    #[serde(borrow)]
-    trade_id: Number<'a>,
-    #[serde(borrow)]
-    price: Number<'a>,
-    #[serde(borrow)]
-    size: Number<'a>,
-    #[serde(borrow)]
-    time: Cow<'a, str>,
-    #[serde(borrow)]
-    side: Cow<'a, str>,
 }
 
 #[derive(Deserialize)]
@@ -162,7 +146,7 @@ impl<'a> Events<'a> {
                 let events: Vec<TradesEvent<'a>> = json::parse_text(text)?;
                 let mut read = Vec::with_capacity(events.len());
                 for event in &events {
-                    let prints = event.trades.iter().map(|trade| print(trade, ts_recv));
+                    let prints = event.trades.iter().map(|trade| Print::read(trade, ts_recv));
                     read.push((event.ty == "snapshot", prints.collect::<Result<_>>()?));
                 }
                 Ok(Self::Trades(read))
@@ -211,21 +195,6 @@ impl<'a> BookMessage<'a> {
         levels.check()?;
         Ok(Self { product: event.product_id.to_string(), snapshot, ts_event, levels })
     }
-}
-
-fn print<'a>(trade: &Trade<'a>, ts_recv: TsNs) -> Result<Print<'a>> {
-    Ok(Print {
-        instrument: Instrument::new(EXCHANGE, &trade.product_id)?,
-        id: trade.trade_id.int()?,
-        row: TradeRow {
-            ts_recv,
-            ts_event: time(&trade.time)?,
-            side: aggressor(&trade.side)?,
-            price: trade.price.decimal()?,
-            qty: trade.size.decimal()?,
-            trade_id: trade.trade_id.text(),
-        },
-    })
 }
 
 fn quote(ticker: &Ticker<'_>) -> Result<(Instrument, [Option<Decimal>; 4])> {

@@ -9,9 +9,9 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 
-use super::{Coinbase, EXCHANGE, Print, aggressor, time};
-use crate::error::{Error, Result};
-use crate::event::{Kind, MessageHead, Side, StatusWhat, TradeRow};
+use super::{Coinbase, EXCHANGE, Print, time};
+use crate::error::Result;
+use crate::event::{Kind, MessageHead, Side, StatusWhat};
 use crate::ingest::connection::ConnectionRows;
 use crate::ingest::feed_book::{About, MessageLevels};
 use crate::ingest::feed_dialect::Context;
@@ -51,22 +51,6 @@ struct Change<'a>(
 );
 
 #[derive(Deserialize)]
-struct Match<'a> {
-    #[serde(borrow)]
-    product_id: Cow<'a, str>,
-    #[serde(borrow)]
-    trade_id: Number<'a>,
-    #[serde(borrow)]
-    side: Cow<'a, str>,
-    #[serde(borrow)]
-    price: Number<'a>,
-    #[serde(borrow)]
-    size: Number<'a>,
-    #[serde(borrow)]
-    time: Cow<'a, str>,
-}
-
-#[derive(Deserialize)]
 struct Ticker<'a> {
     #[serde(borrow)]
     product_id: Cow<'a, str>,
@@ -94,7 +78,7 @@ impl Coinbase {
             "l2update" => self.update(context, &json::parse(message)?),
             "match" | "last_match" => {
                 *context.about = About::NoBook;
-                let print = read_match(&json::parse(message)?, context.ts_recv)?;
+                let print = Print::read(&json::parse(message)?, context.ts_recv)?;
                 self.prints(vec![print], ty == "last_match", &mut context.rows);
                 Ok(())
             }
@@ -144,14 +128,7 @@ impl Coinbase {
         *context.about = About::Book(EXCHANGE, update.product_id.to_string());
         let mut levels = MessageLevels::default();
         for Change(side, price, qty) in &update.changes {
-            let side = match &**side {
-                "buy" => Side::Bid,
-                "sell" => Side::Ask,
-                other => {
-                    return Err(Error::invalid(format!("side {other:?}: expected buy or sell")));
-                }
-            };
-            levels.push(side, price.text(), qty.text())?;
+            levels.push(json::book_side(side)?, price.text(), qty.text())?;
         }
         levels.check()?;
         let sent = time(&update.time)?;
@@ -171,21 +148,6 @@ impl Coinbase {
         }
         Ok(())
     }
-}
-
-fn read_match<'a>(print: &Match<'a>, ts_recv: TsNs) -> Result<Print<'a>> {
-    Ok(Print {
-        instrument: Instrument::new(EXCHANGE, &print.product_id)?,
-        id: print.trade_id.int()?,
-        row: TradeRow {
-            ts_recv,
-            ts_event: time(&print.time)?,
-            side: aggressor(&print.side)?,
-            price: print.price.decimal()?,
-            qty: print.size.decimal()?,
-            trade_id: print.trade_id.text(),
-        },
-    })
 }
 
 fn ticker(ts_recv: TsNs, ticker: &Ticker<'_>, rows: &mut ConnectionRows<'_>) -> Result<()> {

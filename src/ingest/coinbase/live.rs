@@ -14,7 +14,7 @@ use crate::error::Result;
 use crate::event::Kind;
 use crate::ingest::json;
 use crate::ingest::live::{Heard, LiveFeed, Manners, Resync, Topic};
-use crate::ingest::live::{by_channel, quoted, refused, says, topics_of};
+use crate::ingest::live::{by_channel, quoted, refused_if, says, topics_of};
 use crate::quantity::TsNs;
 
 /// The live feed.
@@ -81,29 +81,18 @@ impl LiveFeed for Live {
         vec![r#"{"type":"subscribe","channel":"heartbeats"}"#.to_owned()]
     }
 
-    fn subscribe(&self, topics: &[&str], _: u64, _: TsNs) -> Vec<String> {
-        requests("subscribe", topics)
-    }
-
-    fn unsubscribe(&self, topics: &[&str], _: u64, _: TsNs) -> Vec<String> {
-        requests("unsubscribe", topics)
+    fn requests(&self, what: &str, topics: &[&str], _: u64, _: TsNs) -> Vec<String> {
+        let request = |(channel, products): (&str, Vec<&str>)| {
+            let products = quoted(&products);
+            format!(r#"{{"type":"{what}","channel":"{channel}","product_ids":[{products}]}}"#)
+        };
+        by_channel(topics).into_iter().map(request).collect()
     }
 
     fn heard(&self, message: &[u8]) -> Heard {
         let is_data = message.starts_with(br#"{"channel":"#);
-        match !is_data && says(message, r#""type":"error""#) {
-            true => refused(message),
-            false => Heard::Data,
-        }
+        refused_if(!is_data && says(message, r#""type":"error""#), message)
     }
-}
-
-fn requests(what: &str, topics: &[&str]) -> Vec<String> {
-    let request = |(channel, products): (&str, Vec<&str>)| {
-        let products = quoted(&products);
-        format!(r#"{{"type":"{what}","channel":"{channel}","product_ids":[{products}]}}"#)
-    };
-    by_channel(topics).into_iter().map(request).collect()
 }
 
 #[cfg(test)]

@@ -81,12 +81,8 @@ impl LiveFeed for Live {
         vec![request("set_heartbeat", r#""interval":30"#, 0)]
     }
 
-    fn subscribe(&self, topics: &[&str], id: u64, _: TsNs) -> Vec<String> {
-        vec![request("subscribe", &format!(r#""channels":[{}]"#, quoted(topics)), id)]
-    }
-
-    fn unsubscribe(&self, topics: &[&str], id: u64, _: TsNs) -> Vec<String> {
-        vec![request("unsubscribe", &format!(r#""channels":[{}]"#, quoted(topics)), id)]
+    fn requests(&self, what: &str, topics: &[&str], id: u64, _: TsNs) -> Vec<String> {
+        vec![request(what, &format!(r#""channels":[{}]"#, quoted(topics)), id)]
     }
 
     fn heard(&self, message: &[u8]) -> Heard {

@@ -45,25 +45,6 @@ impl Live {
     fn market(&self) -> &'static str {
         if self.futures { "futures" } else { "spot" }
     }
-
-    fn requests(&self, event: &str, topics: &[&str], now: TsNs) -> Vec<String> {
-        let (time, market) = (seconds(now), self.market());
-        let request = |channel: &str, payload: &str| {
-            let what = format!(r#""channel":"{market}.{channel}","event":"{event}""#);
-            format!(r#"{{"time":{time},{what},"payload":[{payload}]}}"#)
-        };
-        let mut requests = Vec::new();
-        for (channel, symbols) in by_channel(topics) {
-            match channel {
-                "order_book_update" => requests.extend(symbols.iter().map(|symbol| {
-                    let levels = if self.futures { r#","100""# } else { "" };
-                    request(channel, &format!(r#""{symbol}","100ms"{levels}"#))
-                })),
-                _ => requests.push(request(channel, &quoted(&symbols))),
-            }
-        }
-        requests
-    }
 }
 
 impl LiveFeed for Live {
@@ -123,12 +104,23 @@ impl LiveFeed for Live {
         topics_of(path, &[channel], symbol)
     }
 
-    fn subscribe(&self, topics: &[&str], _: u64, now: TsNs) -> Vec<String> {
-        self.requests("subscribe", topics, now)
-    }
-
-    fn unsubscribe(&self, topics: &[&str], _: u64, now: TsNs) -> Vec<String> {
-        self.requests("unsubscribe", topics, now)
+    fn requests(&self, what: &str, topics: &[&str], _: u64, now: TsNs) -> Vec<String> {
+        let (time, market) = (seconds(now), self.market());
+        let request = |channel: &str, payload: &str| {
+            let about = format!(r#""channel":"{market}.{channel}","event":"{what}""#);
+            format!(r#"{{"time":{time},{about},"payload":[{payload}]}}"#)
+        };
+        let mut requests = Vec::new();
+        for (channel, symbols) in by_channel(topics) {
+            match channel {
+                "order_book_update" => requests.extend(symbols.iter().map(|symbol| {
+                    let levels = if self.futures { r#","100""# } else { "" };
+                    request(channel, &format!(r#""{symbol}","100ms"{levels}"#))
+                })),
+                _ => requests.push(request(channel, &quoted(&symbols))),
+            }
+        }
+        requests
     }
 
     fn snapshot(&self, symbol: &str) -> Option<String> {

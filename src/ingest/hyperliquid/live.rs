@@ -15,7 +15,7 @@ use crate::error::Result;
 use crate::event::Kind;
 use crate::ingest::json;
 use crate::ingest::live::{Heard, LiveFeed, Manners, Resync, Topic};
-use crate::ingest::live::{refused, says, topics_of};
+use crate::ingest::live::{refused_if, says, topics_of};
 use crate::quantity::TsNs;
 
 /// The live feed.
@@ -82,12 +82,13 @@ impl LiveFeed for Live {
         topics_of("/ws", &[channel], symbol)
     }
 
-    fn subscribe(&self, topics: &[&str], _: u64, _: TsNs) -> Vec<String> {
-        topics.iter().map(|topic| request("subscribe", topic)).collect()
-    }
-
-    fn unsubscribe(&self, topics: &[&str], _: u64, _: TsNs) -> Vec<String> {
-        topics.iter().map(|topic| request("unsubscribe", topic)).collect()
+    fn requests(&self, what: &str, topics: &[&str], _: u64, _: TsNs) -> Vec<String> {
+        let request = |topic: &&str| {
+            let (channel, coin) = topic.split_once(':').unwrap_or((topic, ""));
+            let subscription = format!(r#"{{"type":"{channel}","coin":"{coin}"}}"#);
+            format!(r#"{{"method":"{what}","subscription":{subscription}}}"#)
+        };
+        topics.iter().map(request).collect()
     }
 
     fn ping(&self, _: u64, _: TsNs) -> Option<String> {
@@ -95,17 +96,8 @@ impl LiveFeed for Live {
     }
 
     fn heard(&self, message: &[u8]) -> Heard {
-        match says(message.get(..64).unwrap_or(message), r#""channel":"error""#) {
-            true => refused(message),
-            false => Heard::Data,
-        }
+        refused_if(says(message.get(..64).unwrap_or(message), r#""channel":"error""#), message)
     }
-}
-
-fn request(method: &str, topic: &str) -> String {
-    let (channel, coin) = topic.split_once(':').unwrap_or((topic, ""));
-    let subscription = format!(r#"{{"type":"{channel}","coin":"{coin}"}}"#);
-    format!(r#"{{"method":"{method}","subscription":{subscription}}}"#)
 }
 
 #[cfg(test)]

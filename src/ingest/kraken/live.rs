@@ -75,12 +75,20 @@ impl LiveFeed for Live {
         }
     }
 
-    fn subscribe(&self, topics: &[&str], id: u64, _: TsNs) -> Vec<String> {
-        requests("subscribe", topics, id)
-    }
-
-    fn unsubscribe(&self, topics: &[&str], id: u64, _: TsNs) -> Vec<String> {
-        requests("unsubscribe", topics, id)
+    fn requests(&self, what: &str, topics: &[&str], id: u64, _: TsNs) -> Vec<String> {
+        let request = |(channel, symbols): (&str, Vec<&str>)| {
+            let option = match (channel, what) {
+                ("book", _) => r#","depth":1000"#,
+                ("ticker", _) => r#","event_trigger":"bbo""#,
+                // The recent trades fill the hole that a reconnect left.
+                ("trade", "subscribe") => r#","snapshot":true"#,
+                _ => "",
+            };
+            let symbols = quoted(&symbols);
+            let params = format!(r#""channel":"{channel}","symbol":[{symbols}]{option}"#);
+            format!(r#"{{"method":"{what}","params":{{{params}}},"req_id":{id}}}"#)
+        };
+        by_channel(topics).into_iter().map(request).collect()
     }
 
     fn ping(&self, id: u64, _: TsNs) -> Option<String> {
@@ -102,21 +110,6 @@ fn name_of_version_2(wsname: &str) -> String {
         other => other,
     };
     wsname.split('/').map(asset).collect::<Vec<_>>().join("/")
-}
-
-fn requests(method: &str, topics: &[&str], id: u64) -> Vec<String> {
-    let request = |(channel, symbols): (&str, Vec<&str>)| {
-        let option = match (channel, method) {
-            ("book", _) => r#","depth":1000"#,
-            ("ticker", _) => r#","event_trigger":"bbo""#,
-            // The recent trades fill the hole that a reconnect left.
-            ("trade", "subscribe") => r#","snapshot":true"#,
-            _ => "",
-        };
-        let params = format!(r#""channel":"{channel}","symbol":[{}]{option}"#, quoted(&symbols));
-        format!(r#"{{"method":"{method}","params":{{{params}}},"req_id":{id}}}"#)
-    };
-    by_channel(topics).into_iter().map(request).collect()
 }
 
 #[cfg(test)]

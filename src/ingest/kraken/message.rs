@@ -186,25 +186,24 @@ impl<'a> BookMessage<'a> {
         if !known {
             return Err(Error::invalid("book: expected levels as, bs, a or b"));
         }
-        check(&levels)?;
+        levels.check()?;
+        check_len(&levels)?;
         Ok(Self { levels, ts_event, snapshot, checksum })
     }
 
     pub(super) fn read_v2(data: &BookData<'a>, snapshot: bool) -> Result<Self> {
-        let mut levels = MessageLevels::default();
-        levels.extend(Side::Bid, &data.bids)?;
-        levels.extend(Side::Ask, &data.asks)?;
-        check(&levels)?;
+        let levels = MessageLevels::of(&data.bids, &data.asks)?;
+        check_len(&levels)?;
         let ts_event = data.timestamp.as_deref().map(TsNs::parse).transpose()?;
         Ok(Self { levels, ts_event, snapshot, checksum: data.checksum })
     }
 }
 
 /// Each level may push another one out, and a reset row comes first.
-fn check(levels: &MessageLevels<'_>) -> Result<()> {
+fn check_len(levels: &MessageLevels<'_>) -> Result<()> {
     let levels_max = limit::MESSAGE_ROWS_MAX / 2 - 1;
     if levels.len() > levels_max {
         return Err(Error::limit("levels of one message:", levels.len(), levels_max));
     }
-    levels.check()
+    Ok(())
 }

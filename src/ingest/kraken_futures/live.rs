@@ -15,7 +15,7 @@ use crate::error::Result;
 use crate::event::Kind;
 use crate::ingest::json;
 use crate::ingest::live::{Heard, LiveFeed, Manners, Resync, Topic};
-use crate::ingest::live::{by_channel, quoted, refused, says, topics_of};
+use crate::ingest::live::{by_channel, quoted, refused_if, says, topics_of};
 use crate::quantity::TsNs;
 
 /// The live feed.
@@ -74,30 +74,20 @@ impl LiveFeed for Live {
         topics_of("/ws/v1", &[feed], symbol)
     }
 
-    fn subscribe(&self, topics: &[&str], _: u64, _: TsNs) -> Vec<String> {
-        requests("subscribe", topics)
-    }
-
-    fn unsubscribe(&self, topics: &[&str], _: u64, _: TsNs) -> Vec<String> {
-        requests("unsubscribe", topics)
+    fn requests(&self, what: &str, topics: &[&str], _: u64, _: TsNs) -> Vec<String> {
+        let request = |(feed, products): (&str, Vec<&str>)| {
+            let products = quoted(&products);
+            format!(r#"{{"event":"{what}","feed":"{feed}","product_ids":[{products}]}}"#)
+        };
+        by_channel(topics).into_iter().map(request).collect()
     }
 
     fn heard(&self, message: &[u8]) -> Heard {
         let events = ["error", "alert", "subscribed_failed", "unsubscribed_failed"];
         let is_refusal = |event: &&str| says(message, &format!(r#""event":"{event}""#));
-        match message.starts_with(br#"{"event":"#) && events.iter().any(is_refusal) {
-            true => refused(message),
-            false => Heard::Data,
-        }
+        let is_event = message.starts_with(br#"{"event":"#);
+        refused_if(is_event && events.iter().any(is_refusal), message)
     }
-}
-
-fn requests(event: &str, topics: &[&str]) -> Vec<String> {
-    let request = |(feed, products): (&str, Vec<&str>)| {
-        let products = quoted(&products);
-        format!(r#"{{"event":"{event}","feed":"{feed}","product_ids":[{products}]}}"#)
-    };
-    by_channel(topics).into_iter().map(request).collect()
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::event::Kind;
 use crate::ingest::json;
 use crate::ingest::live::{Heard, LiveFeed, Manners, Resync, Topic};
-use crate::ingest::live::{by_channel, refused, says, topics_of};
+use crate::ingest::live::{by_channel, refused_if, says, topics_of};
 use crate::quantity::TsNs;
 
 /// The live feed.
@@ -104,12 +104,12 @@ impl LiveFeed for Live {
         Ok(format!("{}?token={}", server.endpoint, data.token))
     }
 
-    fn subscribe(&self, topics: &[&str], id: u64, _: TsNs) -> Vec<String> {
-        requests("subscribe", topics, id)
-    }
-
-    fn unsubscribe(&self, topics: &[&str], id: u64, _: TsNs) -> Vec<String> {
-        requests("unsubscribe", topics, id)
+    fn requests(&self, what: &str, topics: &[&str], id: u64, _: TsNs) -> Vec<String> {
+        let request = |(channel, symbols): (&str, Vec<&str>)| {
+            let topic = format!("{channel}:{}", symbols.join(","));
+            format!(r#"{{"id":"{id}","type":"{what}","topic":"{topic}","response":true}}"#)
+        };
+        by_channel(topics).into_iter().map(request).collect()
     }
 
     fn snapshot(&self, symbol: &str) -> Option<String> {
@@ -122,19 +122,8 @@ impl LiveFeed for Live {
 
     fn heard(&self, message: &[u8]) -> Heard {
         let is_answer = message.starts_with(br#"{"id":"#);
-        match is_answer && says(message, r#""type":"error""#) {
-            true => refused(message),
-            false => Heard::Data,
-        }
+        refused_if(is_answer && says(message, r#""type":"error""#), message)
     }
-}
-
-fn requests(what: &str, topics: &[&str], id: u64) -> Vec<String> {
-    let request = |(channel, symbols): (&str, Vec<&str>)| {
-        let topic = format!("{channel}:{}", symbols.join(","));
-        format!(r#"{{"id":"{id}","type":"{what}","topic":"{topic}","response":true}}"#)
-    };
-    by_channel(topics).into_iter().map(request).collect()
 }
 
 #[cfg(test)]

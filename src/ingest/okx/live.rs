@@ -112,12 +112,14 @@ impl LiveFeed for Live {
         }
     }
 
-    fn subscribe(&self, topics: &[&str], id: u64, _: TsNs) -> Vec<String> {
-        vec![request("subscribe", topics, id)]
-    }
-
-    fn unsubscribe(&self, topics: &[&str], id: u64, _: TsNs) -> Vec<String> {
-        vec![request("unsubscribe", topics, id)]
+    fn requests(&self, what: &str, topics: &[&str], id: u64, _: TsNs) -> Vec<String> {
+        let argument = |topic: &&str| {
+            let (channel, symbol) = topic.split_once(':').unwrap_or((topic, ""));
+            let name = if channel == "liquidation-orders" { "instType" } else { "instId" };
+            format!(r#"{{"channel":"{channel}","{name}":"{symbol}"}}"#)
+        };
+        let arguments: Vec<_> = topics.iter().map(argument).collect();
+        vec![format!(r#"{{"id":"{id}","op":"{what}","args":[{}]}}"#, arguments.join(","))]
     }
 
     fn ping(&self, _: u64, _: TsNs) -> Option<String> {
@@ -134,16 +136,6 @@ impl LiveFeed for Live {
             () => Heard::Data,
         }
     }
-}
-
-fn request(op: &str, topics: &[&str], id: u64) -> String {
-    let argument = |topic: &&str| {
-        let (channel, symbol) = topic.split_once(':').unwrap_or((topic, ""));
-        let name = if channel == "liquidation-orders" { "instType" } else { "instId" };
-        format!(r#"{{"channel":"{channel}","{name}":"{symbol}"}}"#)
-    };
-    let arguments: Vec<_> = topics.iter().map(argument).collect();
-    format!(r#"{{"id":"{id}","op":"{op}","args":[{}]}}"#, arguments.join(","))
 }
 
 #[cfg(test)]

@@ -7,7 +7,6 @@ use serde_json::value::RawValue;
 
 use super::market::instrument;
 use crate::error::Result;
-use crate::event::Side;
 use crate::ingest::feed_book::MessageLevels;
 use crate::ingest::json::{Level, Number};
 use crate::quantity::{Decimal, Instrument, TsNs};
@@ -130,10 +129,7 @@ pub(super) struct BookMessage<'a> {
 
 impl<'a> BookMessage<'a> {
     pub(super) fn read(data: &BookData<'a>) -> Result<Self> {
-        let mut levels = MessageLevels::default();
-        levels.extend(Side::Bid, &data.bids)?;
-        levels.extend(Side::Ask, &data.asks)?;
-        levels.check()?;
+        let levels = MessageLevels::of(&data.bids, &data.asks)?;
         // 0 says that there is none, wherever OKX has the sequence instead.
         let checksum = data.checksum.filter(|&sum| sum != 0 || data.seq.is_none());
         let ts_event = data.ts.ts_ms()?;
