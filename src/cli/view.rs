@@ -7,7 +7,7 @@ use std::ops::Range;
 use super::book::write_ladder;
 use super::screen;
 use super::target::book_answer;
-use crate::book::{Checkpoint, Tracker};
+use crate::book::Tracker;
 use crate::error::Result;
 use crate::event::{Batch, Kind, StreamKey, TradeSide, trades};
 use crate::quantity::{Decimal, Instrument, TsNs};
@@ -95,7 +95,7 @@ impl View {
     pub fn open(&mut self, answer: &BookAnswer) -> Result<()> {
         let Some((stream, tracker, digits)) = &mut self.book else { return Ok(()) };
         if self.keys[*stream].instrument == answer.instrument {
-            restore(answer, tracker)?;
+            *tracker = answer.tracker()?;
             *digits = answer.digits;
         }
         Ok(())
@@ -256,31 +256,6 @@ fn trade(instrument: &Instrument, batch: &Batch, row: usize) -> String {
     };
     let ts = TsNs(batch.ts_recv().get(row).copied().unwrap_or_default());
     format!("{ts}  {side}  {}  {}  {instrument}", at(trades::PRICE), at(trades::QTY))
-}
-
-/// Makes `tracker` the book that an answer shows.
-fn restore(answer: &BookAnswer, tracker: &mut Tracker) -> Result<()> {
-    let all = || answer.bids.iter().chain(&answer.asks);
-    let price_scale = all().map(|(price, _)| price.scale()).max().unwrap_or(0);
-    let qty_scale = all().map(|(_, qty)| qty.scale()).max().unwrap_or(0);
-    let prices = |levels: &[(Decimal, Decimal)]| -> Vec<i64> {
-        levels.iter().filter_map(|(price, _)| price.mantissa_at(price_scale)).collect()
-    };
-    let qtys = |levels: &[(Decimal, Decimal)]| -> Vec<i64> {
-        levels.iter().filter_map(|(_, qty)| qty.mantissa_at(qty_scale)).collect()
-    };
-    tracker.restore(&Checkpoint {
-        price_scale,
-        qty_scale,
-        bid_prices: &prices(&answer.bids),
-        bid_qtys: &qtys(&answer.bids),
-        ask_prices: &prices(&answer.asks),
-        ask_qtys: &qtys(&answer.asks),
-        state: answer.state,
-        ts_recv: answer.ts_recv,
-        ts_event: answer.ts_event,
-        venue_seq: answer.venue_seq,
-    })
 }
 
 #[cfg(test)]

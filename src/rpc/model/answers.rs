@@ -2,8 +2,8 @@
 
 use super::atoms::{self, wrong_answer};
 use super::told::PlayState;
-use crate::book::{Book, State, Tracker};
-use crate::error::{Error, Result};
+use crate::book::{Book, Checkpoint, State, Tracker};
+use crate::error::{Error, ErrorKind, Result};
 use crate::event::{ContentHash, Side, StreamKey};
 use crate::limit;
 use crate::quantity::{Decimal, Instrument, TsNs};
@@ -37,6 +37,42 @@ pub struct BookAnswer {
     pub asks: Vec<Level>,
     /// How many levels bids and asks have, also beyond the depth.
     pub level_counts: (u64, u64),
+}
+
+impl BookAnswer {
+    /// A book to apply messages to, from here on; it is whole if the answer has all levels.
+    ///
+    /// # Errors
+    /// As [`Tracker::restore`]; [`ErrorKind::Limit`] if a price or quantity does not fit an `i64`
+    /// at the scale of its book.
+    pub fn tracker(&self) -> Result<Tracker> {
+        let levels = || self.bids.iter().chain(&self.asks);
+        let price_scale = levels().map(|(price, _)| price.scale()).max().unwrap_or(0);
+        let qty_scale = levels().map(|(_, qty)| qty.scale()).max().unwrap_or(0);
+        let columns = |levels: &[Level]| -> Result<(Vec<i64>, Vec<i64>)> {
+            let at = |value: Decimal, scale| {
+                let text = || format!("{value} does not fit 64 bits at {scale} decimals");
+                value.mantissa_at(scale).ok_or_else(|| Error::new(ErrorKind::Limit, text()))
+            };
+            let level = |&(price, qty): &Level| Ok((at(price, price_scale)?, at(qty, qty_scale)?));
+            levels.iter().map(level).collect()
+        };
+        let (bids, asks) = (columns(&self.bids)?, columns(&self.asks)?);
+        let mut tracker = Tracker::new();
+        tracker.restore(&Checkpoint {
+            price_scale,
+            qty_scale,
+            bid_prices: &bids.0,
+            bid_qtys: &bids.1,
+            ask_prices: &asks.0,
+            ask_qtys: &asks.1,
+            state: self.state,
+            ts_recv: self.ts_recv,
+            ts_event: self.ts_event,
+            venue_seq: self.venue_seq,
+        })?;
+        Ok(tracker)
+    }
 }
 
 impl proto::Book {

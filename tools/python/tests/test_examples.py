@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from support import BTC, DERIBIT, ServerTest
+from support import BTC, DERIBIT, ServerTest, binary
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 sys.path.insert(0, str(EXAMPLES))
@@ -38,6 +38,21 @@ class Examples(ServerTest):
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         self.assertIn("correlation", done.stdout)
         self.assertIn("round trips", done.stdout)
+
+    def test_the_example_in_rust_finds_the_same(self) -> None:
+        program = binary().parent / "examples" / "backtest"
+        if not program.is_file():
+            self.skipTest("SKIPPED: the backtest in Rust: cargo build --example backtest")
+        maker = str(market_making.run(self.url, BTC)) + "\n"
+        taker = str(imbalance.run(self.url, DERIBIT)[1]) + "\n"
+        for source in (["--store", str(self.store)], ["--server", self.url]):
+            for strategy, instrument, found in (
+                ("maker", BTC, maker),
+                ("imbalance", DERIBIT, taker),
+            ):
+                command = [program, *source, instrument, "--strategy", strategy]
+                done = subprocess.run(command, capture_output=True, text=True, check=True)
+                self.assertEqual(done.stdout, found)
 
     def test_throughput(self) -> None:
         found = {what: rows for what, rows, _ in throughput.figures(self.url, DERIBIT)}
