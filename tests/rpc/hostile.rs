@@ -10,16 +10,16 @@ use tokio::net::TcpStream;
 
 use crate::market::{Market, Served, btc};
 
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
+pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub const DATA: u8 = 0;
+pub const HEADERS: u8 = 1;
+pub const RST_STREAM: u8 = 3;
+pub const SETTINGS: u8 = 4;
 const CONTINUATION: u8 = 9;
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
+pub const END_STREAM: u8 = 1;
+pub const END_HEADERS: u8 = 4;
 
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
     let mut frame = length[1..].to_vec();
     frame.extend([kind, flags]);
@@ -40,11 +40,16 @@ fn header(name: &str, value: &str) -> Vec<u8> {
 
 /// The headers of a request for a book.
 fn request() -> Vec<u8> {
+    request_to("/tickreel.v1.Tickreel/GetBook")
+}
+
+/// The headers of a request to a method.
+pub fn request_to(path: &str) -> Vec<u8> {
     [
         (":method", "POST"),
         (":scheme", "http"),
         (":authority", "localhost"),
-        (":path", "/tickreel.v1.Tickreel/GetBook"),
+        (":path", path),
         ("content-type", "application/grpc"),
         ("te", "trailers"),
     ]

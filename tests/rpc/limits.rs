@@ -12,7 +12,7 @@ use tonic::{Code, Status};
 use crate::market::{Market, Served, btc};
 
 /// Waits for something that other tasks bring about.
-async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let started = Instant::now();
     while !holds().await {
         assert!(started.elapsed() < Duration::from_secs(60), "{what} did not come true");

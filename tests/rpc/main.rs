@@ -7,6 +7,7 @@
 mod access;
 mod append;
 mod books;
+mod crowds;
 mod disk;
 mod flight;
 mod follow;
