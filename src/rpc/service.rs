@@ -204,7 +204,7 @@ impl Service {
         })
     }
 
-    fn stats(&self, snapshot: &Snapshot) -> ServerStats {
+    fn stats(&self, snapshot: &Snapshot, grant: &Grant) -> ServerStats {
         let infos = snapshot.stream_infos();
         let Inner { counters, started, streams, .. } = &*self.inner;
         let open = limit::RPC_STREAMS_MAX.saturating_sub(streams.available_permits());
@@ -222,7 +222,8 @@ impl Service {
             streams_open: open as u64,
             rows_sent: counters.rows_sent.get(),
             bytes_sent: counters.bytes_sent.get(),
-            sessions: self.inner.sessions.list(),
+            sessions: (self.inner.sessions)
+                .list(|query, played| grant.check_session(query, played).is_ok()),
         }
     }
 }
@@ -372,8 +373,9 @@ impl Tickreel for Service {
         request: Request<proto::GetStatsRequest>,
     ) -> Result<Response<proto::GetStatsResponse>, Status> {
         let grant = grant_of(&request)?;
-        let service = self.clone();
-        self.single(&grant, Ok(()), move |snapshot, ()| Ok(service.stats(snapshot).into())).await
+        let (service, shown) = (self.clone(), Arc::clone(&grant));
+        self.single(&grant, Ok(()), move |snapshot, ()| Ok(service.stats(snapshot, &shown).into()))
+            .await
     }
 }
 

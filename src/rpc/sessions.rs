@@ -100,11 +100,15 @@ impl Sessions {
         Ok((membership, mark))
     }
 
-    /// The sessions, by name.
-    pub(super) fn list(&self) -> Vec<SessionSummary> {
+    /// The sessions that `shown` says may be seen, by name.
+    pub(super) fn list(
+        &self,
+        shown: impl Fn(&ReplayQuery, &Snapshot) -> bool,
+    ) -> Vec<SessionSummary> {
         let now = Instant::now();
         let named = self.named();
-        let summaries = named.iter().map(|(name, shared)| {
+        let open = named.iter().filter(|(_, shared)| shown(&shared.query, &shared.snapshot));
+        let summaries = open.map(|(name, shared)| {
             let transport = shared.transport();
             SessionSummary {
                 name: name.clone(),

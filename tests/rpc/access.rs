@@ -349,7 +349,7 @@ async fn tokens_are_read_again_while_the_server_runs() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_session_is_joined_only_by_a_token_that_opens_all_that_is_played_in_it() {
+async fn a_session_is_seen_and_joined_only_by_a_token_that_opens_all_that_is_played_in_it() {
     let (opens, one) = entry("whole", "");
     let (same, two) = entry("another", "");
     let (trades, three) = entry("trades", "kinds = [\"trades\"]");
@@ -360,9 +360,16 @@ async fn a_session_is_joined_only_by_a_token_that_opens_all_that_is_played_in_it
     let _open = guarded.served.client.replay(&query).await.unwrap();
     let desk = JoinQuery::new("desk");
 
-    assert!(guarded.client(&same).await.join(&desk).await.is_ok());
+    let other = guarded.client(&same).await;
+    let names = async |client: &Client| {
+        let stats = client.stats().await.unwrap();
+        stats.sessions.into_iter().map(|session| session.name).collect::<Vec<_>>()
+    };
+    assert!(other.join(&desk).await.is_ok());
+    assert_eq!(names(&other).await, ["desk"]);
     for token in [trades, late] {
         let client = guarded.client(&token).await;
+        assert!(names(&client).await.is_empty());
         let error = client.join(&desk).await.err().unwrap();
         let absent = client.join(&JoinQuery::new("none")).await.err().unwrap();
         assert_eq!(error.kind(), ErrorKind::NotFound);
