@@ -738,3 +738,30 @@ fn a_compacted_store_is_smaller_and_answers_as_before() {
         assert_eq!(tickreel(&args).status.code(), Some(2), "{wrong:?}");
     }
 }
+
+#[test]
+fn bench_measures_a_store_as_it_is_and_markets_that_it_makes() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = write_market(folder.path(), 3000);
+    let store = folder.path().join("s.reel");
+    let store = store.to_str().unwrap();
+    stdout(&["import", "--store", store, &files[0], &files[1]]);
+
+    let asked = ["bench", "--store", store, "--only", "scan,day,merged,append", "--json"];
+    let measured = json(&asked).remove(0);
+    let grown = json(&["bench", "--growth", "1", "--json"]);
+
+    // 40 levels and a reset at the beginning, then a level per message; and 100 trades.
+    let of_book = 3041;
+    let figures = measured["figures"].as_array().unwrap();
+    for (figure, rows) in figures.iter().zip([of_book, of_book, of_book + 100]) {
+        let passes = figure["rows"].as_u64().unwrap() as f64 / f64::from(rows);
+        assert!(passes >= 1.0 && passes.fract() == 0.0, "{figure}");
+    }
+    let [.., sealed, compacted] = &figures[..] else { panic!("{measured}") };
+    assert_eq!(sealed["hash"], compacted["hash"]);
+    assert!(compacted["bytes"].as_u64() < sealed["bytes"].as_u64());
+    assert_eq!(grown.len(), 1);
+    let rows = grown[0]["streams"][0]["rows"].as_u64().unwrap();
+    assert!((800_000..1_300_000).contains(&rows), "{rows} rows of about a million");
+}

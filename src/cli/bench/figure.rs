@@ -1,6 +1,7 @@
 //! One measured thing, and the clocks it is measured with.
 
-use std::time::Instant;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 /// One measured thing.
 #[derive(Debug)]
@@ -8,11 +9,13 @@ pub(super) struct Figure {
     pub(super) name: &'static str,
     /// Rows over all repetitions.
     pub(super) rows: u64,
+    /// Bytes written, where something is written.
+    pub(super) bytes: Option<u64>,
     pub(super) wall_s: f64,
     pub(super) cpu_s: f64,
     /// Microseconds of single calls, sorted; empty where only the whole is measured.
     pub(super) calls_us: Vec<f64>,
-    /// Anonymous memory at the end, bytes.
+    /// Most anonymous memory while it was measured, bytes.
     pub(super) memory: u64,
     /// Of what was computed.
     pub(super) hash: u64,
@@ -23,6 +26,16 @@ impl Figure {
         let last = self.calls_us.len().checked_sub(1)?;
         self.calls_us.get((last as f64 * share).round() as usize).copied()
     }
+
+    pub(super) fn with_bytes(self, bytes: u64) -> Self {
+        Self { bytes: Some(bytes), ..self }
+    }
+
+    /// With the times of single calls, in any order.
+    pub(super) fn with_calls(self, mut calls_us: Vec<f64>) -> Self {
+        calls_us.sort_by(f64::total_cmp);
+        Self { calls_us, ..self }
+    }
 }
 
 pub(super) struct Clock {
@@ -32,15 +45,32 @@ pub(super) struct Clock {
 
 impl Clock {
     pub(super) fn start() -> Self {
+        MEMORY_PEAK.store(0, Ordering::Relaxed);
         Self { cpu: cpu_seconds(), wall: Instant::now() }
     }
 
     pub(super) fn figure(&self, name: &'static str, rows: u64, hash: u64) -> Figure {
         let wall_s = self.wall.elapsed().as_secs_f64();
         let cpu_s = cpu_seconds() - self.cpu;
-        let memory = memory_bytes();
-        Figure { name, rows, wall_s, cpu_s, calls_us: Vec::new(), memory, hash }
+        let memory = MEMORY_PEAK.fetch_max(memory_bytes(), Ordering::Relaxed).max(memory_bytes());
+        Figure { name, rows, bytes: None, wall_s, cpu_s, calls_us: Vec::new(), memory, hash }
     }
+}
+
+/// Most anonymous memory seen since a clock was started, bytes.
+static MEMORY_PEAK: AtomicU64 = AtomicU64::new(0);
+
+/// How often memory is looked at: a look takes some 30 us.
+const MEMORY_EVERY: Duration = Duration::from_millis(10);
+
+/// Looks at the memory of this process from now on. The kernel keeps no peak of it without maps.
+pub(super) fn watch_memory() {
+    std::thread::spawn(|| {
+        loop {
+            MEMORY_PEAK.fetch_max(memory_bytes(), Ordering::Relaxed);
+            std::thread::sleep(MEMORY_EVERY);
+        }
+    });
 }
 
 /// User and system time of this process; 0 where `/proc` is not there.

@@ -3,20 +3,25 @@
 //! Every figure comes with a hash of what was computed, so that no loop is empty. CPU seconds are
 //! user plus system time of the whole process, from `/proc`, in steps of 10 ms.
 
+mod append;
 mod figure;
+mod growth;
 mod live;
+mod market;
+mod merged;
+mod print;
 mod served;
 mod store;
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use figure::{Clock, Figure};
+use clap::ValueEnum;
+use figure::Figure;
 
 use super::screen;
 use crate::error::{Error, Result};
 use crate::event::{Kind, StreamKey};
-use crate::store::Store;
+use crate::store::{Snapshot, Store, StreamInfo};
 
 /// Measure import, seek, scan, replay, server and live append on this machine.
 #[derive(Debug, clap::Args)]
@@ -24,18 +29,57 @@ pub struct Args {
     /// Files to measure with, as for import [default: a made-up market]
     #[arg(long, value_name = "FILE", num_args = 1..)]
     data: Vec<PathBuf>,
+    /// Measure this store instead, as it is
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["data", "compact", "keep"])]
+    store: Option<PathBuf>,
     /// Keep the store here instead of removing it
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
     /// Compact the store before anything is asked of it
     #[arg(long)]
     compact: bool,
+    /// Ask only these [default: all]
+    #[arg(long, value_name = "QUESTION", value_delimiter = ',')]
+    only: Vec<Question>,
     /// How many seeks are measured
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     seeks: usize,
+    /// Ask made-up markets that grow instead: from 1 to so many million rows in one stream, and ten
+    /// million in 50 and in 2,000
+    #[arg(long, value_name = "MILLION", num_args = 0..=1, default_missing_value = "100",
+          value_parser = clap::value_parser!(u64).range(1..=1000),
+          conflicts_with_all = ["data", "store", "only"])]
+    growth: Option<u64>,
     /// Print one JSON document
     #[arg(long)]
     json: bool,
+}
+
+/// What is asked of a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Question {
+    /// Open it
+    Open,
+    /// Its largest book at random times, all levels
+    Book,
+    /// Random minutes of it
+    Range,
+    /// All its rows
+    Scan,
+    /// All its messages through a book, with the best prices after each
+    Replay,
+    /// All streams merged
+    Merged,
+    /// Random minutes of all streams merged
+    Minute,
+    /// One stream as a whole, of all books in turn
+    Day,
+    /// Its rows from memory to new segments, sealed and compacted
+    Append,
+    /// Its rows through a live writer, until they are durable
+    Live,
+    /// Replay and books through a server, over loopback
+    Served,
 }
 
 /// Runs the command.
@@ -44,40 +88,86 @@ pub struct Args {
 /// The data cannot be imported or read back.
 pub fn run(args: &Args) -> Result<()> {
     screen::catch_interrupts()?;
+    figure::watch_memory();
     let folder = Folder::new(args.keep.as_deref())?;
+    if let Some(millions) = args.growth {
+        return growth::run(&folder, millions * 1_000_000, args.compact, args.json);
+    }
+    let mut figures = Vec::new();
+    let root = match &args.store {
+        Some(root) => root.clone(),
+        None => fill(args, &folder.path, &mut figures)?,
+    };
+    let subject = Subject::new(&root, folder.path.clone(), args.seeks)?;
+    let all = Question::value_variants();
+    for question in if args.only.is_empty() { all } else { &args.only } {
+        figures.extend(subject.ask(*question)?);
+    }
+    print::print(args.json, None, &figures, &subject.infos)
+}
+
+/// Imports the data into a new store in `folder`.
+fn fill(args: &Args, folder: &Path, figures: &mut Vec<Figure>) -> Result<PathBuf> {
     let data = match args.data.is_empty() {
-        true => super::demo::sample_files(&folder.path.join("data"))?,
+        true => super::demo::sample_files(&folder.join("data"))?,
         false => args.data.clone(),
     };
-    let root = folder.path.join("bench.reel");
-    let mut figures = vec![store::import(&data, &root)?];
+    let root = folder.join("bench.reel");
+    figures.push(store::import(&data, &root)?);
     if args.compact {
         figures.push(store::compact(&root)?);
     }
-    let clock = Clock::start();
-    let opened = Store::open(&root)?;
-    let snapshot = opened.snapshot()?;
-    figures.push(clock.figure("open the store", 0, snapshot.generation()));
-    let infos = snapshot.stream_infos();
-    let largest = infos.iter().filter(|info| info.key.kind == Kind::Book);
-    let largest = largest.max_by_key(|info| info.rows).map(|info| info.key.clone());
-    if let Some(key) = &largest {
-        figures.push(store::seeks(&snapshot, key, args.seeks)?);
-        figures.push(store::ranges(&snapshot, key, args.seeks / 5)?);
-        figures.push(store::scan(&snapshot, key)?);
-        figures.push(store::book_replay(&snapshot, key)?);
+    Ok(root)
+}
+
+/// What questions are asked of.
+struct Subject {
+    store: Store,
+    snapshot: Snapshot,
+    infos: Vec<StreamInfo>,
+    /// The largest book, or the largest stream where there is no book.
+    key: StreamKey,
+    /// For stores that a question makes.
+    folder: PathBuf,
+    seeks: usize,
+}
+
+impl Subject {
+    fn new(root: &Path, folder: PathBuf, seeks: usize) -> Result<Self> {
+        let store = Store::open(root)?;
+        let snapshot = store.snapshot()?;
+        let infos = snapshot.stream_infos();
+        let largest = infos.iter().max_by_key(|info| (info.key.kind == Kind::Book, info.rows));
+        let key = largest.ok_or_else(|| Error::invalid("the store is empty"))?.key.clone();
+        Ok(Self { store, snapshot, infos, key, folder, seeks })
     }
-    let keys: Vec<_> = infos.iter().map(|info| info.key.clone()).collect();
-    figures.push(store::merged_replay(&snapshot, &keys)?);
-    if let Some(key) = &largest {
-        figures.extend(served::figures(&opened, key, args.seeks / 5)?);
-        figures.push(live::append(&snapshot, key, &folder.path.join("live.reel"))?);
+
+    fn books(&self) -> Vec<StreamKey> {
+        let books = self.infos.iter().filter(|info| info.key.kind == Kind::Book);
+        books.map(|info| info.key.clone()).collect()
     }
-    let sizes: Vec<Size> = infos
-        .iter()
-        .map(|info| Size { key: info.key.clone(), rows: info.rows, bytes: info.bytes })
-        .collect();
-    print(args, &figures, &sizes)
+
+    fn ask(&self, question: Question) -> Result<Vec<Figure>> {
+        let (snapshot, key) = (&self.snapshot, &self.key);
+        let keys: Vec<_> = self.infos.iter().map(|info| info.key.clone()).collect();
+        let of_books = matches!(question, Question::Book | Question::Replay | Question::Served);
+        if of_books && key.kind != Kind::Book {
+            return Ok(Vec::new());
+        }
+        Ok(vec![match question {
+            Question::Open => store::open(self.store.root())?,
+            Question::Book => store::seeks(snapshot, key, self.seeks)?,
+            Question::Range => store::ranges(snapshot, key, self.seeks / 5)?,
+            Question::Scan => store::scan(snapshot, key)?,
+            Question::Replay => store::book_replay(snapshot, key)?,
+            Question::Merged => merged::replay(snapshot, &keys)?,
+            Question::Minute => merged::minutes(snapshot, &keys, self.seeks / 20)?,
+            Question::Day => merged::days(snapshot, &self.books(), self.seeks / 20)?,
+            Question::Append => return append::figures(snapshot, key, &self.folder),
+            Question::Live => return live::figures(snapshot, key, &self.folder),
+            Question::Served => return served::figures(&self.store, key, self.seeks / 5),
+        }])
+    }
 }
 
 /// The folder of the measured store; removed at the end unless it is kept.
@@ -103,91 +193,4 @@ impl Drop for Folder {
             drop(std::fs::remove_dir_all(&self.path));
         }
     }
-}
-
-struct Size {
-    key: StreamKey,
-    rows: u64,
-    bytes: u64,
-}
-
-fn print(args: &Args, figures: &[Figure], sizes: &[Size]) -> Result<()> {
-    let mut out = screen::output();
-    let written = match args.json {
-        true => writeln!(out, "{}", json(figures, sizes)),
-        false => print_table(&mut out, figures, sizes),
-    };
-    written.and_then(|()| out.flush()).map_err(screen::write_error)
-}
-
-fn json(figures: &[Figure], sizes: &[Size]) -> serde_json::Value {
-    let figures: Vec<_> = figures
-        .iter()
-        .map(|figure| {
-            serde_json::json!({
-                "name": figure.name,
-                "rows": figure.rows,
-                "wall_s": figure.wall_s,
-                "cpu_s": figure.cpu_s,
-                "rows_per_cpu_s": (figure.cpu_s > 0.0).then(|| figure.rows as f64 / figure.cpu_s),
-                "calls": figure.calls_us.len(),
-                "p50_us": figure.quantile(0.50),
-                "p95_us": figure.quantile(0.95),
-                "p99_us": figure.quantile(0.99),
-                "memory_bytes": figure.memory,
-                "hash": format!("{:016x}", figure.hash),
-            })
-        })
-        .collect();
-    let sizes: Vec<_> = sizes
-        .iter()
-        .map(|size| {
-            serde_json::json!({
-                "stream": size.key.to_string(),
-                "rows": size.rows,
-                "bytes": size.bytes,
-                "bytes_per_row": size.bytes as f64 / size.rows.max(1) as f64,
-            })
-        })
-        .collect();
-    serde_json::json!({ "figures": figures, "streams": sizes })
-}
-
-fn print_table(out: &mut impl Write, figures: &[Figure], sizes: &[Size]) -> std::io::Result<()> {
-    writeln!(
-        out,
-        "{:<28} {:>14} {:>8} {:>8} {:>15} {:>9} {:>9} {:>9} {:>10}",
-        "", "rows", "wall s", "CPU s", "rows/CPU s", "p50 us", "p95 us", "p99 us", "memory"
-    )?;
-    for figure in figures {
-        let rate = match figure.cpu_s > 0.0 && figure.rows > 0 {
-            true => screen::count((figure.rows as f64 / figure.cpu_s) as u64),
-            false => String::new(),
-        };
-        let quantile =
-            |share| figure.quantile(share).map_or(String::new(), |us| format!("{us:.1}"));
-        let rows = if figure.rows == 0 { String::new() } else { screen::count(figure.rows) };
-        let line = format!(
-            "{:<28} {rows:>14} {:>8.2} {:>8.2} {rate:>15} {:>9} {:>9} {:>9} {:>10}",
-            figure.name,
-            figure.wall_s,
-            figure.cpu_s,
-            quantile(0.50),
-            quantile(0.95),
-            quantile(0.99),
-            screen::bytes(figure.memory)
-        );
-        writeln!(out, "{line}")?;
-    }
-    writeln!(out)?;
-    for size in sizes {
-        writeln!(
-            out,
-            "{:<45} {:>14} rows {:>7.3} B/row",
-            size.key.to_string(),
-            screen::count(size.rows),
-            size.bytes as f64 / size.rows.max(1) as f64
-        )?;
-    }
-    Ok(())
 }

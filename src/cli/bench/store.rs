@@ -1,4 +1,4 @@
-//! What the store does: import, seeks, ranges, scans, replays.
+//! What the store does: import, compaction, and questions about one stream.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -14,7 +14,8 @@ use crate::quantity::TsNs;
 use crate::segment::{ColumnMask, WriterOptions};
 use crate::store::{ImportOptions, LiveOptions, Snapshot, Store};
 
-struct Quiet;
+/// Nothing is told, and every line must be readable.
+pub(super) struct Quiet;
 
 impl Watch for Quiet {
     fn progress(&mut self, _bytes_read: u64, _rows: u64) -> Result<()> {
@@ -35,10 +36,20 @@ pub(super) fn import(data: &[PathBuf], root: &Path) -> Result<Figure> {
         rows += ingest::load(&mut *input.source, &mut import, &mut Quiet)?.rows;
     }
     import.commit()?;
-    let mut figure = clock.figure("import", rows, 0);
+    stored(&clock, "import", rows, &store)
+}
+
+/// The figure of rows that were written: their bytes and their content hashes.
+pub(super) fn stored(
+    clock: &Clock,
+    name: &'static str,
+    rows: u64,
+    store: &Store,
+) -> Result<Figure> {
+    let figure = clock.figure(name, rows, 0);
     let infos = store.snapshot()?.stream_infos();
-    figure.hash = infos.iter().fold(0, |hash, info| hash ^ info.hash.value());
-    Ok(figure)
+    let hash = infos.iter().fold(0, |hash, info| hash ^ info.hash.value());
+    Ok(Figure { hash, ..figure.with_bytes(infos.iter().map(|info| info.bytes).sum()) })
 }
 
 pub(super) fn compact(root: &Path) -> Result<Figure> {
@@ -50,9 +61,20 @@ pub(super) fn compact(root: &Path) -> Result<Figure> {
         let mut watch = |_| screen::check_interrupted();
         rows += writer.rewrite(&task.segments, WriterOptions::default(), &mut watch)?.rows;
     }
-    let infos = store.snapshot()?.stream_infos();
-    let hash = infos.iter().fold(0, |hash, info| hash ^ info.hash.value());
-    Ok(clock.figure("compact", rows, hash))
+    stored(&clock, "compact", rows, &store)
+}
+
+/// Opens a store again and again.
+pub(super) fn open(root: &Path) -> Result<Figure> {
+    const TIMES: usize = 21;
+    let clock = Clock::start();
+    let (mut calls_us, mut generation) = (Vec::with_capacity(TIMES), 0);
+    for _ in 0..TIMES {
+        let started = Instant::now();
+        generation = Store::open(root)?.snapshot()?.generation();
+        calls_us.push(started.elapsed().as_secs_f64() * 1e6);
+    }
+    Ok(clock.figure("open the store", 0, generation).with_calls(calls_us))
 }
 
 /// A small generator for times; a figure must not depend on a seed of the day.
@@ -99,12 +121,13 @@ pub(super) fn seeks(snapshot: &Snapshot, key: &StreamKey, count: usize) -> Resul
         hash = best_hash(hash, books.at(at)?);
         calls_us.push(started.elapsed().as_secs_f64() * 1e6);
     }
-    calls_us.sort_by(f64::total_cmp);
-    Ok(Figure { calls_us, ..clock.figure("book at T", 0, hash) })
+    Ok(clock.figure("book at T", 0, hash).with_calls(calls_us))
 }
 
+/// Length of the ranges that are read.
+pub(super) const MINUTE_NS: i64 = 60_000_000_000;
+
 pub(super) fn ranges(snapshot: &Snapshot, key: &StreamKey, count: usize) -> Result<Figure> {
-    const MINUTE_NS: i64 = 60_000_000_000;
     let (first, last) = ends(snapshot, key)?;
     let mut random = Random(0x1234_5678_9abc_def1);
     let (mut hash, mut rows) = (0u64, 0);
@@ -124,15 +147,17 @@ pub(super) fn ranges(snapshot: &Snapshot, key: &StreamKey, count: usize) -> Resu
         batch = Batch::new(key.kind);
         calls_us.push(started.elapsed().as_secs_f64() * 1e6);
     }
-    calls_us.sort_by(f64::total_cmp);
-    Ok(Figure { calls_us, ..clock.figure("1-minute range", rows, hash) })
+    Ok(clock.figure("1-minute range", rows, hash).with_calls(calls_us))
 }
 
 /// Seconds that a throughput is measured for at least.
 const MEASURE_S: f64 = 1.0;
 
 /// Repeats `pass`, which gives rows and a hash, for long enough.
-fn repeat(name: &'static str, mut pass: impl FnMut() -> Result<(u64, u64)>) -> Result<Figure> {
+pub(super) fn repeat(
+    name: &'static str,
+    mut pass: impl FnMut() -> Result<(u64, u64)>,
+) -> Result<Figure> {
     pass()?;
     let clock = Clock::start();
     let (mut rows, mut hash) = (0, 0);
@@ -174,20 +199,6 @@ pub(super) fn book_replay(snapshot: &Snapshot, key: &StreamKey) -> Result<Figure
                 hash = best_hash(hash, tracker);
             })?;
         }
-        Ok((rows, hash))
-    })
-}
-
-pub(super) fn merged_replay(snapshot: &Snapshot, keys: &[StreamKey]) -> Result<Figure> {
-    repeat("replay, all streams merged", || {
-        let mut replay = snapshot.replay(keys, TsNs::MIN..TsNs::MAX)?;
-        let (mut rows, mut hash) = (0, 0u64);
-        replay.play(false, |step| {
-            let range = step.rows();
-            rows += range.len() as u64;
-            hash = hash.rotate_left(1) ^ (step.stream as u64) << 32 ^ range.end as u64;
-            Ok(true)
-        })?;
         Ok((rows, hash))
     })
 }
