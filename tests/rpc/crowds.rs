@@ -264,7 +264,7 @@ async fn who_takes_nothing_holds_a_queue_until_the_server_has_no_more_patience()
     let mut left_after = Vec::new();
     while if long { left_after.len() < 8 } else { began.elapsed() < Duration::from_secs(1) } {
         for reader in &mut listening {
-            drop(reader.read(Duration::from_millis(10)).await);
+            let _read = reader.read(Duration::from_millis(10)).await;
         }
         largest = largest.max(Held::now(market.store.root()).memory_bytes);
         let open = open_streams(&served).await as usize;

@@ -78,7 +78,8 @@ fn add_old_days(store: &Store) -> Outcome<()> {
                 let side = if level % 2 == 0 { Side::Bid } else { Side::Ask };
                 let price = 1_000_000 + (level % 2) * 2000 + (noise % 2000) as i64;
                 let qty = (noise >> 48) as i64;
-                builder.level(side, Decimal::new(price, 1)?, Decimal::new(qty, 3)?);
+                let decimal = |value, scale| Decimal::new(value, scale).ok_or("too large");
+                builder.level(side, decimal(price, 1)?, decimal(qty, 3)?);
             }
             builder.end();
         }
