@@ -42,6 +42,7 @@ mod counters;
 mod flight;
 mod model;
 mod outlet;
+mod pacer;
 mod parts;
 mod player;
 #[allow(

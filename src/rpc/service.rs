@@ -18,6 +18,7 @@ use super::model::{
 };
 use super::model::{InstrumentPage, InstrumentQuery};
 use super::outlet::{Answers, Ending, outlet};
+use super::pacer::Pacer;
 use super::player::Player;
 use super::proto;
 use super::proto::tickreel_server::Tickreel;
@@ -49,6 +50,8 @@ struct Inner {
     appends: Option<Appends>,
     sessions: Sessions,
     counters: Arc<Counters>,
+    /// Wakes paced replays.
+    pacer: Pacer,
     reporter: Option<Reporter>,
     stop: watch::Receiver<bool>,
     started: Instant,
@@ -73,6 +76,7 @@ impl Service {
             appends: recorder.map(|recorder| Appends::new(recorder, threads)),
             sessions: Sessions::default(),
             counters: Arc::default(),
+            pacer: Pacer::default(),
             reporter,
             stop,
             started: Instant::now(),
@@ -333,10 +337,11 @@ impl Tickreel for Service {
         let mut opened = player.opened(extent);
         opened.session = query.session.clone().unwrap_or_default();
         let (outlet, answers) = outlet(self.ending(&grant), permits);
-        let Inner { parts, counters, reporter, .. } = &*self.inner;
+        let Inner { parts, counters, pacer, reporter, .. } = &*self.inner;
         let around = Surroundings {
             workers: parts.clone(),
             counters: counters.clone(),
+            pacer: pacer.clone(),
             reporter: reporter.clone(),
         };
         let session = Session::new(player, extent, query, member, outlet, around);

@@ -14,6 +14,7 @@ use tonic::{Status, Streaming};
 use super::counters::Counters;
 use super::model::{Command, PlayState, ReplayQuery, Speed, StopNotice};
 use super::outlet::{Outlet, Over};
+use super::pacer::Pacer;
 use super::parts::frame_parts;
 use super::player::{Bounds, Extent, Played, Player};
 use super::proto;
@@ -29,19 +30,20 @@ use crate::quantity::TsNs;
 
 /// Between two frames of a paced replay at least: rows of fast feeds are gathered, and nobody
 /// sees the difference.
-const FRAME_INTERVAL: Duration = Duration::from_millis(1);
+const FRAME_INTERVAL: Duration = Duration::from_micros(500);
+/// A longer wait for a message is cut into such, so that far times need no thought.
+const WAIT_MAX: Duration = Duration::from_secs(1);
 /// Between two notes of progress.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
 /// Between two looks for rows that were stored meanwhile.
 const FOLLOW_INTERVAL: Duration = Duration::from_millis(4);
-/// A wait for something that does not come.
-const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// What a session has of its server.
 #[derive(Clone)]
 pub(super) struct Surroundings {
     pub(super) workers: Workers,
     pub(super) counters: Arc<Counters>,
+    pub(super) pacer: Pacer,
     pub(super) reporter: Option<Reporter>,
 }
 
@@ -169,6 +171,7 @@ impl Session {
                 self.follow().await?;
                 continue;
             }
+            let due = wait.map(|wait| now + wait.min(WAIT_MAX));
             let idle_end = self.idle_end();
             let plays = matches!(plan, Plan::Play(_)) && wait == Some(Duration::ZERO);
             tokio::select! {
@@ -187,7 +190,7 @@ impl Session {
                     let room = room?;
                     self.play(room).await?;
                 }
-                () = tokio::time::sleep(wait.unwrap_or(NEVER)), if !plays => {}
+                () = wait_until(&self.around.pacer, due), if !plays => {}
                 () = sleep_until(idle_end), if plan == Plan::Rest => {
                     let minutes = limit::RPC_IDLE_MS_MAX / 60_000;
                     let text = format!("the replay stood still for {minutes} minutes");
@@ -534,6 +537,14 @@ impl Session {
             cursor: self.cursor.clone(),
         });
         self.tell(Event::Progress(progress)).await
+    }
+}
+
+/// Waits for a moment that comes, or for ever.
+async fn wait_until(pacer: &Pacer, due: Option<Instant>) {
+    match due {
+        Some(due) => pacer.until(due).await,
+        None => std::future::pending().await,
     }
 }
 
