@@ -200,7 +200,8 @@ pub const RPC_FRAME_BYTES: u32 = 1 << 20;
 /// Milliseconds that a unary request may take.
 pub const RPC_UNARY_MS_MAX: u64 = 10_000;
 
-/// Milliseconds that a client may take nothing of a stream.
+/// Milliseconds that a client may leave a stream's queue full: it must take a part meanwhile, which
+/// is 17 KiB/s of the largest ones.
 pub const RPC_STALL_MS_MAX: u64 = 60_000;
 
 /// Milliseconds that a replay may stand paused or at its end without a command.
