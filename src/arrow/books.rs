@@ -7,16 +7,17 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, Decimal128Array, FixedSizeListArray, Float64Array, Int64Array, RecordBatch,
-    TimestampNanosecondArray, UInt8Array, UInt64Array,
+    ArrayRef, Decimal128Array, FixedSizeListArray, Float64Array, Int64Array, NullBufferBuilder,
+    RecordBatch, TimestampNanosecondArray, UInt8Array, UInt64Array,
 };
+use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType, Field, Schema, SchemaRef, TimeUnit};
 
 use super::schema::{DecimalAs, META_EXCHANGE, META_SYMBOL, UTC};
 use crate::book::{Book, State, Tracker};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Side;
-use crate::quantity::{Decimal, Instrument, POW10, TsNs};
+use crate::quantity::{Instrument, POW10, TsNs};
 
 /// What a row says of a book.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,12 +38,56 @@ pub struct BookTable {
     qty_scale: u8,
     rows: usize,
     ts_recv: Vec<i64>,
-    ts_event: Vec<Option<i64>>,
-    venue_seq: Vec<Option<i64>>,
+    ts_event: Values<i64>,
+    venue_seq: Values<i64>,
     state: Vec<u8>,
     missing: Vec<u64>,
-    exact: Vec<Vec<Option<i128>>>,
-    ratios: Vec<Vec<Option<f64>>>,
+    exact: Vec<Values<i128>>,
+    ratios: Vec<Values<f64>>,
+    walk: Walk,
+}
+
+/// A column that may have no value in some rows.
+#[derive(Debug)]
+struct Values<T> {
+    values: Vec<T>,
+    known: NullBufferBuilder,
+}
+
+impl<T: Default> Values<T> {
+    fn new() -> Self {
+        Self { values: Vec::new(), known: NullBufferBuilder::new(0) }
+    }
+
+    #[inline]
+    fn push(&mut self, value: Option<T>) {
+        self.known.append(value.is_some());
+        self.values.push(value.unwrap_or_default());
+    }
+
+    fn take(&mut self) -> (Vec<T>, Option<NullBuffer>) {
+        (std::mem::take(&mut self.values), self.known.finish())
+    }
+}
+
+/// The numbers of levels that metrics are of, so that one walk down a side serves all of them.
+#[derive(Debug, Default)]
+struct Walk {
+    /// The numbers, rising, and the place of each among the columns.
+    levels: Vec<usize>,
+    columns: Vec<usize>,
+    /// Sums of quantities: of the bids, then of the asks.
+    sums: Vec<i128>,
+}
+
+impl Walk {
+    fn new(columns: &BookColumns) -> Self {
+        let BookColumns::Metrics(levels) = columns else { return Self::default() };
+        let mut columns: Vec<usize> = (0..levels.len()).collect();
+        columns.sort_by_key(|&at| levels.get(at));
+        let levels = columns.iter().filter_map(|&at| levels.get(at).copied()).collect();
+        Self { levels, columns, sums: Vec::new() }
+    }
 }
 
 /// The form of a column after the first five.
@@ -78,22 +123,23 @@ impl BookTable {
         for (name, form) in &forms {
             fields.push(Field::new(name, form.data_type(decimals), true));
             match form {
-                Form::Ratio => ratios.push(Vec::new()),
-                _ => exact.push(Vec::new()),
+                Form::Ratio => ratios.push(Values::new()),
+                _ => exact.push(Values::new()),
             }
         }
         let metadata = [(META_EXCHANGE, instrument.exchange()), (META_SYMBOL, instrument.symbol())];
         let metadata = metadata.map(|(key, value)| (key.to_owned(), value.to_owned()));
         Self {
             schema: Arc::new(Schema::new(fields).with_metadata(metadata.into())),
+            walk: Walk::new(&columns),
             columns,
             decimals,
             price_scale,
             qty_scale,
             rows: 0,
             ts_recv: Vec::new(),
-            ts_event: Vec::new(),
-            venue_seq: Vec::new(),
+            ts_event: Values::new(),
+            venue_seq: Values::new(),
             state: Vec::new(),
             missing: Vec::new(),
             exact,
@@ -142,47 +188,46 @@ impl BookTable {
         };
         self.state.push(state);
         self.missing.push(missing);
-        match self.columns.clone() {
-            BookColumns::Levels(depth) => self.push_levels(book, depth, units),
-            BookColumns::Metrics(levels) => self.push_metrics(book, &levels, units),
+        match &self.columns {
+            BookColumns::Levels(depth) => push_levels(&mut self.exact, book, *depth, units),
+            BookColumns::Metrics(_) => self.push_metrics(book, units),
         }
         Ok(())
     }
 
-    fn push_levels(&mut self, book: &Book, depth: usize, units: (i128, i128)) {
-        for (side, columns) in [Side::Bid, Side::Ask].into_iter().zip(self.exact.chunks_mut(2)) {
-            let [prices, qtys] = columns else { continue };
-            let end = prices.len() + depth;
-            for (price, qty) in book.levels(side).take(depth) {
-                prices.push(Some(i128::from(price) * units.0));
-                qtys.push(Some(i128::from(qty) * units.1));
+    fn push_metrics(&mut self, book: &Book, units: (i128, i128)) {
+        let Self { exact, ratios, walk, .. } = self;
+        let [bid_price, bid_qty, ask_price, ask_qty, mid, spread, depths @ ..] = &mut exact[..]
+        else {
+            return;
+        };
+        let [spread_bps, microprice, imbalances @ ..] = &mut ratios[..] else { return };
+        let best = |side| book.best(side).map(|(p, q)| (i128::from(p), i128::from(q)));
+        let (bid, ask) = (best(Side::Bid), best(Side::Ask));
+        for (best, price, qty) in [(bid, bid_price, bid_qty), (ask, ask_price, ask_qty)] {
+            price.push(best.map(|(price, _)| price * units.0));
+            qty.push(best.map(|(_, qty)| qty * units.1));
+        }
+        let both = bid.zip(ask);
+        // Half of a sum is five of the next smaller unit.
+        mid.push(both.map(|((bid, _), (ask, _))| (bid + ask) * 5 * units.0));
+        spread.push(both.map(|((bid, _), (ask, _))| (ask - bid) * units.0));
+        spread_bps.push(book.spread_bps());
+        microprice.push(book.microprice());
+        walk.sums.clear();
+        book.qty_sums(Side::Bid, &walk.levels, &mut walk.sums);
+        book.qty_sums(Side::Ask, &walk.levels, &mut walk.sums);
+        let (bids, asks) = walk.sums.split_at(walk.levels.len());
+        for (&at, (&bids, &asks)) in walk.columns.iter().zip(bids.iter().zip(asks)) {
+            let depth = depths.get_mut(2 * at..2 * at + 2).unwrap_or_default();
+            let [bid_depth, ask_depth] = depth else { continue };
+            bid_depth.push(bid.map(|_| bids * units.1));
+            ask_depth.push(ask.map(|_| asks * units.1));
+            let sum = both.map(|_| bids + asks).filter(|sum| *sum != 0);
+            if let Some(imbalance) = imbalances.get_mut(at) {
+                imbalance.push(sum.map(|sum| (bids - asks) as f64 / sum as f64));
             }
-            prices.resize(end, None);
-            qtys.resize(end, None);
         }
-    }
-
-    fn push_metrics(&mut self, book: &Book, levels: &[usize], units: (i128, i128)) {
-        let mut exact = Vec::with_capacity(self.exact.len());
-        for side in [Side::Bid, Side::Ask] {
-            let best = book.levels(side).next();
-            exact.push(best.map(|(price, _)| i128::from(price) * units.0));
-            exact.push(best.map(|(_, qty)| i128::from(qty) * units.1));
-        }
-        let price_scale = self.price_scale;
-        let at = |value: Option<Decimal>, scale| value.and_then(|value| raised(value, scale));
-        exact.push(at(book.mid(), price_scale + 1));
-        exact.push(at(book.spread(), price_scale));
-        let mut ratios = vec![book.spread_bps(), book.microprice()];
-        for &levels in levels {
-            for side in [Side::Bid, Side::Ask] {
-                let depth = book.depth(side, levels);
-                exact.push((depth.levels > 0).then(|| depth.qty.mantissa() * units.1));
-            }
-            ratios.push(book.imbalance(levels));
-        }
-        self.exact.iter_mut().zip(exact).for_each(|(column, value)| column.push(value));
-        self.ratios.iter_mut().zip(ratios).for_each(|(column, value)| column.push(value));
     }
 
     /// The rows gathered so far; none are left.
@@ -191,11 +236,14 @@ impl BookTable {
     /// [`ErrorKind::Invalid`] if a number does not fit its column.
     pub fn take(&mut self) -> Result<RecordBatch> {
         let zoned = |array: TimestampNanosecondArray| array.with_timezone(UTC);
-        let take = std::mem::take::<Vec<Option<i64>>>;
+        let (events, events_known) = self.ts_event.take();
+        let events = TimestampNanosecondArray::try_new(events.into(), events_known);
+        let (seqs, seqs_known) = self.venue_seq.take();
+        let seqs = Int64Array::try_new(seqs.into(), seqs_known);
         let mut arrays: Vec<ArrayRef> = vec![
             Arc::new(zoned(TimestampNanosecondArray::from(std::mem::take(&mut self.ts_recv)))),
-            Arc::new(zoned(TimestampNanosecondArray::from(take(&mut self.ts_event)))),
-            Arc::new(Int64Array::from(take(&mut self.venue_seq))),
+            Arc::new(zoned(events.map_err(not_built)?)),
+            Arc::new(seqs.map_err(not_built)?),
             Arc::new(UInt8Array::from(std::mem::take(&mut self.state))),
             Arc::new(UInt64Array::from(std::mem::take(&mut self.missing))),
         ];
@@ -203,13 +251,15 @@ impl BookTable {
         for (_, form) in forms(&self.columns, self.price_scale, self.qty_scale) {
             let next = match form {
                 Form::Ratio => ratios.next().map(|ratios| {
-                    Ok(Arc::new(Float64Array::from(std::mem::take(ratios))) as ArrayRef)
+                    let (values, known) = ratios.take();
+                    let array = Float64Array::try_new(values.into(), known).map_err(not_built)?;
+                    Ok(Arc::new(array) as ArrayRef)
                 }),
                 Form::Exact(scale) => {
-                    exact.next().map(|values| numbers(std::mem::take(values), scale, self.decimals))
+                    exact.next().map(|values| numbers(values.take(), scale, self.decimals))
                 }
                 Form::List(scale, depth) => exact.next().map(|values| {
-                    let values = numbers(std::mem::take(values), scale, self.decimals)?;
+                    let values = numbers(values.take(), scale, self.decimals)?;
                     lists(values, depth)
                 }),
             };
@@ -277,27 +327,36 @@ fn unit(to: u8, from: u8) -> Result<i128> {
     Ok(i128::from(POW10.get(usize::from(digits)).copied().unwrap_or(1)))
 }
 
-/// The mantissa of `value` at `scale`, if it is exact there.
-fn raised(value: Decimal, scale: u8) -> Option<i128> {
-    let mantissa = i128::from(value.mantissa());
-    match scale.checked_sub(value.scale()) {
-        Some(digits) => Some(mantissa * i128::from(*POW10.get(usize::from(digits))?)),
-        None => {
-            let unit = i128::from(*POW10.get(usize::from(value.scale() - scale))?);
-            (mantissa % unit == 0).then_some(mantissa / unit)
+fn push_levels(
+    columns: &mut [Values<i128>],
+    book: &Book,
+    depth: usize,
+    (price_unit, qty_unit): (i128, i128),
+) {
+    for (side, columns) in [Side::Bid, Side::Ask].into_iter().zip(columns.chunks_mut(2)) {
+        let [prices, qtys] = columns else { continue };
+        let mut levels = book.levels(side);
+        for _ in 0..depth {
+            let level = levels.next();
+            prices.push(level.map(|(price, _)| i128::from(price) * price_unit));
+            qtys.push(level.map(|(_, qty)| i128::from(qty) * qty_unit));
         }
     }
 }
 
-fn numbers(values: Vec<Option<i128>>, scale: u8, decimals: DecimalAs) -> Result<ArrayRef> {
+fn numbers(
+    (values, known): (Vec<i128>, Option<NullBuffer>),
+    scale: u8,
+    decimals: DecimalAs,
+) -> Result<ArrayRef> {
     match decimals {
         DecimalAs::Float64 => {
             let unit = 10f64.powi(i32::from(scale));
-            let near = values.into_iter().map(|value| value.map(|value| value as f64 / unit));
-            Ok(Arc::new(Float64Array::from_iter(near)))
+            let near: Vec<f64> = values.into_iter().map(|value| value as f64 / unit).collect();
+            Ok(Arc::new(Float64Array::try_new(near.into(), known).map_err(not_built)?))
         }
         DecimalAs::Decimal128 => {
-            let exact = Decimal128Array::from(values);
+            let exact = Decimal128Array::try_new(values.into(), known).map_err(not_built)?;
             let exact = exact
                 .with_precision_and_scale(DECIMAL128_MAX_PRECISION, scale.cast_signed())
                 .map_err(not_built)?;

@@ -186,6 +186,18 @@ impl Book {
         }
     }
 
+    /// Adds to `sums` the quantities of the first levels of a side, for each of `counts`, which
+    /// rise: in units of 10^-[`qty_scale`](Book::qty_scale), by one walk.
+    pub fn qty_sums(&self, side: Side, counts: &[usize], sums: &mut Vec<i128>) {
+        let mut qtys = self.levels(side).map(|(_, qty)| i128::from(qty));
+        let (mut walked, mut sum) = (0, 0);
+        for &count in counts {
+            sum += qtys.by_ref().take(count.saturating_sub(walked)).sum::<i128>();
+            walked = walked.max(count);
+            sums.push(sum);
+        }
+    }
+
     /// (bids - asks) / (bids + asks) of the quantities in the first `levels` levels of each side:
     /// 1 is all bids. `None` if a side is missing or the quantities add up to 0.
     #[must_use]
@@ -396,6 +408,18 @@ mod tests {
         assert_eq!(book.imbalance(0), None);
         let cancelling = super::tests::book(&[(1, -5)], &[(2, 5)]);
         assert_eq!(cancelling.imbalance(1), None);
+    }
+
+    #[test]
+    fn sums_of_one_walk_are_those_of_each_depth() {
+        let book = example();
+        let mut sums = vec![7];
+
+        book.qty_sums(Side::Ask, &[0, 1, 1, 3, 9], &mut sums);
+
+        assert_eq!(sums, [7, 0, 50, 50, 600, 600]);
+        let depth = |count| book.depth(Side::Ask, count).qty.mantissa();
+        assert_eq!(sums[1..], [0, 1, 1, 3, 9].map(depth));
     }
 
     #[test]

@@ -107,6 +107,8 @@ pub struct Step<'a> {
     pub key: &'a StreamKey,
     /// The rows; only those of the messages below belong to this step.
     pub batch: &'a Batch,
+    /// No row of the batch resets a book or says that messages are missing.
+    pub plain: bool,
     /// First message of the step.
     pub first_message: usize,
     /// Message after the last of the step.
@@ -316,6 +318,7 @@ impl Replay {
             stream,
             key: &cursor.key,
             batch: &cursor.batch,
+            plain: cursor.plain,
             first_message: messages.start,
             end_message: messages.end,
             before: cursor.tracker.as_ref(),
@@ -330,9 +333,7 @@ impl Replay {
     /// [`ErrorKind::Corrupt`] if the rows are no book.
     pub fn accept(&mut self, stream: usize, messages: Range<usize>, hash: bool) -> Result<()> {
         let Some(cursor) = self.cursors.get_mut(stream) else { return Ok(()) };
-        if messages.start != cursor.message || messages.end > cursor.batch.messages() {
-            return Err(Error::invalid("messages accepted are not those of the last step"));
-        }
+        cursor.check_next(&messages)?;
         if let Some(tracker) = &mut cursor.tracker {
             tracker.apply(&cursor.batch, messages.clone())?;
         }
@@ -340,13 +341,51 @@ impl Replay {
             cursor.hash.update(&cursor.batch, messages.clone());
             self.hash.update_keyed(&cursor.batch, messages.clone(), cursor.hash_key);
         }
+        self.pass(stream, messages)
+    }
+
+    /// As [`Replay::accept`] without a hash, of a stream whose book is kept, with a call after each
+    /// message: its time in the order, and the book.
+    ///
+    /// # Errors
+    /// As [`Replay::accept`], or the first that `each` gives.
+    pub fn accept_each(
+        &mut self,
+        stream: usize,
+        messages: Range<usize>,
+        mut each: impl FnMut(TsNs, &Tracker) -> Result<()>,
+    ) -> Result<()> {
+        let Some(cursor) = self.cursors.get_mut(stream) else { return Ok(()) };
+        cursor.check_next(&messages)?;
+        let mut done = Ok(());
+        if let Some(mut tracker) = cursor.tracker.take() {
+            let times = cursor.times();
+            let applied = tracker.apply_each(&cursor.batch, messages.clone(), |message, book| {
+                if done.is_ok() {
+                    done = each(TsNs(times[message]), book);
+                }
+            });
+            cursor.tracker = Some(tracker);
+            applied?;
+        }
+        done?;
+        self.pass(stream, messages)
+    }
+
+    /// Moves on over messages that were accepted.
+    fn pass(&mut self, stream: usize, messages: Range<usize>) -> Result<()> {
+        let cursor = &mut self.cursors[stream];
         cursor.take(&messages);
         self.last = Some(stream);
-        self.heap.pop();
         if cursor.message < cursor.batch.messages() {
-            self.heap.push(Reverse(cursor.turn(stream, cursor.message)));
+            let next = cursor.turn(stream, cursor.message);
+            // Its place in the order is found from the top, where it was.
+            if let Some(mut top) = self.heap.peek_mut() {
+                *top = Reverse(next);
+            }
             return Ok(());
         }
+        self.heap.pop();
         self.refill(stream)
     }
 

@@ -6,8 +6,8 @@ use std::ops::Range;
 use super::order::ReplayOrder;
 use super::scan::Scan;
 use crate::book::Tracker;
-use crate::error::Result;
-use crate::event::{Batch, ContentHash, Kind, StreamKey, book};
+use crate::error::{Error, Result};
+use crate::event::{Action, Batch, ContentHash, Kind, StreamKey, book};
 use crate::quantity::{NULL, TsNs};
 use crate::store::Snapshot;
 
@@ -50,6 +50,8 @@ pub(super) struct StreamCursor {
     pub(super) hash: ContentHash,
     pub(super) tracker: Option<Tracker>,
     pub(super) batch: Batch,
+    /// No row of the batch resets a book or says that messages are missing.
+    pub(super) plain: bool,
     /// Next message of the batch.
     pub(super) message: usize,
     /// Receive time of the last message that was played.
@@ -81,6 +83,7 @@ impl StreamCursor {
             hash: ContentHash::EMPTY,
             tracker: (key.kind == Kind::Book).then(Tracker::new),
             batch: Batch::new(key.kind),
+            plain: false,
             message: 0,
             recv_last: i64::MIN,
             order,
@@ -158,10 +161,24 @@ impl StreamCursor {
         }
         let Some(batch) = self.scan.next_into(reuse)? else { return Ok(false) };
         self.batch = batch;
+        self.plain = self.is_plain();
         if self.order == ReplayOrder::Event {
             self.take_event_times();
         }
         Ok(self.batch.messages() > 0)
+    }
+
+    fn is_plain(&self) -> bool {
+        match (self.key.kind, self.key.kind.reset_code()) {
+            (Kind::Status, _) => false,
+            (Kind::Book, _) => {
+                // Every other action is larger.
+                let actions = self.batch.u8s(book::ACTION);
+                actions.iter().fold(0, |all, action| all | action) == Action::Set as u8
+            }
+            (_, Some(reset)) => !self.batch.u8s(book::ACTION).contains(&reset),
+            (_, None) => true,
+        }
     }
 
     /// Notes the effective event times of the batch, and cuts it where the range ends.
@@ -189,6 +206,14 @@ impl StreamCursor {
         }
     }
 
+    /// Refuses messages that are not those which come next.
+    pub(super) fn check_next(&self, messages: &Range<usize>) -> Result<()> {
+        if messages.start != self.message || messages.end > self.batch.messages() {
+            return Err(Error::invalid("messages accepted are not those of the last step"));
+        }
+        Ok(())
+    }
+
     /// Moves on over messages of the batch.
     pub(super) fn take(&mut self, messages: &Range<usize>) {
         if let Some(&recv) = self.batch.ts_recv().get(messages.end.wrapping_sub(1)) {
@@ -208,8 +233,11 @@ impl StreamCursor {
     }
 
     fn rank(&self, message: usize) -> u8 {
-        let first = self.batch.message_rows(message).start;
         let kind = self.key.kind;
+        if self.plain {
+            return kind.rank(false);
+        }
+        let first = self.batch.message_rows(message).start;
         let resets = kind
             .reset_code()
             .is_some_and(|reset| self.batch.u8s(book::ACTION).get(first) == Some(&reset));

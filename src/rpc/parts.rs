@@ -30,17 +30,12 @@ impl Width {
         width
     }
 
-    /// Bytes of some messages.
+    /// Bytes of some messages, which have these rows.
     #[inline]
-    pub(super) fn bytes(self, batch: &Batch, messages: Range<usize>) -> usize {
-        if messages.is_empty() {
-            return 0;
-        }
-        let first = batch.message_rows(messages.start).start;
-        let rows = first..batch.message_rows(messages.end - 1).end;
+    pub(super) fn bytes(self, batch: &Batch, messages: Range<usize>, rows: &Range<usize>) -> usize {
         let bytes = self.row_bytes.saturating_mul(rows.len());
         match self.has_text {
-            true => bytes.saturating_add(text_bytes(batch, &messages, &rows)),
+            true => bytes.saturating_add(text_bytes(batch, &messages, rows)),
             false => bytes,
         }
     }
@@ -58,8 +53,8 @@ impl Width {
         let (start, end) = (messages.start, messages.end.min(batch.messages()));
         let first = batch.message_rows(start).start;
         let fits = |end: usize| {
-            let rows = batch.message_rows(end - 1).end - first;
-            rows <= rows_max && self.bytes(batch, start..end) <= bytes_max
+            let rows = first..batch.message_rows(end - 1).end;
+            rows.len() <= rows_max && self.bytes(batch, start..end, &rows) <= bytes_max
         };
         if start >= end || fits(end) {
             return end;
@@ -160,7 +155,7 @@ mod tests {
         assert_eq!(width.fitting(&batch, 0..9, 9, usize::MAX), 3);
         assert_eq!(width.fitting(&batch, 2..9, 1, usize::MAX), 3);
         assert_eq!(width.fitting(&batch, 4..9, 1, usize::MAX), 5);
-        let two = width.bytes(&batch, 0..2);
+        let two = width.bytes(&batch, 0..2, &(0..batch.message_rows(1).end));
         assert_eq!(width.fitting(&batch, 0..9, 100, two), 2);
         assert_eq!(width.fitting(&batch, 0..9, 100, two - 1), 1);
         assert_eq!(width.fitting(&batch, 0..9, 100, 0), 1);
@@ -185,9 +180,9 @@ mod tests {
         let width = Width::of(&batch);
         let row = 8 + 8 + 1 + 16 + 16 + 4;
 
-        assert_eq!(width.bytes(&batch, 0..3), 3 * row + 6);
-        assert_eq!(width.bytes(&batch, 1..3), 2 * row + 5);
-        assert_eq!(width.bytes(&batch, 2..2), 0);
+        assert_eq!(width.bytes(&batch, 0..3, &(0..3)), 3 * row + 6);
+        assert_eq!(width.bytes(&batch, 1..3, &(1..3)), 2 * row + 5);
+        assert_eq!(width.bytes(&batch, 2..2, &(2..2)), 0);
     }
 
     #[test]

@@ -34,6 +34,11 @@ impl StopWatch {
         self.stops.spread_bps.is_some()
     }
 
+    /// Whether a condition may be met by any message, whatever is in it.
+    pub(super) fn is_of_messages(&self) -> bool {
+        self.stops.spread_bps.is_some() || self.stops.rows.is_some()
+    }
+
     /// Rows until there are enough of them.
     pub(super) fn rows_left(&self) -> u64 {
         self.stops.rows.map_or(u64::MAX, |rows| rows.saturating_sub(self.marks.rows).max(1))
@@ -45,7 +50,12 @@ impl StopWatch {
         batch: &Batch,
         messages: Range<usize>,
     ) -> Option<(usize, StopCondition)> {
-        let rows = match messages.is_empty() {
+        let looks = match batch.kind() {
+            Kind::Book | Kind::Status => self.stops.gap,
+            Kind::Trades => self.stops.trade_qty.is_some(),
+            _ => false,
+        };
+        let rows = match messages.is_empty() || !looks {
             true => return None,
             false => {
                 let first = batch.message_rows(messages.start).start;
@@ -54,9 +64,8 @@ impl StopWatch {
         };
         let gap = || gap_rows(batch, rows.clone()).next().map(|row| (row, StopCondition::Gap));
         let found = match batch.kind() {
-            Kind::Book | Kind::Status if self.stops.gap => gap(),
             Kind::Trades => self.large_trade(batch, rows).map(|row| (row, StopCondition::Trade)),
-            _ => None,
+            _ => gap(),
         };
         found.map(|(row, condition)| (batch.message_of(row), condition))
     }

@@ -2,7 +2,6 @@
 
 use super::lane::{Form, Lane};
 use super::{Bounds, Played, Player, Sampling, note_gaps, note_run, notice};
-use crate::book::Tracker;
 use crate::error::Result;
 use crate::limit;
 use crate::quantity::TsNs;
@@ -32,7 +31,9 @@ impl Player {
             if next.is_none() || played.messages >= bounds.messages {
                 break;
             }
-            self.play_book_message(&mut frame, &mut played)?;
+            let room = (bounds.messages - played.messages).min(rows_max - played.rows);
+            let room = usize::try_from(room).unwrap_or(usize::MAX);
+            self.play_book_messages(until, room, &mut frame, &mut played)?;
         }
         for (stream, lane) in self.lanes.iter_mut().enumerate() {
             frame.chunks.extend(lane.book_chunk(stream)?);
@@ -41,26 +42,47 @@ impl Player {
         Ok(played)
     }
 
-    /// Applies one message to its book, and notes the book after it if that is asked for.
-    fn play_book_message(
+    /// Applies messages of one stream to its book, at most `messages_max` that are not after
+    /// `until`, and notes the book after each if that is asked for.
+    fn play_book_messages(
         &mut self,
+        until: TsNs,
+        messages_max: usize,
         frame: &mut proto::ReplayFrame,
         played: &mut Played,
     ) -> Result<()> {
-        let Some(step) = self.replay.step(1)? else { return Ok(()) };
-        let (stream, messages, rows) = (step.stream, step.messages(), step.rows());
-        let met = self.watch.first(step.batch, messages.clone());
-        note_gaps(stream, step.batch, rows.clone(), &mut played.gaps);
-        let ts = TsNs(step.times.get(messages.start).copied().unwrap_or_default());
-        self.replay.accept(stream, messages, false)?;
-        played.messages += 1;
+        // Some conditions are looked for after each message.
+        let messages_max = if self.watch.is_of_messages() { 1 } else { messages_max };
+        let Some(step) = self.replay.step(messages_max)? else { return Ok(()) };
+        let (stream, batch, start) = (step.stream, step.batch, step.first_message);
+        let times = step.times.get(step.messages()).unwrap_or_default();
+        let mut messages = start..start + times.partition_point(|ts| *ts <= until.0);
+        let met = self.watch.first(batch, messages.clone());
+        messages.end = met.map_or(messages.end, |(message, _)| message + 1);
+        let last = messages.end.saturating_sub(1);
+        let rows = batch.message_rows(start).start..batch.message_rows(last).end;
+        note_gaps(stream, batch, rows.clone(), &mut played.gaps);
+        let ts = TsNs(step.times.get(last).copied().unwrap_or_default());
+        let first = step.times.get(start).copied().unwrap_or_default();
+        let count = messages.len();
+        let Self { replay, lanes, .. } = self;
+        let table = match lanes.get_mut(stream).map(|lane| &mut lane.form) {
+            Some(Form::Books { table, .. }) if self.sampling == Sampling::Messages => Some(table),
+            _ => None,
+        };
+        match table {
+            Some(table) => {
+                replay.accept_each(stream, messages, |ts, book| {
+                    table.push(book.ts_recv().unwrap_or(ts), book)
+                })?;
+                self.note_rows(stream, (TsNs(first), ts), count, frame, played);
+            }
+            None => replay.accept(stream, messages, false)?,
+        }
+        played.messages += count as u64;
         played.last = Some(ts);
         let condition = self.watch(stream, met.map(|(_, condition)| condition), rows.len());
         played.stop = condition.map(|condition| notice(condition, ts, stream));
-        if self.sampling == Sampling::Messages {
-            let at = self.replay.book(stream).and_then(Tracker::ts_recv).unwrap_or(ts);
-            self.note_book(stream, at, ts, frame, played)?;
-        }
         Ok(())
     }
 
@@ -71,30 +93,34 @@ impl Player {
         frame: &mut proto::ReplayFrame,
         played: &mut Played,
     ) -> Result<()> {
-        (0..self.lanes.len()).try_for_each(|stream| self.note_book(stream, at, at, frame, played))
+        for stream in 0..self.lanes.len() {
+            let (lane, book) = (self.lanes.get_mut(stream), self.replay.book(stream));
+            let (Some(lane), Some(book)) = (lane, book) else { continue };
+            if let Form::Books { table, .. } = &mut lane.form {
+                table.push(at, book)?;
+            }
+            self.note_rows(stream, (at, at), 1, frame, played);
+        }
+        Ok(())
     }
 
-    /// Adds a row to the table of a book, shown at `at`, played at `ts`.
-    fn note_book(
+    /// Notes that rows were added to the table of a book, played at the times of `span`.
+    fn note_rows(
         &mut self,
         stream: usize,
-        at: TsNs,
-        ts: TsNs,
+        span: (TsNs, TsNs),
+        rows: usize,
         frame: &mut proto::ReplayFrame,
         played: &mut Played,
-    ) -> Result<()> {
-        let (lane, book) = (self.lanes.get_mut(stream), self.replay.book(stream));
-        let (Some(lane), Some(book)) = (lane, book) else { return Ok(()) };
-        if let Form::Books { table, .. } = &mut lane.form {
-            table.push(at, book)?;
+    ) {
+        if let Some(lane) = self.lanes.get_mut(stream) {
+            lane.rows += rows as u64;
         }
-        lane.rows += 1;
         if played.rows == 0 {
-            frame.first_ns = ts.0;
+            frame.first_ns = span.0.0;
         }
-        frame.last_ns = ts.0;
-        note_run(frame, stream, 1);
-        played.rows += 1;
-        Ok(())
+        frame.last_ns = span.1.0;
+        note_run(frame, stream, rows);
+        played.rows += rows as u64;
     }
 }

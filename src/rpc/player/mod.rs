@@ -391,14 +391,17 @@ impl Player {
             let Some(step) = self.replay.step(messages_max.unwrap_or(usize::MAX))? else { break };
             let (stream, batch, start) = (step.stream, step.batch, step.first_message);
             let times = step.times.get(step.messages()).unwrap_or_default();
-            let due = start + times.partition_point(|ts| *ts <= bounds.until.0);
+            let due = match times.last() {
+                Some(last) if *last <= bounds.until.0 => step.end_message,
+                _ => start + times.partition_point(|ts| *ts <= bounds.until.0),
+            };
             let Some(lane) = self.lanes.get_mut(stream) else { break };
             let mut end = lane.width.fitting(batch, start..due, room_rows, room_bytes);
             end = if step.before.is_some() { end.min(start + 1) } else { end };
             let met = self.watch.first(batch, start..end);
             end = met.map_or(end, |(message, _)| message + 1);
             let rows = batch.message_rows(start).start..batch.message_rows(end - 1).end;
-            let bytes = lane.width.bytes(batch, start..end);
+            let bytes = lane.width.bytes(batch, start..end, &rows);
             if played.messages > 0 && (rows.len() > room_rows || bytes > room_bytes) {
                 break;
             }
@@ -407,7 +410,9 @@ impl Player {
             }
             let last = times.get(end - 1 - start).map_or(ts, |ts| TsNs(*ts));
             frame.last_ns = last.0;
-            note_gaps(stream, batch, rows.clone(), &mut played.gaps);
+            if !step.plain {
+                note_gaps(stream, batch, rows.clone(), &mut played.gaps);
+            }
             lane.take(start..end);
             lane.rows += rows.len() as u64;
             if end == batch.messages() {
