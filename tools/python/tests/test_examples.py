@@ -50,7 +50,7 @@ class Examples(ServerTest):
                 ("maker", BTC, maker),
                 ("imbalance", DERIBIT, taker),
             ):
-                command = [program, *source, instrument, "--strategy", strategy]
+                command = [str(program), *source, instrument, "--strategy", strategy]
                 done = subprocess.run(command, capture_output=True, text=True, check=True)
                 self.assertEqual(done.stdout, found)
 

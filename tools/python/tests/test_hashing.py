@@ -90,6 +90,13 @@ class Hashes(unittest.TestCase):
         parts.update(chunk(messages[7:], ts_ns=107))
         self.assertEqual((parts.value, parts.rows), (whole.value, 29))
 
+    def test_rows_of_several_streams_are_told_apart(self) -> None:
+        rows = hashing.row_hashes(chunk([[(0, 0, 7, 1)], [(0, 1, 8, 2)]]))
+        key = hashing.stream_key("x:Y", Kind.BOOK)
+        self.assertEqual(key, mix_text(b"x:Y book", K[11]) | 1)
+        found = hashing.keyed(rows, key).tolist()
+        self.assertEqual(found, [mix(row ^ key, K[12]) for row in rows.tolist()])
+
     def test_texts(self) -> None:
         texts = [b"", b"a", b"12345678", b"123456789", b"x" * 100, b"\0", b""]
         found = hashing._mix_texts(Texts.of(texts), K[5]).tolist()

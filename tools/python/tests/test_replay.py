@@ -30,7 +30,7 @@ from tickreel import (
 )
 from tickreel._proto import tickreel_pb2 as pb
 from tickreel.columns import decode
-from tickreel.hashing import ContentHash
+from tickreel.hashing import ContentHash, keyed, row_hashes, stream_key
 from tickreel.session import Session
 
 SECOND = 10**9
@@ -216,15 +216,22 @@ class Counting(unittest.TestCase):
             chunk = pb.ReplayChunk(messages=2, rows=2, data=trade_bytes((5, 6 + wrong)))
             frame = pb.ReplayFrame(chunks=[chunk], run_streams=[0], run_messages=[2], rows=2)
             session.event(pb.ReplayResponse(frame=frame))
-            hashed = ContentHash()
-            hashed.update(decode(0, "x:Y", Kind.TRADES, trade_bytes()))
+            rows = row_hashes(decode(0, "x:Y", Kind.TRADES, trade_bytes()))
+            hashed, whole = ContentHash(), ContentHash()
+            hashed.update_rows(rows)
+            whole.update_rows(keyed(rows, stream_key("x:Y", Kind.TRADES)))
             total = pb.StreamTotal(rows=2, hash=hashed.value)
-            end = pb.ReplayEnd(reason=pb.ReplayEnd.REASON_LAST_ROW, rows=2, streams=[total])
+            end = pb.ReplayEnd(
+                reason=pb.ReplayEnd.REASON_LAST_ROW, rows=2, streams=[total], hash=whole.value
+            )
             if wrong:
                 with self.assertRaises(ProtocolError):
                     session.event(pb.ReplayResponse(end=end))
-            else:
-                self.assertIsInstance(session.event(pb.ReplayResponse(end=end)), End)
+                continue
+            self.assertIsInstance(session.event(pb.ReplayResponse(end=end)), End)
+            end.hash += 1
+            with self.assertRaises(ProtocolError):
+                session.event(pb.ReplayResponse(end=end))
 
     def test_an_end_that_does_not_add_up_is_an_error(self) -> None:
         session = Session(OPEN)

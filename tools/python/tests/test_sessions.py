@@ -69,7 +69,8 @@ class LostConnections(ServerTest):
         end, expected = end_of(events), end_of(whole)
         self.assertEqual((end.rows, end.stream_rows), (expected.rows, expected.stream_rows))
         self.assertEqual(end.stream_hashes, expected.stream_hashes)
-        self.assertIsNone(end.hash)
+        self.assertEqual(end.hash, expected.hash)
+        self.assertIsNotNone(end.hash)
 
         def messages(of: Iterable[Event]) -> Iterable[tuple[object, ...]]:
             return (same(m) for event in of if isinstance(event, Frame) for m in event.messages())

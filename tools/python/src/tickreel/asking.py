@@ -64,7 +64,8 @@ class ReplayOptions(TypedDict, total=False):
         opening_depth: levels of the books it begins with; None: all, 0: no books.
         frame_rows: rows of a frame at most, in whole messages; 0: 65,536.
         hashes: whether the end has hashes of the rows.
-        verify: whether the hash of each stream is computed here too, and compared.
+        verify: whether the hashes, of each stream and of all in their order, are computed here
+            too, and compared.
         loop: whether it begins anew after the last row.
         stops: conditions at which it stops by itself.
         output: `Books` or `Metrics` instead of rows.

@@ -95,8 +95,8 @@ class End:
     `reason`: `last_row` (everything was played), `closed`, `looped` (it begins anew) or `stopped`
     (a condition was met). `rows` and `stream_rows` since the opening or the last seek or lap; they
     were compared with what came. The hashes are equal wherever the same rows are played; None if
-    they were not asked for, and for rows that came by several connections: then `stream_hashes` are
-    those that were computed here, with `verify`.
+    they were not asked for. Of rows that came by several connections only this side knows all, so
+    then they are those that were computed here: None without `verify`.
     """
 
     reason: str

@@ -4,13 +4,14 @@ numbers, however they are stored and sent. Whole columns at a time.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from .columns import Chunk, Texts
-from .schema import COLUMNS, GROUPED, NULL, Type
+from .schema import COLUMNS, GROUPED, NULL, Kind, Type
 
 Words: TypeAlias = npt.NDArray[np.uint64]
 
@@ -35,15 +36,19 @@ class ContentHash:
 
     def update(self, chunk: Chunk) -> None:
         """Adds the messages of a chunk."""
-        if not chunk.rows:
+        self.update_rows(row_hashes(chunk))
+
+    def update_rows(self, hashes: Words) -> None:
+        """Adds rows by their hashes, in their order."""
+        rows = len(hashes)
+        if not rows:
             return
-        hashes = _reduce(_row_hashes(chunk))
-        weighted = _mul_mod(hashes, _powers(chunk.rows)[::-1])
+        weighted = _mul_mod(_reduce(hashes), _powers(rows)[::-1])
         # Halves are summed apart: a sum of whole numbers would not fit.
         low, high = int((weighted & _HALF).sum()), int((weighted >> np.uint64(32)).sum())
-        before = self.value * pow(_R, chunk.rows, _P)
+        before = self.value * pow(_R, rows, _P)
         self.value = (before + low + (high << 32)) % _P
-        self.rows += chunk.rows
+        self.rows += rows
 
     def then(self, other: ContentHash) -> None:
         """Adds the rows of another hash."""
@@ -51,7 +56,10 @@ class ContentHash:
         self.rows += other.rows
 
 
-def _row_hashes(chunk: Chunk) -> Words:
+def row_hashes(chunk: Chunk) -> Words:
+    """The hash of each row of a chunk."""
+    if not chunk.rows:
+        return np.zeros(0, dtype=np.uint64)
     grouped = chunk.kind in GROUPED
     heads = np.zeros(chunk.messages if grouped else 0, dtype=np.uint64)
     bodies = np.zeros(chunk.rows, dtype=np.uint64)
@@ -74,6 +82,18 @@ def _row_hashes(chunk: Chunk) -> Words:
     marks[chunk.row_ends - 1] = _K[15]
     counts = np.diff(chunk.row_ends, prepend=0)
     return _mix(bodies ^ marks, np.repeat(heads, counts) | np.uint64(1))
+
+
+@cache
+def stream_key(instrument: str, kind: Kind) -> int:
+    """What tells rows of a stream from those of others, in one hash of several."""
+    mixed = _mix_texts(Texts.of([f"{instrument} {kind}".encode()]), _K[11])
+    return int(mixed[0]) | 1
+
+
+def keyed(hashes: Words, key: int) -> Words:
+    """Hashes of rows of a stream, for a hash of several streams."""
+    return _mix(hashes ^ np.uint64(key), np.uint64(_K[12]))
 
 
 def _wide(a: Words, b: Words | np.uint64) -> tuple[Words, Words]:

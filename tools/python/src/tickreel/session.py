@@ -5,8 +5,9 @@ a connection was lost.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+import numpy as np
 import pyarrow as pa
 
 from ._proto import tickreel_pb2 as pb
@@ -22,8 +23,8 @@ from .events import (
     State,
     Stop,
 )
-from .frames import Frame, FrameReader, OpenedStream, SampleReader, Samples
-from .hashing import ContentHash
+from .frames import Frame, FrameReader, OpenedStream, Run, SampleReader, Samples
+from .hashing import ContentHash, Words, keyed, row_hashes, stream_key
 from .model import optional
 from .schema import kind_from_code
 
@@ -43,24 +44,52 @@ _CONDITIONS = {
 
 
 class Tally:
-    """Rows, and hashes if wanted, of each stream."""
+    """Rows, and hashes if wanted, of each stream, and the hash of all in the order played."""
 
     def __init__(self, streams: int) -> None:
         self.rows = [0] * streams
         self.hashes = [ContentHash() for _ in range(streams)]
+        self.total = ContentHash()
 
     def add(self, frame: Frame, *, hashes: bool) -> None:
         """Counts a frame."""
         for chunk in frame.chunks:
             self.rows[chunk.stream] += chunk.rows
-            if hashes:
-                self.hashes[chunk.stream].update(chunk)
+        if hashes:
+            found = [row_hashes(chunk) for chunk in frame.chunks]
+            for chunk, words in zip(frame.chunks, found, strict=True):
+                self.hashes[chunk.stream].update_rows(words)
+            self.total.update_rows(_in_order(frame, found))
 
     def then(self, other: Tally) -> None:
         """Counts what came after."""
         self.rows = [mine + more for mine, more in zip(self.rows, other.rows, strict=True)]
         for mine, more in zip(self.hashes, other.hashes, strict=True):
             mine.then(more)
+        self.total.then(other.total)
+
+
+def _in_order(frame: Frame, found: Sequence[Words]) -> Words:
+    """Hashes of the rows of each chunk as those of one replay, in the order they happened."""
+    words = [
+        keyed(hashes, stream_key(chunk.instrument, chunk.kind))
+        for chunk, hashes in zip(frame.chunks, found, strict=True)
+    ]
+    if len(words) < 2:
+        return words[0] if words else np.zeros(0, dtype=np.uint64)
+    places = np.cumsum([0, *(len(part) for part in words)])
+    first_row = {id(chunk): int(at) for chunk, at in zip(frame.chunks, places[:-1], strict=True)}
+
+    def row(run: Run, message: int) -> int:
+        before = run.chunk.row_ends_list[message - 1] if message else 0
+        return first_row[id(run.chunk)] + before
+
+    starts = np.array([row(run, run.start) for run in frame.runs], dtype=np.int64)
+    counts = np.array([row(run, run.end) for run in frame.runs], dtype=np.int64) - starts
+    ends = np.cumsum(counts)
+    order = np.repeat(starts - ends + counts, counts) + np.arange(ends[-1])
+    ordered: Words = np.concatenate(words)[order]
+    return ordered
 
 
 class Session:
@@ -287,8 +316,8 @@ class Session:
             total = Tally(len(rows))
             total.then(self._before)
             total.then(self._here)
-            rows, digest = total.rows, None
-            hashes = [found.value if self._verify else None for found in total.hashes]
+            rows, digest = total.rows, total.total.value if self._has_hashes else None
+            hashes = [found.value if self._has_hashes else None for found in total.hashes]
         self._over = reason != "looped"
         if reason == "looped":
             self._begin_counts()
@@ -300,10 +329,17 @@ class Session:
         found = [stream.rows for stream in end.streams]
         if found != self._here.rows or sum(found) != end.rows:
             raise ProtocolError(f"{sum(self._here.rows)} rows came, the server sent {end.rows}")
-        if self._verify and isinstance(self._reader, FrameReader):
+        if self._has_hashes:
             mine: list[int | None] = [found.value for found in self._here.hashes]
             if hashes != mine:
                 raise ProtocolError("the rows that came are not those that the server read")
+            if optional(end, "hash") != self._here.total.value:
+                raise ProtocolError("the rows came in another order than the server's")
+
+    @property
+    def _has_hashes(self) -> bool:
+        """Whether rows are hashed as they come."""
+        return self._verify and isinstance(self._reader, FrameReader)
 
 
 def _progress(progress: pb.ReplayProgress) -> Progress:
