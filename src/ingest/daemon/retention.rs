@@ -38,6 +38,9 @@ pub(super) fn drop_old(recorder: &Recorder, retention: &BTreeMap<Kind, Duration>
 #[cfg(test)]
 mod tests {
     use std::path::{Path, PathBuf};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering::Relaxed};
+    use std::time::Instant;
 
     use tokio::sync::mpsc;
 
@@ -119,5 +122,54 @@ mod tests {
         controls.send(Control::Stop).unwrap();
 
         running.await.unwrap().unwrap();
+    }
+
+    /// Days that are left of one that is kept for a month, after the clock was set forward by a
+    /// year and looked at so often.
+    async fn days_after(looks: usize) -> Vec<i32> {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, recorder) = recorder(&folder.path().join("store"), &[100]);
+        let rejects: PathBuf = folder.path().join("rejects");
+        let (began, set_days, reads) = (Instant::now(), AtomicI64::new(101), AtomicUsize::new(0));
+        let wall = Arc::new((set_days, reads));
+        let of_clock = wall.clone();
+        let clock = WallClock::new(move || {
+            of_clock.1.fetch_add(1, Relaxed);
+            let elapsed_ns = began.elapsed().as_nanos() as i64;
+            TsNs(of_clock.0.load(Relaxed) * DAY_NS + elapsed_ns)
+        });
+        let daemon =
+            Daemon { store: store.clone(), recorder, stats: Stats::default(), rejects, clock };
+        let text =
+            "[retention]\nraw = \"30d\"\n[[feed]]\nexchange = \"binance\"\nsymbols = [\"X\"]";
+        let mut config = Config::parse(text, Path::new("feeds.toml")).unwrap();
+        // Nobody else reads the clock.
+        config.feeds.clear();
+        let (controls, received) = mpsc::unbounded_channel();
+        let first = config.clone();
+        let running = tokio::spawn(async move { daemon.run(first, received).await });
+        let until_read = async |times: usize| {
+            while wall.1.load(Relaxed) < times {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        // When it began, and the first look.
+        until_read(2).await;
+
+        wall.0.fetch_add(365, Relaxed);
+        for look in 1..=looks {
+            controls.send(Control::Reload(Box::new(config.clone()))).unwrap();
+            until_read(2 + look).await;
+        }
+
+        controls.send(Control::Stop).unwrap();
+        running.await.unwrap().unwrap();
+        days(&store)
+    }
+
+    #[tokio::test]
+    async fn nothing_is_dropped_at_the_first_look_at_a_clock_that_was_set() {
+        assert_eq!(days_after(1).await, [100]);
+        assert!(days_after(2).await.is_empty());
     }
 }
