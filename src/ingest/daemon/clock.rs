@@ -9,6 +9,8 @@ use crate::quantity::TsNs;
 /// The wall clock and the steady clock may differ by this much between two looks: more is a step,
 /// less is the wall clock being trimmed.
 const STEP: Duration = Duration::from_millis(250);
+/// How often both clocks are read again because the thread was held up between them.
+const READ_AGAIN_MAX: usize = 8;
 
 /// A wall clock, which may be set at any time. By default that of the system.
 #[derive(Clone)]
@@ -24,6 +26,20 @@ impl WallClock {
     #[must_use]
     pub fn now(&self) -> TsNs {
         (self.0)()
+    }
+
+    /// What it and the steady clock say at one moment, as far as the machine allows: a thread that
+    /// was held up in between would take that for a step.
+    fn with_steady(&self) -> (i64, Instant) {
+        let (mut steady, mut wall_ns) = (Instant::now(), self.now().0);
+        for _ in 0..READ_AGAIN_MAX {
+            let after = Instant::now();
+            if after.saturating_duration_since(steady) < STEP / 4 {
+                break;
+            }
+            (steady, wall_ns) = (after, self.now().0);
+        }
+        (wall_ns, steady)
     }
 }
 
@@ -69,9 +85,8 @@ impl ReceiveClock {
     /// A clock that begins now, at the earliest at `stored`, the newest receive time before. If
     /// the wall clock is behind that it was set back meanwhile.
     pub fn new(wall: WallClock, stored: TsNs) -> Self {
-        let wall_ns = wall.now().0;
-        let mut clock =
-            Self { wall, steady: Instant::now(), wall_ns, now_ns: wall_ns, untold_ns: None };
+        let (wall_ns, steady) = wall.with_steady();
+        let mut clock = Self { wall, steady, wall_ns, now_ns: wall_ns, untold_ns: None };
         if stored.0 > wall_ns {
             clock.now_ns = stored.0;
             clock.stepped(wall_ns.saturating_sub(stored.0));
@@ -87,7 +102,8 @@ impl ReceiveClock {
 
     /// The time now; a step is left to who reads.
     pub fn look(&mut self) -> Now {
-        self.advance(self.wall.now().0, Instant::now())
+        let (wall_ns, steady) = self.wall.with_steady();
+        self.advance(wall_ns, steady)
     }
 
     /// What the wall clock says, unless it was set since it was last asked: who deletes by it
@@ -170,6 +186,25 @@ mod tests {
     fn a_clock_that_was_set_back_while_nothing_ran_is_waited_for() {
         assert_eq!(said(200, &[(0, 0)]), [(200, 200, None)]);
         assert_eq!(said(4000, &[(1000, 1000)]), [(4500, 3500, Some(-4000))]);
+    }
+
+    #[test]
+    fn a_thread_that_is_held_up_between_the_clocks_sees_no_step() {
+        let (began, held_up) = (Instant::now(), Arc::new(AtomicI64::new(1)));
+        let of_clock = held_up.clone();
+        let read = move || {
+            if of_clock.fetch_sub(1, Relaxed) > 0 {
+                std::thread::sleep(2 * STEP);
+            }
+            TsNs(nanos(began.elapsed()))
+        };
+        let mut clock = ReceiveClock::new(WallClock::new(read), TsNs(0));
+
+        let mut steps = vec![clock.read().stepped_ns];
+        held_up.store(2, Relaxed);
+        steps.extend([(); 2].map(|()| clock.read().stepped_ns));
+
+        assert_eq!(steps, [None; 3]);
     }
 
     #[test]
