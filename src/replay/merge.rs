@@ -8,6 +8,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::order::ReplayOrder;
 use super::stream::{Place, StreamCursor, Turn};
@@ -16,7 +17,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Batch, ContentHash, Kind, StreamKey};
 use crate::limit;
 use crate::quantity::TsNs;
-use crate::store::Snapshot;
+use crate::store::{Snapshot, StreamTail};
 
 /// Rows that all cursors of a replay decode ahead together, so that memory does not depend on how
 /// many streams there are or how long they are.
@@ -471,16 +472,31 @@ impl Replay {
     /// damaged and moved aside, or if rows were dropped before they were played;
     /// [`ErrorKind::Corrupt`] with file and offset.
     pub fn follow(&mut self, newer: &Snapshot) -> Result<()> {
-        for cursor in &self.cursors {
+        let same: Vec<bool> =
+            self.cursors.iter().map(|cursor| self.is_same(cursor, newer)).collect();
+        for (cursor, _) in self.cursors.iter().zip(&same).filter(|(_, same)| !**same) {
             self.check_followed(cursor, newer)?;
         }
         self.snapshot = newer.clone();
-        self.heap.clear();
-        for stream in 0..self.cursors.len() {
-            let place = self.cursors[stream].played();
-            self.open(stream, place, false)?;
+        self.heap.retain(|Reverse((.., stream))| same[*stream]);
+        for (stream, same) in same.into_iter().enumerate() {
+            if same {
+                self.cursors[stream].follow(newer);
+            } else {
+                let place = self.cursors[stream].played();
+                self.open(stream, place, false)?;
+            }
         }
         Ok(())
+    }
+
+    /// Whether a newer snapshot shows the same rows of a stream in the same places.
+    fn is_same(&self, cursor: &StreamCursor, newer: &Snapshot) -> bool {
+        let (old, new) = (self.snapshot.parts(cursor.stream_id), newer.parts(cursor.stream_id));
+        let rows = |tail: &Arc<StreamTail>| (tail.first_row(), tail.end_row());
+        let sealed =
+            self.snapshot.generation() == newer.generation() || old.segments() == new.segments();
+        sealed && old.tail().map(rows) == new.tail().map(rows)
     }
 
     /// Refuses a newer snapshot in which rows are missing that come next, or that came last other

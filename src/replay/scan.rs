@@ -206,6 +206,12 @@ impl Scan {
         }
     }
 
+    /// Goes on as it is in a newer snapshot that shows the same of the stream; the old one, and
+    /// what it holds of other streams, is let go.
+    pub(super) fn follow(&mut self, newer: &Snapshot) {
+        self.snapshot = newer.clone();
+    }
+
     /// The part and the message of it that come next; `None` before [`Scan::advance`] and at the
     /// end.
     pub(super) fn next_message(&self) -> Option<(&Part, u64)> {

@@ -126,6 +126,11 @@ impl StreamCursor {
         Ok(())
     }
 
+    /// Goes on as it is in a newer snapshot that shows the same of the stream.
+    pub(super) fn follow(&mut self, newer: &Snapshot) {
+        self.scan.follow(newer);
+    }
+
     /// The book before the next message; only of an open stream of which nothing was read yet.
     ///
     /// # Errors

@@ -1,5 +1,5 @@
-//! Clients in crowds, each doing a little harm: what they hold is bounded, all of it comes back, and
-//! a client that behaves is answered all the while.
+//! Clients in crowds, each doing a little harm: what they hold is bounded, all of it comes back,
+//! and a client that behaves is answered all the while.
 //!
 //! `TICKREEL_LONG=1` plays every attack at its full number (10,000 connections, 100,000 resets and
 //! cancellations, 1,000 slow readers, the whole patience for one that reads nothing), in some
