@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use super::Folder;
 use super::figure::{Clock, Figure};
+use super::folder::Folder;
 use super::market::Market;
 use super::print;
 use super::store::{compact, open, ranges, scan, seeks, stored};

@@ -5,6 +5,7 @@
 
 mod append;
 mod figure;
+mod folder;
 mod growth;
 mod live;
 mod market;
@@ -17,6 +18,7 @@ use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use figure::Figure;
+use folder::Folder;
 
 use super::screen;
 use crate::error::{Error, Result};
@@ -167,30 +169,5 @@ impl Subject {
             Question::Live => return live::figures(snapshot, key, &self.folder),
             Question::Served => return served::figures(&self.store, key, self.seeks / 5),
         }])
-    }
-}
-
-/// The folder of the measured store; removed at the end unless it is kept.
-struct Folder {
-    path: PathBuf,
-    keep: bool,
-}
-
-impl Folder {
-    fn new(keep: Option<&Path>) -> Result<Self> {
-        let path = match keep {
-            Some(path) => path.to_owned(),
-            None => std::env::temp_dir().join(format!("tickreel-bench-{}", std::process::id())),
-        };
-        std::fs::create_dir_all(&path).map_err(|e| Error::io(e, "create folder", &path))?;
-        Ok(Self { path, keep: keep.is_some() })
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        if !self.keep {
-            drop(std::fs::remove_dir_all(&self.path));
-        }
     }
 }
