@@ -1,9 +1,12 @@
-"""Bytes per row of real captures: our stores beside the same rows as Vortex and Parquet files."""
+"""Bytes per row of our stores beside the same rows as Vortex and Parquet files.
+
+Stores hold what no CSV does: nanoseconds and the venue's sequence.
+"""
 
 from __future__ import annotations
 
+import importlib
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -12,87 +15,104 @@ from pathlib import Path
 import polars as pl
 import pyarrow.parquet as pq
 
-FILES = ("binance-ws/*.gz",)
+# Captures of Binance, under the folder of captures.
+FILES = "binance-ws/*.gz"
 # Streams of fewer rows say little.
 ROWS_MIN = 50_000
+# Columns of the table.
+PEERS = ["tickreel", "compacted", "compact_vortices", "parquet"]
 
 
-def sizes_of_captures(args, work: Path) -> list[dict]:
-    """A row of the table for each book; none, and loudly, if the captures are absent."""
-    files = sorted(path for pattern in FILES for path in args.captures.glob(pattern))
-    if not files:
-        print(f"SKIPPED: no captures in {args.captures}", file=sys.stderr)
-        return []
-    work = work.resolve()
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(parents=True)
+class Sizes:
+    """The books of one store."""
 
-    def run(*arguments) -> str:
-        command = [args.bin, *map(str, arguments)]
-        done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=work)
+    def __init__(self, binary: Path, work: Path):
+        """`work` is emptied."""
+        self.binary, self.work = binary.resolve(), work.resolve()
+        self.store = self.work / "market.reel"
+        shutil.rmtree(self.work, ignore_errors=True)
+        self.work.mkdir(parents=True)
+
+    def run(self, *arguments) -> str:
+        """Runs the binary, which must succeed."""
+        command = [self.binary, *map(str, arguments)]
+        done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=self.work)
         return done.stdout
 
-    def streams() -> dict[str, tuple[int, int]]:
-        found = json.loads(run("bench", "--store", store, "--only", "open", "--json"))["streams"]
-        return {stream["stream"]: (stream["rows"], stream["bytes"]) for stream in found}
-
-    store = work / "market.reel"
-    run("import", "--store", store, *files)
-    sealed = streams()
-    books = {
-        name: rows
-        for name, (rows, _) in sealed.items()
-        if "book" in name.split() and rows >= ROWS_MIN
-    }
-    peers = {name: peer_sizes(run, store, name, work) for name in books}
-    run("compact", "--store", store)
-    compacted = streams()
-    return [
-        {
-            "what": f"{name}, {rows:,} rows",
-            "unit": "B/row",
-            "less": True,
-            "differs": [],
-            "values": {
-                "tickreel": sealed[name][1] / rows,
-                "compacted": compacted[name][1] / rows,
-                **{peer: size / rows for peer, size in peers[name].items()},
-            },
+    def books(self) -> dict[str, tuple[int, int]]:
+        """Rows and bytes of each book."""
+        found = json.loads(self.run("bench", "--store", self.store, "--only", "open", "--json"))
+        return {
+            stream["stream"]: (stream["rows"], stream["bytes"])
+            for stream in found["streams"]
+            if "book" in stream["stream"].split() and stream["rows"] >= ROWS_MIN
         }
-        for name, rows in books.items()
-    ]
+
+    def rows(self) -> list[dict]:
+        """Rows of the table."""
+        sealed = self.books()
+        values = {book: self.of_peers(book) for book in sealed}
+        self.run("compact", "--store", self.store)
+        compacted = self.books()
+        for book in sealed:
+            values[book] |= {"tickreel": sealed[book][1], "compacted": compacted[book][1]}
+        return [
+            {
+                "what": f"{book}, {count:,} rows",
+                "unit": "B/row",
+                "less": True,
+                "differs": [],
+                "values": {peer: size / count for peer, size in values[book].items()},
+            }
+            for book, (count, _) in sealed.items()
+        ]
+
+    def of_peers(self, book: str) -> dict[str, int]:
+        """Bytes of the rows of a book in files of the peers."""
+        instrument = next(word for word in book.split() if ":" in word)
+        path = self.work / "rows.parquet"
+        place = ("--store", self.store, instrument, "--kind", "book")
+        self.run("read", *place, "--format", "parquet", "-o", path)
+        rows = exact(pl.from_arrow(pq.read_table(path)))
+        path.unlink()
+        found = {}
+        for peer, module in (("parquet", "parquet"), ("compact_vortices", "vortices")):
+            try:
+                importlib.import_module(f"engines.{module}").write(rows, path)
+                found[peer] = path.stat().st_size
+            except ImportError as error:
+                print(f"SKIPPED: {peer}: {error}", file=sys.stderr)
+        return found
 
 
-def peer_sizes(run, store: Path, stream: str, work: Path) -> dict[str, int]:
-    """Bytes of the rows of a stream in files of the peers."""
-    instrument = next(word for word in stream.split() if ":" in word)
-    path = work / "rows.parquet"
-    run("read", "--store", store, instrument, "--kind", "book", "--format", "parquet", "-o", path)
-    rows = exact(pl.from_arrow(pq.read_table(path)))
-    path.unlink()
-    found = {}
-    for peer in ("parquet", "vortices"):
-        try:
-            module = __import__(f"engines.{peer}", fromlist=["write"])
-        except ImportError as error:
-            print(f"SKIPPED: {peer}: {error}", file=sys.stderr)
-            continue
-        file = work / f"rows.{peer}"
-        module.write(rows, file)
-        found["parquet" if peer == "parquet" else "compact_vortices"] = os.path.getsize(file)
-    return found
+def of_captures(binary: Path, folder: Path, work: Path) -> list[dict]:
+    """Of the captures in a folder; nothing, and loudly, if they are absent."""
+    files = sorted(path.resolve() for path in folder.glob(FILES))
+    if not files:
+        print(f"SKIPPED: no captures in {folder}", file=sys.stderr)
+        return []
+    sizes = Sizes(binary, work)
+    sizes.run("import", "--store", sizes.store, *files)
+    return sizes.rows()
+
+
+def of_store(binary: Path, store: Path, work: Path) -> list[dict]:
+    """Of a store, which is copied."""
+    sizes = Sizes(binary, work)
+    shutil.copytree(store, sizes.store)
+    return sizes.rows()
 
 
 def exact(rows: pl.DataFrame) -> pl.DataFrame:
-    """Times, sequence, one code, price and quantity as the integers that we store."""
+    """Times, sequence, codes, price and quantity as the integers that we store."""
     codes = [
         pl.col(name).cast(pl.String).cast(pl.Categorical).to_physical().cast(pl.UInt8)
         for name in ("action", "side")
     ]
-    numbers = []
-    for name in ("price", "qty"):
-        decimals = rows.schema[name].scale
-        numbers.append((pl.col(name).cast(pl.Float64) * 10**decimals).round().cast(pl.Int64))
+    numbers = [
+        (pl.col(name).cast(pl.Float64) * 10 ** rows.schema[name].scale).round().cast(pl.Int64)
+        for name in ("price", "qty")
+    ]
     return rows.select(
         pl.col("ts_recv").cast(pl.Int64),
         pl.col("ts_event").cast(pl.Int64),

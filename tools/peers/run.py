@@ -188,6 +188,7 @@ def arguments():
         help="folder of Binance captures",
         default=Path(os.environ.get("TICKREEL_DATA", TOP / "../shared/data")),
     )
+    parser.add_argument("--store", type=Path, help="a store: bytes per row of its books too")
     parser.add_argument("--bin", type=Path, default=TOP / "target/release/tickreel")
     parser.add_argument("--core", type=int, default=(os.cpu_count() or 1) - 1)
     parser.add_argument("--rounds", type=int, default=3)
@@ -204,8 +205,8 @@ def main() -> None:
         make_venv()
         os.execv(VENV, [str(VENV), *sys.argv])
     sys.path.insert(0, str(HERE))
+    import captures
     import made
-    from captures import sizes_of_captures
     from engines import NAMES
     from engines.peer import OF_MANY, OF_ONE
 
@@ -218,15 +219,15 @@ def main() -> None:
         if run:
             run.all(questions)
     rows = table(one, many)
-    captures = sizes_of_captures(args, WORK / "captures")
+    sizes = captures.of_captures(args.bin, args.captures, WORK / "captures")
+    if args.store:
+        sizes += captures.of_store(args.bin, args.store, WORK / "store")
     missing = {**(many.missing if many else {}), **(one.missing if one else {})}
     if args.json:
-        print(json.dumps({"rows": rows, "captures": captures, "missing": missing}))
+        print(json.dumps({"rows": rows, "sizes": sizes, "missing": missing}))
         return
     print(markdown(rows, args.peers, NAMES))
-    print(
-        "\n" + markdown(captures, ["tickreel", "compacted", "compact_vortices", "parquet"], NAMES)
-    )
+    print("\n" + markdown(sizes, captures.PEERS, NAMES))
     for peer, reason in missing.items():
         print(f"\n{NAMES[peer]}: {reason}")
 
