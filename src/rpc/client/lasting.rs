@@ -101,6 +101,9 @@ impl Tally {
 impl Client {
     /// Opens a replay that goes on after its connection was lost.
     ///
+    /// One with a name goes on at the server as long as it has other members, and is theirs: then
+    /// the error says that it is open, and [`Client::join`] begins where they are.
+    ///
     /// # Errors
     /// As [`Client::replay`].
     pub async fn replay_for_good(

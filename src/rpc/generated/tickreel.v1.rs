@@ -1055,7 +1055,7 @@ pub struct GetStatsResponse {
     /// of Arrow data
     #[prost(uint64, tag = "13")]
     pub bytes_sent: u64,
-    /// those that have a name, by name
+    /// those that have a name and that the asker may join, by name
     #[prost(message, repeated, tag = "14")]
     pub sessions: ::prost::alloc::vec::Vec<ReplaySession>,
 }
