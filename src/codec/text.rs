@@ -1,5 +1,8 @@
 //! Pages of text: LZ4, or integers where every value is a canonical decimal integer.
 
+use std::fmt::Write as _;
+use std::ops::Range;
+
 use bytemuck::{Pod, Zeroable};
 
 use super::{Encoding, Fault, IntegerPage, Result, encode_integers};
@@ -62,12 +65,17 @@ fn canonical_integer(text: &[u8]) -> Option<i64> {
     canonical.then_some(value)
 }
 
-/// Reads a page of `count` text values.
+/// Reads values `range` of a page of `count` text values. Of integers, no others are decoded.
 ///
 /// # Errors
 /// A [`Fault`] if the bytes contradict the specification, decode to more than
 /// [`limit::BLOCK_TEXT_BYTES_MAX`] bytes or hold a value above [`limit::TEXT_BYTES_MAX`].
-pub fn decode_texts(bytes: &[u8], encoding: Encoding, count: usize) -> Result<TextValues> {
+pub fn decode_texts(
+    bytes: &[u8],
+    encoding: Encoding,
+    count: usize,
+    range: Range<usize>,
+) -> Result<TextValues> {
     match encoding {
         Encoding::Plain => {
             let (header, lengths, text) = parts(bytes, count)?;
@@ -77,7 +85,7 @@ pub fn decode_texts(bytes: &[u8], encoding: Encoding, count: usize) -> Result<Te
             if text.len() != header.text_len as usize {
                 return Err(Fault("text page has another length than it claims"));
             }
-            join(&lengths, text.to_vec())
+            join(&lengths, text.to_vec()).map(|texts| part(texts, range))
         }
         Encoding::Lz4 => {
             let (header, lengths, packed) = parts(bytes, count)?;
@@ -92,7 +100,7 @@ pub fn decode_texts(bytes: &[u8], encoding: Encoding, count: usize) -> Result<Te
             if text.len() != text_len {
                 return Err(Fault("text page decodes to another length than it claims"));
             }
-            join(&lengths, text)
+            join(&lengths, text).map(|texts| part(texts, range))
         }
         Encoding::TextIntegers => {
             let (head, page) =
@@ -103,13 +111,28 @@ pub fn decode_texts(bytes: &[u8], encoding: Encoding, count: usize) -> Result<Te
                 return Err(Fault("reserved bytes of a text page are not 0"));
             }
             let mut integers = Vec::new();
-            IntegerPage::parse(page, inner, count, 8)?.read(0..count, &mut integers)?;
-            let mut texts = TextValues::default();
-            integers.iter().for_each(|value| texts.push(value.to_string().as_bytes()));
+            IntegerPage::parse(page, inner, count, 8)?.read(range, &mut integers)?;
+            let (mut texts, mut digits) = (TextValues::default(), String::new());
+            for value in integers {
+                digits.clear();
+                // Writing to a String cannot fail.
+                let _ = write!(digits, "{value}");
+                texts.push(digits.as_bytes());
+            }
             Ok(texts)
         }
         _ => Err(Fault("page of text has an encoding for integers")),
     }
+}
+
+/// Some of the values.
+fn part(texts: TextValues, range: Range<usize>) -> TextValues {
+    if range == (0..texts.ends.len()) {
+        return texts;
+    }
+    let mut part = TextValues::default();
+    range.for_each(|at| part.push(texts.get(at)));
+    part
 }
 
 /// Header, value lengths and the stored text of a plain or LZ4 page.
@@ -159,7 +182,11 @@ mod tests {
     fn round_trip(values: &TextValues) -> (Encoding, Vec<u8>) {
         let mut bytes = Vec::new();
         let encoding = encode_texts(values, &mut bytes);
-        assert_eq!(&decode_texts(&bytes, encoding, values.ends.len()).unwrap(), values);
+        let count = values.ends.len();
+        assert_eq!(&decode_texts(&bytes, encoding, count, 0..count).unwrap(), values);
+        let some = count / 3..count - count / 4;
+        let found = decode_texts(&bytes, encoding, count, some.clone()).unwrap();
+        assert!(some.map(|at| values.get(at)).eq((0..found.ends.len()).map(|at| found.get(at))));
         (encoding, bytes)
     }
 
@@ -193,7 +220,7 @@ mod tests {
             let mut bytes = bytemuck::bytes_of(&header).to_vec();
             bytes.extend_from_slice(&(claim as i64).to_le_bytes());
             bytes.extend_from_slice(&[0; 100]);
-            let fault = decode_texts(&bytes, Encoding::Lz4, 1).unwrap_err();
+            let fault = decode_texts(&bytes, Encoding::Lz4, 1, 0..1).unwrap_err();
             assert_eq!(fault, Fault("text page claims an impossible length"));
         }
     }
@@ -212,11 +239,13 @@ mod tests {
 
     #[test]
     fn a_value_and_a_page_have_their_limits() {
-        let fault = |page: &[u8]| decode_texts(page, Encoding::Plain, 1).map(|_| ()).unwrap_err();
+        let fault =
+            |page: &[u8]| decode_texts(page, Encoding::Plain, 1, 0..1).map(|_| ()).unwrap_err();
         let long = vec![b'x'; limit::TEXT_BYTES_MAX + 1];
         let longest = &long[1..];
 
-        assert!(decode_texts(&one_plain_value(longest.len(), longest), Encoding::Plain, 1).is_ok());
+        let page = one_plain_value(longest.len(), longest);
+        assert!(decode_texts(&page, Encoding::Plain, 1, 0..1).is_ok());
         let found = fault(&one_plain_value(long.len(), &long));
         assert_eq!(found, Fault("text value is longer than a text may be"));
 
@@ -239,7 +268,7 @@ mod tests {
             bytes in prop::collection::vec(any::<u8>(), 0..200), count in 0usize..50,
         ) {
             for code in 0..6 {
-                let _ = decode_texts(&bytes, Encoding::from_code(code).unwrap(), count);
+                let _ = decode_texts(&bytes, Encoding::from_code(code).unwrap(), count, 0..count);
             }
         }
     }

@@ -6,7 +6,7 @@ use super::pages::MIRRORED;
 use super::reader::{BITS_PER_BLOCK, ColumnMask, Segment, slice};
 use crate::codec::{Encoding, Fault as PageFault, IntegerPage, decode_texts};
 use crate::error::{Error, Result};
-use crate::event::{Batch, Buffer, Column, ColumnType, Schema, TextValues, Values, book};
+use crate::event::{Batch, Buffer, Column, ColumnType, Schema, Values, book};
 use crate::format::segment::{BlockEntry, ENDS_COLUMN, NO_REFERENCE, PageEntry, plain_bytes};
 use crate::format::{Fault, Region, aligned};
 
@@ -225,17 +225,9 @@ impl<'a> BlockReader<'a> {
             if page.count as usize != count {
                 return Err(Fault::new(at, "page has another value count than its block"));
             }
-            let texts = decode_texts(bytes, encoding, count)
+            let texts = decode_texts(bytes, encoding, count, range)
                 .map_err(|PageFault(what)| Fault::new(at, what))?;
-            let whole = range.len() == count;
-            reuse.values = Values::Text(match whole {
-                true => texts,
-                false => {
-                    let mut part = TextValues::default();
-                    range.for_each(|index| part.push(texts.get(index)));
-                    part
-                }
-            });
+            reuse.values = Values::Text(texts);
             return Ok(reuse);
         }
         let (page, entry, at) = self.integers(column, count)?;
