@@ -190,6 +190,13 @@ fn the_order_is_that_of_its_definition_from_any_time_on() {
                 let end = merged.partition_point(|(time, _, _)| *time < to);
                 let mut part = open(TsNs(from)..TsNs(to));
                 assert_eq!(rest(&mut part, &first), pairs(&merged[skipped..end]));
+
+                let range = TsNs(from)..TsNs(to);
+                let mut rows = snapshot.replay_rows(order, &streams.keys(), range).unwrap();
+                assert!(rows.book(0).is_none() && rows.book(2).is_none());
+                rows.keep_books().unwrap();
+                check_books(&streams, &rows, &first);
+                assert_eq!(rest(&mut rows, &first), pairs(&merged[skipped..end]));
             }
         }
     }

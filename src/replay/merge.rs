@@ -46,6 +46,34 @@ impl Snapshot {
         streams: &[StreamKey],
         range: Range<TsNs>,
     ) -> Result<Replay> {
+        let mut replay = self.unopened(order, streams, range.clone())?;
+        replay.seek(range.start)?;
+        Ok(replay)
+    }
+
+    /// As [`Snapshot::replay_by`], but rows alone: no book is opened or kept until
+    /// [`Replay::keep_books`].
+    ///
+    /// # Errors
+    /// As [`Snapshot::replay`].
+    pub fn replay_rows(
+        &self,
+        order: ReplayOrder,
+        streams: &[StreamKey],
+        range: Range<TsNs>,
+    ) -> Result<Replay> {
+        let mut replay = self.unopened(order, streams, range.clone())?;
+        replay.forget_books();
+        replay.seek(range.start)?;
+        Ok(replay)
+    }
+
+    fn unopened(
+        &self,
+        order: ReplayOrder,
+        streams: &[StreamKey],
+        range: Range<TsNs>,
+    ) -> Result<Replay> {
         let mut keys = streams.to_vec();
         keys.sort_by(|a, b| (&a.instrument, a.kind).cmp(&(&b.instrument, b.kind)));
         keys.dedup();
@@ -61,19 +89,17 @@ impl Snapshot {
         for key in keys {
             cursors.push(StreamCursor::new(self, key, order, range.end)?);
         }
-        let mut replay = Replay {
+        Ok(Replay {
             snapshot: self.clone(),
             order,
-            range: range.clone(),
+            started: range.start,
+            range,
             ahead,
             cursors,
             heap: BinaryHeap::new(),
             hash: ContentHash::EMPTY,
-            started: range.start,
             last: None,
-        };
-        replay.seek(range.start)?;
-        Ok(replay)
+        })
     }
 }
 
