@@ -152,6 +152,7 @@ impl Subject {
     fn ask(&self, question: Question) -> Result<Vec<Figure>> {
         let (snapshot, key) = (&self.snapshot, &self.key);
         let keys: Vec<_> = self.infos.iter().map(|info| info.key.clone()).collect();
+        let books = self.books();
         let of_books = matches!(question, Question::Book | Question::Replay | Question::Served);
         if of_books && key.kind != Kind::Book {
             return Ok(Vec::new());
@@ -162,9 +163,9 @@ impl Subject {
             Question::Range => store::ranges(snapshot, key, self.seeks / 5)?,
             Question::Scan => store::scan(snapshot, key)?,
             Question::Replay => store::book_replay(snapshot, key)?,
-            Question::Merged => merged::replay(snapshot, &keys)?,
-            Question::Minute => merged::minutes(snapshot, &keys, self.seeks / 20)?,
-            Question::Day => merged::days(snapshot, &self.books(), self.seeks / 20)?,
+            Question::Day => merged::days(snapshot, &books, self.seeks / 20)?,
+            Question::Merged => return merged::replays(snapshot, &keys, &books),
+            Question::Minute => return merged::minutes(snapshot, &keys, &books, self.seeks / 20),
             Question::Append => return append::figures(snapshot, key, &self.folder),
             Question::Live => return live::figures(snapshot, key, &self.folder),
             Question::Served => return served::figures(&self.store, key, self.seeks / 5),
