@@ -74,7 +74,9 @@ class Run:
         }
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         if done.returncode:
-            reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+            lines = done.stderr.strip().splitlines() or ["no reason given"]
+            named = [line for line in lines if "rror" in line or "panicked" in line]
+            reason = (named or lines)[-1]
             self.missing.setdefault(peer, f"{question}: {reason}")
             say(f"  {peer} {question} FAILED: {reason}")
             return None
@@ -168,13 +170,18 @@ def markdown(rows: list[dict], peers: list[str], names: dict[str, str]) -> str:
         cells = []
         for peer in peers:
             value, ours = row["values"].get(peer), row["values"].get(peers[0])
-            cell = "" if value is None else f"{value:.3g}"
+            cell = "" if value is None else short(value, 3)
             if value and ours and peer != peers[0]:
                 ratio = value / ours if row["less"] else ours / value
-                cell += f" (x {ratio:.2g})"
+                cell += f" (x {short(ratio, 2)})"
             cells.append(cell + (" DIFFERS" if peer in row["differs"] else ""))
         lines.append(f"| {row['what']} | {row['unit']} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def short(value: float, digits: int) -> str:
+    """So many digits that count."""
+    return f"{float(f'{value:.{digits}g}'):,g}"
 
 
 def arguments():

@@ -71,7 +71,8 @@ class Vortex(Peer):
 
     def day(self, symbol):
         """Chunks that may hold the symbol."""
-        return self.rows("by_symbol", ve.column("symbol") == self.market.symbols.index(symbol))
+        number = ve.literal(vortex.uint(16), self.market.symbols.index(symbol))
+        return self.rows("by_symbol", ve.column("symbol") == number)
 
 
 class Compact(Vortex):
