@@ -67,6 +67,8 @@ pub(super) struct ReceiveClock {
     now_ns: i64,
     /// By how much the wall clock was set and nobody was told, ns.
     untold_ns: Option<i64>,
+    /// When the wall clock was seen to be set last.
+    set_at: Option<Instant>,
 }
 
 /// A receive time.
@@ -86,7 +88,8 @@ impl ReceiveClock {
     /// the wall clock is behind that it was set back meanwhile.
     pub fn new(wall: WallClock, stored: TsNs) -> Self {
         let (wall_ns, steady) = wall.with_steady();
-        let mut clock = Self { wall, steady, wall_ns, now_ns: wall_ns, untold_ns: None };
+        let now_ns = wall_ns;
+        let mut clock = Self { wall, steady, wall_ns, now_ns, untold_ns: None, set_at: None };
         if stored.0 > wall_ns {
             clock.now_ns = stored.0;
             clock.stepped(wall_ns.saturating_sub(stored.0));
@@ -106,19 +109,23 @@ impl ReceiveClock {
         self.advance(wall_ns, steady)
     }
 
-    /// What the wall clock says, unless it was set since it was last asked: who deletes by it
-    /// waits until it has stood for a while.
-    pub fn settled(&mut self) -> Option<TsNs> {
-        let was_set = self.read().stepped_ns.is_some();
-        (!was_set).then_some(TsNs(self.wall_ns))
+    /// What the wall clock says, unless it was set less than `stood` ago: for who deletes by it.
+    pub fn settled(&mut self, stood: Duration) -> Option<TsNs> {
+        self.look();
+        self.settled_at(stood)
+    }
+
+    fn settled_at(&self, stood: Duration) -> Option<TsNs> {
+        let is_new = |set: Instant| self.steady.saturating_duration_since(set) < stood;
+        (!self.set_at.is_some_and(is_new)).then_some(TsNs(self.wall_ns))
     }
 
     fn advance(&mut self, wall_ns: i64, steady: Instant) -> Now {
         let elapsed = nanos(steady.saturating_duration_since(self.steady));
+        self.steady = steady;
         self.stepped(wall_ns.saturating_sub(self.wall_ns).saturating_sub(elapsed));
         self.now_ns =
             if wall_ns >= self.now_ns { wall_ns } else { self.now_ns.saturating_add(elapsed / 2) };
-        self.steady = steady;
         self.wall_ns = wall_ns;
         let ahead_ns = self.now_ns.saturating_sub(wall_ns);
         Now { ts_recv: TsNs(self.now_ns), steady, stepped_ns: None, ahead_ns }
@@ -128,6 +135,7 @@ impl ReceiveClock {
     fn stepped(&mut self, ns: i64) {
         if ns.unsigned_abs() > STEP.as_nanos() as u64 {
             self.untold_ns = Some(self.untold_ns.unwrap_or(0).saturating_add(ns));
+            self.set_at = Some(self.steady);
         }
     }
 }
@@ -227,18 +235,21 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_was_set_is_not_believed_at_once() {
-        let wall = Arc::new(AtomicI64::new(0));
-        let of_clock = wall.clone();
-        let read = move || TsNs(of_clock.load(Relaxed));
-        let mut clock = ReceiveClock::new(WallClock::new(read), TsNs(0));
-        assert_eq!(clock.settled(), Some(TsNs(0)));
-        for year in [1, -1] {
-            let set = TsNs(year * 365 * 86_400_000 * MS);
-            wall.store(set.0, Relaxed);
+    fn a_clock_that_was_set_is_not_believed_before_it_has_stood() {
+        const HOUR: Duration = Duration::from_secs(3600);
+        let mut clock = ReceiveClock::new(WallClock::new(|| TsNs(0)), TsNs(0));
+        let start = clock.steady;
+        let mut settled = |minutes: u64, wall_minutes: i64| {
+            let steady = start + Duration::from_secs(60 * minutes);
+            clock.advance(wall_minutes * 60_000 * MS, steady);
+            clock.settled_at(HOUR).map(|now| now.0 / MS / 60_000)
+        };
+        const YEAR: i64 = 365 * 24 * 60;
 
-            assert_eq!(clock.settled(), None);
-            assert_eq!(clock.settled(), Some(set));
-        }
+        assert_eq!([settled(0, 0), settled(59, 59)], [Some(0), Some(59)]);
+        assert_eq!([settled(60, 60 + YEAR), settled(65, 65 + YEAR)], [None; 2]);
+        assert_eq!([settled(119, 119 + YEAR), settled(120, 120 + YEAR)], [None, Some(120 + YEAR)]);
+        assert_eq!([settled(121, 121), settled(180, 180)], [None; 2]);
+        assert_eq!(settled(181, 181), Some(181));
     }
 }

@@ -19,7 +19,7 @@ use super::plan::{Plan, Wanted};
 use super::rest::{Network, Refusal, Request};
 use super::socket::{News, Order, Socket};
 use super::stats::FeedStats;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Kind, StreamKey};
 use crate::ingest::live::{LiveFeed, Manners, Resync, Topic};
 use crate::quantity::{Instrument, TsNs};
@@ -166,9 +166,18 @@ impl Running {
         let task = tokio::spawn(async move {
             let exchange = feed.config.exchange;
             let mut wait = LISTING_WAIT_MIN;
-            let listed = loop {
+            let chosen = loop {
                 let refusal = match feed.listed().await {
-                    Ok(listed) => break listed,
+                    Ok(listed) => {
+                        // In maintenance a venue may list nothing, for a while.
+                        let chosen = chosen(exchange, &feed.config.selections, &listed);
+                        if !chosen.is_empty() {
+                            break chosen;
+                        }
+                        let count = listed.len();
+                        let text = format!("none of {count} listed symbols is chosen");
+                        Error::new(ErrorKind::NotFound, text).into()
+                    }
                     Err(refusal) => refusal,
                 };
                 let now = refusal.wait.unwrap_or(wait);
@@ -177,7 +186,6 @@ impl Running {
                 sleep(now).await;
             };
             // The feed may be gone already.
-            let chosen = chosen(exchange, &feed.config.selections, &listed);
             drop(news.send(News::Chosen { chosen, new }));
         });
         if let Some(before) = self.listing.replace(task) {
@@ -301,7 +309,7 @@ impl Running {
                 let exchange = self.feed.config.exchange;
                 warn!(exchange, symbol = instrument.symbol(), %error, "no snapshot");
                 if let Some(wait) = wait {
-                    self.snapshot_at = Instant::now() + wait;
+                    self.snapshot_at = self.snapshot_at.max(Instant::now() + wait);
                     self.snapshots.push_front((instrument, replicas));
                 }
             }
@@ -380,6 +388,7 @@ impl Running {
         self.feed.stats.requests.fetch_add(1, Relaxed);
         let (network, inbox) = (self.feed.network.clone(), self.feed.inbox.clone());
         let (clock, news) = (self.feed.clock.clone(), self.news.clone());
+        let (asked, book) = (self.now(), instrument.clone());
         self.asked.extend(replicas.iter().map(|replica| (instrument.clone(), *replica)));
         tokio::spawn(async move {
             let request = Request { url: url.clone(), headers: live.headers(), body: None };
@@ -388,7 +397,8 @@ impl Running {
                     let now = clock.lock().unwrap_or_else(PoisonError::into_inner).look();
                     for (replica, connection) in connections {
                         let mut portion = Portion::new(replica, connection);
-                        portion.add(now, Event::Reply { url: url.clone(), body: body.clone() });
+                        let (book, url, body) = (book.clone(), url.clone(), body.clone());
+                        portion.add(now, Event::Reply { book, asked, url, body });
                         // Without room the book is asked for again later.
                         drop(inbox.put(portion).await);
                     }

@@ -33,8 +33,8 @@ pub(super) enum Event {
     Sent(String),
     /// The venue sent this.
     Message(Bytes),
-    /// The venue answered a REST request.
-    Reply { url: String, body: Vec<u8> },
+    /// The venue answered a REST request for a snapshot of `book`, which was `asked` for then.
+    Reply { book: Instrument, asked: TsNs, url: String, body: Vec<u8> },
     /// It is lost.
     Disconnected,
 }
@@ -45,7 +45,7 @@ impl Event {
             + match self {
                 Self::Connected(text) | Self::Sent(text) => text.len(),
                 Self::Message(message) => message.len(),
-                Self::Reply { url, body } => url.len() + body.len(),
+                Self::Reply { url, body, .. } => url.len() + body.len(),
                 Self::Disconnected => 0,
             }
     }

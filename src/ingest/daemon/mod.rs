@@ -51,6 +51,9 @@ use crate::event::Kind;
 use crate::quantity::TsNs;
 use crate::store::{Recorder, Store};
 
+/// How long a feed that ends waits for room on a full disk.
+const ROOM_PATIENCE: Duration = Duration::from_secs(10);
+
 /// How often figures are logged.
 const FIGURES_EVERY: Duration = Duration::from_secs(60);
 
@@ -81,8 +84,10 @@ pub struct Daemon {
 struct Running {
     config: FeedConfig,
     commands: mpsc::UnboundedSender<Command>,
-    task: JoinHandle<()>,
-    thread: JoinHandle<Result<()>>,
+    task: JoinHandle<Option<()>>,
+    thread: JoinHandle<Option<Result<()>>>,
+    /// It ends: a full disk is not waited for any more.
+    stopping: Arc<AtomicBool>,
 }
 
 impl Daemon {
@@ -103,7 +108,7 @@ impl Daemon {
         let (failed, mut failures) = mpsc::unbounded_channel();
         let begin = |config: &Config, feed: &FeedConfig| {
             let network = Network::new(config.ca_file.as_deref())?;
-            self.begin(config, feed, network, &lags, &stopping, &failed)
+            self.begin(config, feed, network, &lags, &failed)
         };
         let mut running: BTreeMap<&'static str, Running> = BTreeMap::new();
         for feed in &config.feeds {
@@ -121,6 +126,10 @@ impl Daemon {
                 control = controls.recv() => match control {
                     None | Some(Control::Stop) => break Ok(()),
                     Some(Control::Reload(config)) => {
+                        (retention, compact_config) = (config.retention.clone(), config.compact);
+                        // A feed that ends may wait for the room that this makes.
+                        let now = upkeep.settled(DROP_EVERY);
+                        dropped = now.map(|now| self.drop_old(&retention, now)).or(dropped);
                         for exchange in reload(&mut running, &config) {
                             if let Some(old) = running.remove(exchange) {
                                 end(old).await;
@@ -135,7 +144,6 @@ impl Daemon {
                                 Err(error) => error!(exchange = feed.exchange, %error, "not begun"),
                             }
                         }
-                        (retention, compact_config) = (config.retention, config.compact);
                         dropping.reset_immediately();
                     }
                 },
@@ -146,8 +154,8 @@ impl Daemon {
                     self.log_figures();
                 }
                 _ = dropping.tick() => {
-                    let Some(now) = upkeep.settled() else {
-                        warn!("wall clock set: nothing is dropped by it before the next look");
+                    let Some(now) = upkeep.settled(DROP_EVERY) else {
+                        warn!("wall clock set: nothing is dropped by it for an hour");
                         continue;
                     };
                     dropped = Some(self.drop_old(&retention, now));
@@ -159,6 +167,7 @@ impl Daemon {
             }
         };
         stopping.store(true, Relaxed);
+        running.values().for_each(|feed| feed.stopping.store(true, Relaxed));
         let ending: Vec<_> = running.into_values().map(|feed| tokio::spawn(end(feed))).collect();
         for task in ending {
             drop(task.await);
@@ -194,10 +203,10 @@ impl Daemon {
         feed: &FeedConfig,
         network: Network,
         lags: &Arc<Lags>,
-        stopping: &Arc<AtomicBool>,
         failed: &mpsc::UnboundedSender<Error>,
     ) -> Result<Running> {
         let exchange = feed.exchange;
+        let stopping = Arc::new(AtomicBool::new(false));
         let clock = ReceiveClock::new(self.clock.clone(), self.stored_until(exchange)?);
         let clock = Arc::new(Mutex::new(clock));
         let (inbox, incoming) = Inbox::new(config.waiting_max);
@@ -218,21 +227,22 @@ impl Daemon {
             wants,
             stopping: stopping.clone(),
         };
-        let failed = failed.clone();
+        let of_thread = failed.clone();
         let thread = tokio::task::spawn_blocking(move || {
             let recorded = recording.run(dialects, incoming);
             if let Err(error) = &recorded {
                 let failure = Error::new(error.kind(), error.to_string());
-                drop(failed.send(failure.context(exchange)));
+                drop(of_thread.send(failure.context(exchange)));
             }
             recorded
         });
+        let thread = watched(thread, exchange, failed);
         let live = venues::live(exchange)?;
         let (config, manners) = (feed.clone(), feed.manners(live));
         let task = Feed { config, live, manners, network, inbox, stats, clock };
         let (commands, received) = mpsc::unbounded_channel();
-        let task = tokio::spawn(task.run(received, wanted));
-        Ok(Running { config: feed.clone(), commands, task, thread })
+        let task = watched(tokio::spawn(task.run(received, wanted)), exchange, failed);
+        Ok(Running { config: feed.clone(), commands, task, thread, stopping })
     }
 
     /// The newest receive time stored of an exchange.
@@ -290,15 +300,35 @@ fn reload(running: &mut BTreeMap<&'static str, Running>, config: &Config) -> Vec
     ending
 }
 
-/// Ends a feed; returns when all its rows are with the store.
+/// As `task`; if that panics `failed` is told, for nobody else would notice that a feed is silent.
+fn watched<T: Send + 'static>(
+    task: JoinHandle<T>,
+    exchange: &'static str,
+    failed: &mpsc::UnboundedSender<Error>,
+) -> JoinHandle<Option<T>> {
+    let failed = failed.clone();
+    tokio::spawn(async move {
+        let ended = task.await.map_err(|panic| {
+            let error = Error::new(ErrorKind::Cancelled, format!("the feed ended: {panic}"));
+            drop(failed.send(error.context(exchange)));
+        });
+        ended.ok()
+    })
+}
+
+/// Ends a feed; returns when all its rows are with the store, or there was no room for too long.
 async fn end(feed: Running) {
-    let Running { commands, task, thread, .. } = feed;
+    let Running { commands, task, thread, stopping, .. } = feed;
+    let patience = tokio::spawn(async move {
+        tokio::time::sleep(ROOM_PATIENCE).await;
+        stopping.store(true, Relaxed);
+    });
     drop(commands);
     drop(task.await);
     match thread.await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) if error.kind() == ErrorKind::Poisoned => {}
-        Ok(Err(error)) => error!(%error, "recording"),
-        Err(error) => error!(%error, "recording"),
+        Ok(Some(Err(error))) if error.kind() != ErrorKind::Poisoned => error!(%error, "recording"),
+        // A panic was told already.
+        _ => {}
     }
+    patience.abort();
 }

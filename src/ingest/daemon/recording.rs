@@ -3,7 +3,7 @@
 //! It holds the only state that decides what is stored, and learns from what it stored which books
 //! must be made whole again.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -102,27 +102,29 @@ struct Copy {
     /// and the streams that have some.
     heard: Vec<(u64, u64)>,
     spoke: Vec<usize>,
-    /// Its connections that are up.
-    up: BTreeSet<u32>,
+    /// Its connections that are up, and since when.
+    up: BTreeMap<u32, TsNs>,
 }
 
 impl Copy {
     fn new(dialect: Box<dyn Dialect>) -> Self {
         let raw = BatchBuilder::new(Kind::Raw);
         let (rows, books) = (Rows::new(), BookWatch::default());
-        let (heard, spoke, up) = (Vec::new(), Vec::new(), BTreeSet::new());
+        let (heard, spoke, up) = (Vec::new(), Vec::new(), BTreeMap::new());
         Self { dialect, rows, books, raw, heard, spoke, up }
     }
 
-    /// Whether the dialect is to hear what happened on a connection. A snapshot that comes when its
-    /// connection is lost would make a book whole that nobody hears of any more.
-    fn is_heard(&mut self, connection: u32, event: &Event) -> bool {
+    /// Whether the dialect is to hear what happened on a connection. A snapshot that was asked for
+    /// before its connection came up would make a book whole whose changes were not heard.
+    fn is_heard(&mut self, connection: u32, ts_recv: TsNs, event: &Event) -> bool {
         match event {
-            Event::Connected(_) => self.up.insert(connection),
-            Event::Disconnected => self.up.remove(&connection),
-            Event::Reply { .. } => return self.up.contains(&connection),
-            Event::Sent(_) | Event::Message(_) => return true,
-        };
+            Event::Connected(_) => drop(self.up.insert(connection, ts_recv)),
+            Event::Disconnected => drop(self.up.remove(&connection)),
+            Event::Reply { asked, .. } => {
+                return self.up.get(&connection).is_some_and(|since| since <= asked);
+            }
+            Event::Sent(_) | Event::Message(_) => {}
+        }
         true
     }
 
@@ -293,12 +295,17 @@ impl Thread {
                 Event::Connected(url) => Frame::Connected { url },
                 Event::Sent(text) => Frame::Sent(text.as_bytes()),
                 Event::Message(message) => Frame::Message(message),
-                Event::Reply { url, body } => Frame::Reply { url, body },
+                Event::Reply { url, body, .. } => Frame::Reply { url, body },
                 Event::Disconnected => Frame::Disconnected,
             };
             let Some(copy) = self.copies.get_mut(portion.replica) else { continue };
             let connection = portion.connection;
-            if !copy.is_heard(connection, event) {
+            let is_of_another = |book: &Instrument| {
+                let key = StreamKey { instrument: book.clone(), kind: Kind::Book };
+                !self.recorded.contains(&key)
+            };
+            let is_late = matches!(event, Event::Reply { book, .. } if is_of_another(book));
+            if is_late || !copy.is_heard(connection, *ts_recv, event) {
                 continue;
             }
             if self.recording.raw && event_fits(event) {

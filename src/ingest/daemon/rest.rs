@@ -4,7 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
+use webpki_root_certs::TLS_SERVER_ROOT_CERTS;
 
 use crate::error::{Error, ErrorKind, Result};
 
@@ -16,6 +19,9 @@ const ANSWER_BYTES_MAX: u64 = 64 << 20;
 
 /// How long a venue is left alone that says "too many requests" without saying how long.
 const TOO_MANY_WAIT: Duration = Duration::from_secs(60);
+
+/// The longest that a venue is left alone, whatever it says.
+const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3600);
 
 /// How to reach venues. Cheap to clone.
 #[derive(Clone)]
@@ -50,16 +56,8 @@ impl Network {
     /// # Errors
     /// [`ErrorKind::Io`] or [`ErrorKind::Invalid`] if the file holds no certificates.
     pub fn new(ca_file: Option<&Path>) -> Result<Self> {
-        let mut roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-        let mut trusted = RootCerts::WebPki;
-        if let Some(path) = ca_file {
-            let own = certificates(path)?;
-            for certificate in &own {
-                let der = rustls::pki_types::CertificateDer::from(certificate.der().to_vec());
-                roots.add(der).map_err(|e| Error::invalid(e.to_string()).at_path(path))?;
-            }
-            trusted = RootCerts::Specific(Arc::new(own));
-        }
+        let (roots, certificates) = trusted(ca_file)?;
+        let trusted = RootCerts::Specific(Arc::new(certificates));
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let tls = rustls::ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -122,8 +120,24 @@ fn ask(agent: &ureq::Agent, request: &Request) -> Result<Vec<u8>, Refusal> {
 pub(super) fn wait_of(status: u16, retry_after: Option<&str>) -> Option<Duration> {
     matches!(status, 403 | 418 | 429 | 503).then(|| {
         let seconds = retry_after.and_then(|text| text.trim().parse().ok());
-        seconds.map_or(TOO_MANY_WAIT, Duration::from_secs)
+        seconds.map_or(TOO_MANY_WAIT, Duration::from_secs).min(LONGEST_WAIT)
     })
+}
+
+/// The public certificates and those in `ca_file`, for sockets and for requests.
+fn trusted(ca_file: Option<&Path>) -> Result<(RootCertStore, Vec<Certificate<'static>>)> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(TLS_SERVER_ROOT_CERTS.iter().cloned());
+    let mut trusted: Vec<_> =
+        TLS_SERVER_ROOT_CERTS.iter().map(|der| Certificate::from_der(der)).collect();
+    if let Some(path) = ca_file {
+        for own in certificates(path)? {
+            let der = CertificateDer::from(own.der().to_vec());
+            roots.add(der).map_err(|e| Error::invalid(e.to_string()).at_path(path))?;
+            trusted.push(own);
+        }
+    }
+    Ok((roots, trusted))
 }
 
 fn remote(text: String) -> Error {
@@ -155,6 +169,22 @@ mod tests {
         assert_eq!(wait_of(418, None), Some(TOO_MANY_WAIT));
         assert_eq!(wait_of(429, Some("soon")), Some(TOO_MANY_WAIT));
         assert_eq!(wait_of(500, Some("7")), None);
+        assert_eq!(wait_of(503, Some("18446744073709551615")), Some(LONGEST_WAIT));
+    }
+
+    #[test]
+    fn own_certificates_are_trusted_besides_the_public_ones() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ca.pem");
+        let key = rcgen::generate_simple_self_signed(vec!["venue".to_owned()]).unwrap();
+        std::fs::write(&path, key.cert.pem()).unwrap();
+
+        let public = trusted(None).unwrap();
+        let all = trusted(Some(&path)).unwrap();
+
+        assert!(public.1.len() > 50 && public.0.len() == public.1.len());
+        assert_eq!((all.0.len(), all.1.len()), (public.0.len() + 1, public.1.len() + 1));
+        assert_eq!(all.1.last().unwrap().der(), &key.cert.der()[..]);
     }
 
     #[test]

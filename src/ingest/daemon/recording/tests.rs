@@ -235,8 +235,14 @@ fn what_is_heard_is_counted_for_its_symbol_until_it_is_durable() {
 }
 
 #[test]
-fn a_snapshot_for_a_connection_that_is_lost_is_not_heard() {
+fn a_snapshot_is_heard_on_the_connection_that_it_was_asked_for_and_while_its_book_is_recorded() {
     let mut bench = Bench::new();
+    let book = StreamKey { instrument: bench.instrument.clone(), kind: Kind::Book };
+    let recorded = |bench: &mut Bench, streams: &[&StreamKey], ts: i64| {
+        let streams = streams.iter().map(|key| (*key).clone()).collect();
+        bench.thread.take(Incoming::Recorded(streams, TsNs(ts))).unwrap();
+    };
+    recorded(&mut bench, &[&book], 0);
     let mut at = 0;
     let mut tell = |bench: &mut Bench, event: Event| {
         at += 1;
@@ -245,17 +251,31 @@ fn a_snapshot_for_a_connection_that_is_lost_is_not_heard() {
         bench.thread.portion(&portion);
         bench.thread.flush().unwrap();
     };
-    let reply = || Event::Reply { url: String::new(), body: b"snapshot".to_vec() };
+    let reply = |asked| Event::Reply {
+        book: book.instrument.clone(),
+        asked: TsNs(asked),
+        url: String::new(),
+        body: b"snapshot".to_vec(),
+    };
 
     tell(&mut bench, Event::Connected(String::new()));
-    tell(&mut bench, reply());
+    tell(&mut bench, reply(1));
     tell(&mut bench, Event::Disconnected);
-    tell(&mut bench, reply());
+    tell(&mut bench, reply(2));
     assert_eq!(bench.rows(Kind::Book).ts_recv(), [2]);
 
     tell(&mut bench, Event::Connected(String::new()));
-    tell(&mut bench, reply());
-    assert_eq!(bench.rows(Kind::Book).ts_recv(), [2, 6]);
+    // Of the connection before.
+    tell(&mut bench, reply(4));
+    assert_eq!(bench.rows(Kind::Book).ts_recv(), [2]);
+    tell(&mut bench, reply(6));
+    assert_eq!(bench.rows(Kind::Book).ts_recv(), [2, 7]);
+
+    recorded(&mut bench, &[], 8);
+    bench.thread.flush().unwrap();
+    let after = bench.rows(Kind::Book).ts_recv().len();
+    tell(&mut bench, reply(7));
+    assert_eq!(bench.rows(Kind::Book).ts_recv().len(), after);
 }
 
 #[test]

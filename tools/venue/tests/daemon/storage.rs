@@ -7,11 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use tickreel::ErrorKind;
+use tickreel::ingest::daemon::Control;
 use tickreel::store::{LiveOptions, Store};
 
 use self::disk::{Faults, FaultyDisk};
 use crate::faults::BINANCE;
-use crate::recorded::{Running, config, feed, finished, gaps, quiet};
+use crate::recorded::{Running, config, eventually, feed, finished, gaps, quiet};
 
 /// Journal files that are soon full.
 fn small_journal() -> LiveOptions {
@@ -71,6 +72,33 @@ async fn a_disk_full_for_so_long_that_connections_are_given_up_is_a_gap() {
     assert_eq!(status.rows_lost, 0);
     let store = Store::open(folder.path()).unwrap();
     assert!(gaps(&store.snapshot().unwrap(), &BINANCE.key()) > 1);
+    assert!(store.verify(|_, _| ()).unwrap().damage.is_empty());
+}
+
+#[tokio::test]
+async fn a_feed_that_ends_while_the_disk_is_full_does_not_hold_up_the_daemon() {
+    let (folder, faults) = (tempfile::tempdir().unwrap(), Arc::new(Faults::default()));
+    let disk = Arc::new(FaultyDisk(faults.clone()));
+    let store = Store::open_or_create_on(disk, folder.path(), 7).unwrap();
+    let venue = BINANCE.venue().await;
+    let feed = config(&feed(BINANCE.exchange, &venue, "kinds = [\"book\", \"trades\"]"));
+    let daemon = Running::on(store, small_journal(), feed.clone());
+    quiet(&venue).await;
+    venue.go();
+    daemon.until("whole", |status| status.feeds[0].books_live == 1).await;
+    faults.full.store(true, Ordering::SeqCst);
+    daemon.until("full", |status| status.disk_full).await;
+    let connections = venue.counters().connections.len();
+
+    let mut without = feed.clone();
+    without.feeds.clear();
+    daemon.tell(Control::Reload(Box::new(without)));
+    daemon.tell(Control::Reload(Box::new(feed)));
+
+    eventually(&venue, "again", |counters| counters.connections.len() > connections).await;
+    faults.full.store(false, Ordering::SeqCst);
+    daemon.stop().await;
+    let store = Store::open(folder.path()).unwrap();
     assert!(store.verify(|_, _| ()).unwrap().damage.is_empty());
 }
 
