@@ -77,6 +77,24 @@ class Appending(unittest.TestCase):
                 rows.send(NAME, "trades", prints(i, 1))
         self.assertEqual(self.client.read(NAME, "trades").num_rows, 3000)
 
+    def test_a_request_that_cannot_be_made_is_not_waited_for(self) -> None:
+        async def append() -> None:
+            async with AsyncClient(self.url) as client, client.append() as rows:
+                with self.assertRaises(InvalidArgument):
+                    await rows.send(NAME, "tradez", prints(100, 1))
+                self.assertEqual(await rows.send(NAME, "trades", prints(100, 1)), 1)
+                await asyncio.wait_for(rows.flush(), 60)
+
+        asyncio.run(append())
+        with self.client.append() as rows:
+            with self.assertRaises(InvalidArgument):
+                rows.send(NAME, "tradez", prints(200, 1))
+            self.assertEqual(rows.send(NAME, "trades", prints(200, 1)), 1)
+            answers = [next(rows), next(rows)]
+            self.assertEqual([type(answer) for answer in answers], [Accepted, Durable])
+            self.assertEqual(list(rows), [])
+        self.assertEqual(self.client.read(NAME, "trades").num_rows, 2)
+
     def test_the_async_client_appends_too(self) -> None:
         async def append() -> None:
             async with AsyncClient(self.url) as client:

@@ -385,8 +385,10 @@ class AsyncAppender(AsyncIterator[Appended]):
 
     async def send(self, instrument: str, kind: Kind | str, rows: pa.Table | pa.RecordBatch) -> int:
         """As `Appender.send`."""
-        number = self._writing.next_number()
-        await _write(self._call, append_request(number, instrument, kind, rows))
+        number = self._writing.next_number
+        request = append_request(number, instrument, kind, rows)
+        self._writing.sent()
+        await _write(self._call, request)
         while self._writing.is_full:
             self._writing.keep(await self._read())
         return number

@@ -67,10 +67,14 @@ class Writing:
         self._seq = 0
         self._kept: deque[Appended] = deque()
 
+    @property
     def next_number(self) -> int:
         """The number of the next request; they count from 1."""
+        return self._sent + 1
+
+    def sent(self) -> None:
+        """The next request was made and is on its way: only now is an answer waited for."""
         self._sent += 1
-        return self._sent
 
     @property
     def is_full(self) -> bool:

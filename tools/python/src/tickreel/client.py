@@ -478,8 +478,10 @@ class Appender(Iterator[Appended]):
 
         Rows have the columns of `read`; prices are decimals or text, never floats.
         """
-        number = self._writing.next_number()
-        self._commands.put(append_request(number, instrument, kind, rows))
+        number = self._writing.next_number
+        request = append_request(number, instrument, kind, rows)
+        self._writing.sent()
+        self._commands.put(request)
         while self._writing.is_full:
             self._writing.keep(self._read())
         return number
