@@ -174,6 +174,17 @@ class Replays(ServerTest):
         with self.assertRaises(InvalidArgument):
             self.client.replay({BTC: "book"}, "trades")
 
+    def test_one_that_fails_leaves_no_thread_behind(self) -> None:
+        before = set(threading.enumerate())
+        for _ in range(5):
+            with self.assertRaises(NotFound):
+                self.client.replay("deribit:NOPE")
+            with self.assertRaises(NotFound):
+                self.client.join("nobody")
+        for thread in set(threading.enumerate()) - before:
+            thread.join(timeout=10)
+            self.assertFalse(thread.is_alive())
+
     def test_leaving_early_ends_it(self) -> None:
         for _ in range(40):  # more than may be open at a time
             with self.client.replay(BTC) as replay:

@@ -438,7 +438,12 @@ class Replay(Iterator[Event]):
             for request in self._session.first_requests():
                 self._commands.put(request)
             self._answers = self._start(self._commands)
-            self._session.begin(next(self._answers, pb.ReplayResponse()))
+            try:
+                self._session.begin(next(self._answers, pb.ReplayResponse()))
+            except BaseException:
+                # The thread that sends the commands waits for them until they end.
+                self.close()
+                raise
 
     def _reopen(self, lost: TickreelError) -> Reconnected:
         """Makes a lost connection again, as patiently as `Retry` says."""
