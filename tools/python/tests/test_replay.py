@@ -3,8 +3,11 @@ from __future__ import annotations
 import asyncio
 import threading
 import unittest
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 
+import grpc
 from support import BTC, DERIBIT, MIDNIGHT, ServerTest, ask, rows
 from test_columns import trade_bytes
 
@@ -12,6 +15,7 @@ from tickreel import (
     AsyncClient,
     Book,
     BookRow,
+    Cancelled,
     Client,
     End,
     Event,
@@ -29,6 +33,7 @@ from tickreel import (
     to_ns,
 )
 from tickreel._proto import tickreel_pb2 as pb
+from tickreel._proto.tickreel_pb2_grpc import TickreelServicer, add_TickreelServicer_to_server
 from tickreel.columns import decode
 from tickreel.hashing import ContentHash, keyed, row_hashes, stream_key
 from tickreel.session import Session
@@ -214,8 +219,62 @@ class AsyncReplays(ServerTest):
             with self.assertRaises(NotFound):
                 await client.replay("deribit:NOPE")
 
+    def test_a_task_hears_that_another_closed_the_replay(self) -> None:
+        async def close() -> None:
+            async with AsyncClient(self.url) as client:
+                replay = await client.replay(BTC, "trades", MIDNIGHT, paused=True)
+                reading = asyncio.create_task(replay.end())
+                await asyncio.sleep(0)
+                await replay.close()
+                with self.assertRaises(Cancelled):
+                    await reading
+                await replay.resume()  # as every command to one that is over
+                with self.assertRaises(Cancelled):
+                    await anext(replay)
+
+        asyncio.run(close())
+
+    def test_a_task_that_is_cancelled_is(self) -> None:
+        async def cancel() -> None:
+            async with (
+                AsyncClient(self.url) as client,
+                await client.replay(BTC, "trades", MIDNIGHT, paused=True) as replay,
+            ):
+                reading = asyncio.create_task(replay.end())
+                await asyncio.sleep(0)
+                reading.cancel()
+                with self.assertRaises(asyncio.CancelledError):
+                    await reading
+
+        asyncio.run(cancel())
+
     async def count(self, messages: object) -> int:
         return len([message async for message in messages])  # type: ignore[attr-defined]
+
+
+class Silent(TickreelServicer):
+    """A server that ends every replay before it is opened."""
+
+    def Replay(self, requests: object, context: object) -> Iterator[pb.ReplayResponse]:  # noqa: N802
+        return iter(())
+
+
+class NotOpened(unittest.TestCase):
+    def test_a_replay_that_ends_before_it_is_opened_is_an_error(self) -> None:
+        server = grpc.server(ThreadPoolExecutor(1))
+        add_TickreelServicer_to_server(Silent(), server)
+        url = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+        server.start()
+        self.addCleanup(lambda: server.stop(None).wait())
+        with Client(url) as client, self.assertRaises(ProtocolError):
+            client.replay(BTC)
+
+        async def replay() -> None:
+            async with AsyncClient(url) as client:
+                with self.assertRaises(ProtocolError):
+                    await client.replay(BTC)
+
+        asyncio.run(replay())
 
 
 class Counting(unittest.TestCase):

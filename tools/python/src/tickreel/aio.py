@@ -271,9 +271,9 @@ class AsyncReplay(AsyncIterator[Event]):
     async def __anext__(self) -> Event:
         while not self._session.ends_iteration():
             try:
-                answer = await self._call.read()
-            except grpc.RpcError as error:
-                return await self._reopen(error_of(error))
+                answer = await _read(self._call)
+            except TickreelError as lost:
+                return await self._reopen(lost)
             if answer is _EOF:
                 break
             event = self._session.event(answer)
@@ -355,7 +355,8 @@ class AsyncReplay(AsyncIterator[Event]):
         self._call = self._start()
         for request in self._session.first_requests():
             await _write(self._call, request)
-        self._session.begin(await _read(self._call))
+        answer = await _read(self._call)
+        self._session.begin(pb.ReplayResponse() if answer is _EOF else answer)
 
     async def _reopen(self, lost: TickreelError) -> Reconnected:
         """Makes a lost connection again, as patiently as `Retry` says."""
@@ -443,6 +444,10 @@ async def _read(call: Any) -> Any:
         return await call.read()
     except grpc.RpcError as error:
         raise error_of(error) from None
+    except asyncio.CancelledError:
+        if _is_cancelled():
+            raise
+        raise Cancelled("it was closed here") from None
 
 
 async def _write(call: Any, request: Any) -> None:
@@ -453,5 +458,17 @@ async def _write(call: Any, request: Any) -> None:
 
 
 async def _tell(sending: Awaitable[Any]) -> None:
-    with contextlib.suppress(grpc.RpcError, asyncio.InvalidStateError):
-        await sending
+    try:
+        with contextlib.suppress(grpc.RpcError, asyncio.InvalidStateError):
+            await sending
+    except asyncio.CancelledError:
+        if _is_cancelled():
+            raise
+
+
+def _is_cancelled() -> bool:
+    """Whether somebody cancelled this task. gRPC raises the same in every task that uses a call
+    which another task has ended.
+    """
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
