@@ -199,6 +199,8 @@ struct Lane {
     venue: Venue,
     /// `ts_recv` - `ts_event` of the last message.
     recorded_ns: i64,
+    /// When what was sent last arrives.
+    last_arrival_ns: i64,
     /// The last middle or print.
     mark: Decimal,
 }
@@ -288,8 +290,7 @@ impl World {
         if qty <= Decimal::ZERO || post_only && limit.is_none() {
             return Err(Error::invalid(format!("order of {qty}: it cannot be sent")));
         }
-        let lane = self.lane(instrument)?;
-        let (sent_mid, recorded_ns) = (lane.venue.mid(), lane.recorded_ns);
+        let sent_mid = self.lane(instrument)?.venue.mid();
         let order = Order {
             id: self.orders.len(),
             instrument: instrument.clone(),
@@ -304,7 +305,7 @@ impl World {
         };
         let id = order.id;
         self.orders.push(order);
-        let arrival_ns = self.settings.latency.arrival_ns(self.now_ns, recorded_ns);
+        let arrival_ns = self.arrival_ns(instrument);
         self.schedule(arrival_ns, Due::Arrive(id));
         Ok(id)
     }
@@ -320,8 +321,8 @@ impl World {
 
     /// Asks the venue to take an order out. It may be filled before that arrives.
     pub fn cancel(&mut self, order: OrderId) {
-        let recorded_ns = self.lane(&self.orders[order].instrument).map_or(0, |l| l.recorded_ns);
-        let arrival_ns = self.settings.latency.arrival_ns(self.now_ns, recorded_ns);
+        let instrument = self.orders[order].instrument.clone();
+        let arrival_ns = self.arrival_ns(&instrument);
         self.schedule(arrival_ns, Due::Cancel(order));
     }
 
@@ -356,10 +357,20 @@ impl World {
     fn lane_of(&mut self, instrument: &Instrument) -> &mut Lane {
         if !self.lanes.contains_key(instrument) {
             let venue = Venue::new(self.settings.queue);
-            let lane = Lane { venue, recorded_ns: 0, mark: Decimal::ZERO };
+            let (recorded_ns, last_arrival_ns) = (0, i64::MIN);
+            let lane = Lane { venue, recorded_ns, last_arrival_ns, mark: Decimal::ZERO };
             self.lanes.insert(instrument.clone(), lane);
         }
         self.lanes.get_mut(instrument).expect("it is there now")
+    }
+
+    /// When what is sent now acts, on the strategy's clock: not before what was sent earlier.
+    fn arrival_ns(&mut self, instrument: &Instrument) -> i64 {
+        let (latency, now_ns) = (self.settings.latency, self.now_ns);
+        let lane = self.lane_of(instrument);
+        let alone_ns = latency.arrival_ns(now_ns, lane.recorded_ns);
+        lane.last_arrival_ns = lane.last_arrival_ns.max(alone_ns);
+        lane.last_arrival_ns
     }
 
     fn arrive(&mut self, id: OrderId) {

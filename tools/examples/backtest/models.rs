@@ -8,7 +8,9 @@ use rust_decimal::Decimal;
 /// venue it had happened `feed_ns` before. An order that is decided at t reaches the venue
 /// `entry_ns` later; it acts after every message that the venue had sent by then, those up to
 /// t + entry + feed on the strategy's clock. What it brings about at the venue at v is known to the
-/// strategy at v + response, but never before the message that caused it.
+/// strategy at v + response, but never before the message that caused it. Orders and cancellations
+/// of an instrument arrive in the order they were sent: one that takes less time than the one
+/// before arrives with it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Latency {
     pub feed_ns: i64,
@@ -25,7 +27,7 @@ impl Latency {
         Self { entry_ns: ns, response_ns: ns, ..Self::default() }
     }
 
-    /// When an order that is sent now acts, on the strategy's clock.
+    /// When an order that is sent now acts, on the strategy's clock, if none is before it.
     pub fn arrival_ns(&self, now_ns: i64, recorded_ns: i64) -> i64 {
         let recorded_ns = if self.recorded { recorded_ns } else { 0 };
         now_ns + self.entry_ns + self.feed_ns + 2 * recorded_ns

@@ -258,6 +258,17 @@ class Latencies(unittest.TestCase):
         # The message at 17 took 1: it is heard at 18 - 1 + (1 + 6).
         self.assertEqual(strategy.heard[0], (24, "1: 1 at 102"))
 
+    def test_nothing_overtakes_what_was_sent_before_it(self) -> None:
+        # The print at 8 took 8: an order decided at 10 is there at 26. The print at 12 took 0: what
+        # is decided at 13 would be there at once, and waits for the order.
+        market = start().trade(8, "buy", 101, 1, ts_event_ns=0)
+        market.trade(12, "buy", 101, 1, ts_event_ns=12).trade(30, "sell", 99, 50).levels(60)
+        strategy = Scripted({10: buy(5, 100)})
+        strategy.script[13] = lambda ctx: ctx.cancel(strategy.orders[0])
+        result = Backtest(strategy, latency=RecordedLatency()).run(market)
+        self.assertEqual((result.trades, strategy.orders[0].state), (0, OrderState.CANCELLED))
+        self.assertEqual(strategy.heard, [(26, "1 open"), (26, "1 cancelled")])
+
     def test_a_strategy_knows_only_what_it_heard(self) -> None:
         positions: dict[int, Decimal] = {}
         states: list[OrderState] = []

@@ -78,6 +78,7 @@ class Lane:
 
     venue: Venue
     recorded_ns: int = 0
+    last_arrival_ns: int = NULL
     mark: Decimal | None = None
 
 
@@ -375,9 +376,12 @@ class _Run:
         return lane.mark or Decimal(0)
 
     def _arrival_ns(self, lane: Lane) -> int:
+        """When what is sent now acts: not before what was sent earlier."""
         recorded_ns = lane.recorded_ns
         entry_ns = self._latency.entry_ns(recorded_ns)
-        return self.now_ns + entry_ns + self._latency.feed_ns(recorded_ns)
+        alone_ns = self.now_ns + entry_ns + self._latency.feed_ns(recorded_ns)
+        lane.last_arrival_ns = max(lane.last_arrival_ns, alone_ns)
+        return lane.last_arrival_ns
 
     def _known_ns(self, lane: Lane) -> int:
         """When the strategy hears of what happens to an order now."""

@@ -21,7 +21,9 @@ class Latency(Protocol):
     venue it had happened `feed_ns` before. An order that is decided at t reaches the venue
     `entry_ns` later; it acts after every message that the venue had sent by then, that is, after
     those up to t + entry + feed on the strategy's clock. What it brings about at the venue at v is
-    known to the strategy at v + response, but never before the message that caused it.
+    known to the strategy at v + response, but never before the message that caused it. Orders and
+    cancellations of an instrument arrive in the order they were sent: one that takes less time than
+    the one before arrives with it.
 
     `recorded_ns` is `ts_recv` - `ts_event` of the instrument's last message, 0 if negative or
     unknown.
