@@ -372,6 +372,11 @@ class Figures(unittest.TestCase):
         result, _ = play(start().levels(10), {5: buy(1)})
         self.assertEqual(len(result.plot().axes), 3)
 
+    def test_time_that_goes_back_is_refused(self) -> None:
+        with self.assertRaisesRegex(InvalidArgument, "x:Y trades: .* of 19, .* of 20: .* ts_recv"):
+            play(start().levels(20).trade(19, "buy", 101, 1), {})
+        self.assertEqual(play(start().levels(20).trade(20, "buy", 101, 1), {})[0].trades, 0)
+
     def test_wrong_orders_and_settings(self) -> None:
         def refuse(act: Act, error: type[Exception]) -> None:
             with self.assertRaises(error):

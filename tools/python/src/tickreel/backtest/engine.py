@@ -120,7 +120,12 @@ class Backtest:
             raise InvalidArgument("capital and sample: expected more than 0")
 
     def run(self, market: Source) -> Result:
-        """Plays a market: a replay, or `tables(...)`. The market is read to its end."""
+        """Plays a market: a replay, or `tables(...)`. The market is read to its end.
+
+        Raises:
+            InvalidArgument: its messages are not in the order of `ts_recv`.
+
+        """
         with localcontext(EXACT):
             run = _Run(
                 self._strategy, self._latency, self._queue, self._fees, self._capital,
@@ -311,6 +316,12 @@ class _Run:
         ts_ns = chunk.lists("ts_recv")[0][index]
         if not self._started:
             self._start(ts_ns)
+        if ts_ns < self.now_ns:
+            raise InvalidArgument(
+                f"{chunk.instrument} {chunk.kind}: its message is of {ts_ns}, that before of "
+                f"{self.now_ns}: a backtest needs messages in the order of ts_recv, as a replay "
+                "without by_event_time, loop and seek gives them"
+            )
         self._run_until(ts_ns)
         lane = self._lane(chunk.instrument)
         event_ns = chunk.lists("ts_event")[0][index]
