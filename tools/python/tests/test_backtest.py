@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import statistics
+import tracemalloc
 import unittest
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
+from unittest import mock
 
 import numpy as np
 from market import NAME, Market
@@ -319,6 +321,34 @@ class Figures(unittest.TestCase):
         self.assertEqual(result.equity.tolist(), [1000, 1000, 999.5, 1004, 1004])
         self.assertEqual(result.positions[NAME].tolist(), [0, 0, 1, 1, 1])
         self.assertEqual(result.equity_curve.column_names, ["ts", "equity", "drawdown"])
+
+    def test_many_samples_need_little_memory(self) -> None:
+        count = 300_000
+        tracemalloc.start()
+        self.addCleanup(tracemalloc.stop)
+        market = start().levels(count // 2).levels(count)
+        result, _ = play(market, {10: buy(1), count - 10: sell(1)})
+        self.assertLess(tracemalloc.get_traced_memory()[1], 100 * count)
+        self.assertEqual(result.times_ns.tolist(), list(range(count + 1)))
+        expected = np.zeros(count + 1)
+        expected[11 : count - 9] = 1
+        np.testing.assert_array_equal(result.positions[NAME], expected)
+        self.assertEqual(
+            result.equity.tolist(), [1000.0] * 11 + [999.5] * (count - 20) + [999.0] * 10
+        )
+
+    def test_more_samples_than_there_may_be_are_refused(self) -> None:
+        with mock.patch("tickreel.backtest.curve.SAMPLES_MAX", 100):
+            self.assertEqual(len(play(start().levels(50).levels(99), {})[0].times_ns), 100)
+            with self.assertRaisesRegex(InvalidArgument, "50 samples of equity from 51 on"):
+                play(start().levels(50).levels(100), {})
+        with self.assertRaises(InvalidArgument):
+            play(start().levels(2**62), {})
+
+    def test_a_fill_after_the_last_sample_is_of_an_instrument_too(self) -> None:
+        result, _ = play(start().trade(20, "sell", 99, 3), {10: buy(1, 100)})
+        self.assertEqual(result.trades, 1)
+        self.assertEqual(result.positions[NAME].tolist(), [0.0] * 21)
 
     def test_drawdown(self) -> None:
         equity = np.array([100.0, 110.0, 99.0, 120.0, 90.0, 130.0])

@@ -20,6 +20,7 @@ from ..orderbook import OrderBook
 from ..schema import NULL, Kind
 from ..times import Duration, Time, to_duration_ns, to_ns
 from .account import Account, Holding
+from .curve import Curve
 from .models import CancelShare, ConstantLatency, Fees, Latency, QueueModel
 from .orders import EXACT, Amount, Fill, Order, OrderSide, OrderState, amount
 from .result import Result
@@ -91,7 +92,7 @@ class Backtest:
         queue: which cancellations were before a resting order; none by default.
         fees: commission; none by default.
         capital: what returns are measured against, in the quote currency.
-        sample: how often equity is noted.
+        sample: how often equity is noted; 50 million times at most.
 
     A backtest is deterministic: the same market gives the same result, to the last digit. What is
     due at the time of a message (an order's arrival, a timer, a response) is done before it, in the
@@ -123,7 +124,8 @@ class Backtest:
         """Plays a market: a replay, or `tables(...)`. The market is read to its end.
 
         Raises:
-            InvalidArgument: its messages are not in the order of `ts_recv`.
+            InvalidArgument: its messages are not in the order of `ts_recv`, or it goes on for so
+                long, perhaps by one time that is far off, that there are too many samples.
 
         """
         with localcontext(EXACT):
@@ -234,7 +236,7 @@ class _Run:
         self._fills: list[Fill] = []
         self._started = False
         self._next_sample_ns = 0
-        self._samples: list[tuple[int, float, dict[str, float]]] = []
+        self._curve = Curve()
 
         def overrides(name: str) -> bool:
             return getattr(type(strategy), name) is not getattr(Strategy, name)
@@ -367,13 +369,14 @@ class _Run:
 
     def _sample_until(self, ts_ns: int) -> None:
         """Notes the equity as it was before what happens at `ts_ns`."""
-        while self._next_sample_ns <= ts_ns:
-            self._sample(self._next_sample_ns)
-            self._next_sample_ns += self._sample_ns
+        if self._next_sample_ns <= ts_ns:
+            count = (ts_ns - self._next_sample_ns) // self._sample_ns + 1
+            self._sample(self._next_sample_ns, count)
+            self._next_sample_ns += count * self._sample_ns
 
-    def _sample(self, ts_ns: int) -> None:
-        held = {name: float(h.position) for name, h in self._account.holdings.items()}
-        self._samples.append((ts_ns, float(self._equity()), held))
+    def _sample(self, first_ns: int, count: int = 1) -> None:
+        equity, held = self._equity(), self._account.holdings
+        self._curve.note(first_ns, self._sample_ns, count, equity, held)
 
     def _equity(self) -> Decimal:
         marks = {name: self._mark(self._lanes[name]) for name in self._account.holdings}
@@ -438,19 +441,16 @@ class _Run:
         self._strategy.on_order(self._context, order)
 
     def _result(self) -> Result:
-        if not self._samples or self._samples[-1][0] != self.now_ns:
+        curve = self._curve
+        if not curve.times_ns or curve.times_ns[-1] != self.now_ns:
             self._sample(self.now_ns)
-        names = list(self._account.holdings)
-        samples = self._samples
         return Result(
             capital=self._capital,
             account=self._account,
             fill_list=tuple(self._fills),
-            times_ns=np.array([ts_ns for ts_ns, _, _ in samples], dtype=np.int64),
-            equity=np.array([equity for _, equity, _ in samples], dtype=np.float64),
-            positions={
-                name: np.array([held.get(name, 0.0) for _, _, held in samples]) for name in names
-            },
+            times_ns=np.asarray(curve.times_ns, dtype=np.int64),
+            equity=np.asarray(curve.equity, dtype=np.float64),
+            positions={name: curve.position(name) for name in self._account.holdings},
             sample_ns=self._sample_ns,
             orders=self._orders,
             rejected=self._rejected,
