@@ -24,6 +24,8 @@ class Market:
     rows: int
     first: int
     last: int
+    book_bytes: int
+    book_mtime_ns: int
 
     @property
     def book(self) -> Path:
@@ -55,9 +57,17 @@ FLOATS = {"price": pl.Float64, "amount": pl.Float64}
 
 
 def describe(folder: Path, cache: Path) -> Market:
-    """Looks through the book file once; what was found is kept in `cache`."""
+    """Looks through the book file; what was found is kept in `cache` while the file is the same."""
+    stat = (folder / BOOK).stat()
+    seen = {
+        "folder": str(folder),
+        "book_bytes": stat.st_size,
+        "book_mtime_ns": stat.st_mtime_ns,
+    }
     if cache.exists():
-        return Market(**json.loads(cache.read_text()))
+        kept = json.loads(cache.read_text())
+        if kept.items() >= seen.items():
+            return Market(**kept)
     texts = {"price": pl.String, "amount": pl.String}
     rows = pl.scan_csv(folder / BOOK, schema_overrides=texts)
     found = rows.select(
@@ -71,14 +81,14 @@ def describe(folder: Path, cache: Path) -> Market:
     ).collect()
     row = found.row(0, named=True)
     market = Market(
-        str(folder),
-        row["exchange"],
-        list(row["symbol"]),
-        row["price"],
-        row["amount"],
-        row["rows"],
-        row["first"],
-        row["last"],
+        exchange=row["exchange"],
+        symbols=list(row["symbol"]),
+        price_decimals=row["price"],
+        qty_decimals=row["amount"],
+        rows=row["rows"],
+        first=row["first"],
+        last=row["last"],
+        **seen,
     )
     cache.parent.mkdir(parents=True, exist_ok=True)
     cache.write_text(json.dumps(asdict(market)))

@@ -69,6 +69,35 @@ class PeersTest(unittest.TestCase):
             self.assertEqual(found[name], found["tickreel"], name)
 
 
+class MarketTest(unittest.TestCase):
+    """What is known of the rows."""
+
+    def test_it_is_of_the_folder_and_the_file_that_are_asked_for(self):
+        with tempfile.TemporaryDirectory(prefix="tickreel-peers-") as place:
+            one, other, cache = Path(place) / "one", Path(place) / "other", Path(place) / "cache"
+            one.mkdir()
+            other.mkdir()
+            write_market(one, ["X"], 100)
+            write_market(other, ["X", "Y"], 100)
+
+            found = [describe(one, cache), describe(one, cache), describe(other, cache)]
+            write_market(other, ["X", "Y"], 200)
+            found.append(describe(other, cache))
+
+        self.assertEqual([market.rows for market in found], [140, 140, 180, 280])
+        self.assertEqual(found[0], found[1])
+        self.assertEqual([len(market.symbols) for market in found], [1, 1, 2, 2])
+
+    def test_it_is_looked_through_once(self):
+        with tempfile.TemporaryDirectory(prefix="tickreel-peers-") as place:
+            folder, cache = Path(place), Path(place) / "cache"
+            write_market(folder, ["X"], 100)
+            describe(folder, cache)
+            cache.write_text(cache.read_text().replace('"rows": 140', '"rows": 7'))
+
+            self.assertEqual(describe(folder, cache).rows, 7)
+
+
 class TableTest(unittest.TestCase):
     """What is printed."""
 
