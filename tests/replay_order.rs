@@ -281,6 +281,32 @@ fn a_position_after_a_seek_and_before_the_first_row_is_kept_too() {
     assert_eq!(rest(&mut resumed, &places(&merged, skipped)), pairs(&merged[skipped..]));
 }
 
+#[test]
+fn a_position_outside_the_range_is_refused_in_every_form() {
+    let streams = Streams::sample();
+    let (_folder, store) = streams.store(50);
+    let snapshot = store.snapshot().unwrap();
+    for order in ORDERS {
+        let mut whole = replay_of(&snapshot, order, &streams.keys());
+        let merged = streams.merged(order);
+        let (early, late) = (merged[200].0, merged[1100].0);
+        let mut part = snapshot.replay_by(order, &streams.keys(), TsNs(early)..TsNs(late)).unwrap();
+        for (count, fits) in [(100, false), (700, true), (1300, false)] {
+            whole.seek(TsNs(merged[count].0)).unwrap();
+            let begun = whole.position(false);
+            for _ in 0..20 {
+                let step = whole.step(1).unwrap().unwrap();
+                let (stream, messages) = (step.stream, step.messages());
+                whole.accept(stream, messages, false).unwrap();
+            }
+            for position in [begun, whole.position(false), whole.position(true)] {
+                let gone = part.go_to(&position).map_err(|error| error.kind());
+                assert_eq!(gone, if fits { Ok(()) } else { Err(ErrorKind::Invalid) }, "{count}");
+            }
+        }
+    }
+}
+
 fn replay_of(snapshot: &Snapshot, order: ReplayOrder, keys: &[StreamKey]) -> Replay {
     snapshot.replay_by(order, keys, TsNs::MIN..TsNs::MAX).unwrap()
 }

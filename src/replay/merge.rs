@@ -46,7 +46,8 @@ impl Snapshot {
         streams: &[StreamKey],
         range: Range<TsNs>,
     ) -> Result<Replay> {
-        let mut replay = self.unopened(order, streams, range.clone())?;
+        let recv_end = open_recv_end(order, &range);
+        let mut replay = self.unopened(order, streams, range.clone(), recv_end)?;
         replay.seek(range.start)?;
         Ok(replay)
     }
@@ -62,7 +63,20 @@ impl Snapshot {
         streams: &[StreamKey],
         range: Range<TsNs>,
     ) -> Result<Replay> {
-        let mut replay = self.unopened(order, streams, range.clone())?;
+        let recv_end = open_recv_end(order, &range);
+        self.replay_received(order, streams, range, recv_end)
+    }
+
+    /// As [`Snapshot::replay_rows`], without messages that were received at `recv_end` or later,
+    /// whatever the order.
+    pub(crate) fn replay_received(
+        &self,
+        order: ReplayOrder,
+        streams: &[StreamKey],
+        range: Range<TsNs>,
+        recv_end: TsNs,
+    ) -> Result<Replay> {
+        let mut replay = self.unopened(order, streams, range.clone(), recv_end)?;
         replay.forget_books();
         replay.seek(range.start)?;
         Ok(replay)
@@ -73,6 +87,7 @@ impl Snapshot {
         order: ReplayOrder,
         streams: &[StreamKey],
         range: Range<TsNs>,
+        recv_end: TsNs,
     ) -> Result<Replay> {
         let mut keys = streams.to_vec();
         keys.sort_by(|a, b| (&a.instrument, a.kind).cmp(&(&b.instrument, b.kind)));
@@ -87,13 +102,14 @@ impl Snapshot {
         let ahead = (ROWS_AHEAD / keys.len().max(1) as u64).max(MESSAGES_AHEAD_MIN);
         let mut cursors = Vec::with_capacity(keys.len());
         for key in keys {
-            cursors.push(StreamCursor::new(self, key, order, range.end)?);
+            cursors.push(StreamCursor::new(self, key, order, range.end, recv_end)?);
         }
         Ok(Replay {
             snapshot: self.clone(),
             order,
             started: range.start,
             range,
+            recv_end,
             ahead,
             cursors,
             heap: BinaryHeap::new(),
@@ -103,11 +119,20 @@ impl Snapshot {
     }
 }
 
+/// When the last messages of a range were received at most: by event time, at any time.
+fn open_recv_end(order: ReplayOrder, range: &Range<TsNs>) -> TsNs {
+    match order {
+        ReplayOrder::Recv => range.end,
+        ReplayOrder::Event => TsNs::MAX,
+    }
+}
+
 /// Streams being played.
 pub struct Replay {
     pub(super) snapshot: Snapshot,
     pub(super) order: ReplayOrder,
     range: Range<TsNs>,
+    recv_end: TsNs,
     ahead: u64,
     pub(super) cursors: Vec<StreamCursor>,
     /// Next message of every stream that has one.
@@ -320,7 +345,8 @@ impl Replay {
         let cursor =
             cursor.ok_or_else(|| Error::new(ErrorKind::NotFound, "this stream is no book"))?;
         let key = cursor.key.clone();
-        let mut here = StreamCursor::new(&self.snapshot, key, self.order, self.range.end)?;
+        let Self { snapshot, order, range, recv_end, .. } = self;
+        let mut here = StreamCursor::new(snapshot, key, *order, range.end, *recv_end)?;
         here.recv_last = cursor.recv_last;
         here.open(&self.snapshot, cursor.played(), 1)?;
         here.opening_book(&self.snapshot)

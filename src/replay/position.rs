@@ -70,11 +70,12 @@ impl Replay {
     /// this store, with the books there; rows and hash start over.
     ///
     /// # Errors
-    /// [`ErrorKind::Invalid`] if it is no position, or that of other streams or another order;
-    /// [`ErrorKind::Stale`] if rows that were played are no longer there; [`ErrorKind::Corrupt`]
-    /// with file and offset.
+    /// [`ErrorKind::Invalid`] if it is no position, or that of other streams, another order or
+    /// times outside the range; [`ErrorKind::Stale`] if rows that were played are no longer there;
+    /// [`ErrorKind::Corrupt`] with file and offset.
     pub fn go_to(&mut self, position: &[u8]) -> Result<()> {
         let form = self.decode(position)?;
+        self.check_inside(&form)?;
         self.start_over();
         let mut places = Vec::new();
         match form {
@@ -93,6 +94,18 @@ impl Replay {
             }
         }
         self.open_all(&places)
+    }
+
+    /// Refuses a form that leads out of the range: whoever holds a position may have changed it.
+    fn check_inside(&self, form: &Form) -> Result<()> {
+        let range = self.range();
+        // A seek may go to the range's end.
+        let inside = |time: i64| range.start.0 <= time && time <= range.end.0;
+        let all_inside = match form {
+            Form::Start(time) | Form::Last { time, .. } => inside(*time),
+            Form::Each(places) => places.iter().all(|place| inside(place.time)),
+        };
+        if all_inside { Ok(()) } else { Err(Error::invalid("a cursor of another range")) }
     }
 
     /// Receive time, rank and stream of the `done`th message of `stream` at `time`: as large as the

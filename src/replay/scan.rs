@@ -83,8 +83,7 @@ impl Scan {
         }
     }
 
-    /// All columns of the messages from `range.start` on in an order. By event time, the caller
-    /// ends the walk at `range.end`.
+    /// All columns of the messages from `range.start` on in an order, received before `range.end`.
     pub(super) fn of_order(
         snapshot: &Snapshot,
         stream_id: u32,
@@ -92,10 +91,6 @@ impl Scan {
         range: Range<TsNs>,
         order: ReplayOrder,
     ) -> Self {
-        let range = match order {
-            ReplayOrder::Recv => range,
-            ReplayOrder::Event => range.start..TsNs::MAX,
-        };
         Self { order, ..Self::new(snapshot, stream_id, kind, range, ColumnMask::ALL) }
     }
 

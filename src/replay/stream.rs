@@ -64,6 +64,8 @@ pub(super) struct StreamCursor {
     place: Place,
     /// No message of this time of the order or later.
     end: i64,
+    /// No message received then or later.
+    recv_end: i64,
     /// The end was reached, though more rows may come.
     ended: bool,
 }
@@ -75,6 +77,7 @@ impl StreamCursor {
         key: StreamKey,
         order: ReplayOrder,
         end: TsNs,
+        recv_end: TsNs,
     ) -> Result<Self> {
         let stream_id = snapshot.stream_id(&key.instrument, key.kind)?;
         Ok(Self {
@@ -91,6 +94,7 @@ impl StreamCursor {
             events: Vec::new(),
             place: Place::default(),
             end: end.0,
+            recv_end: recv_end.0,
             ended: false,
             key,
         })
@@ -113,7 +117,7 @@ impl StreamCursor {
             true => (i64::MIN, 0),
             false => (place.time, place.done),
         };
-        let range = TsNs(start)..TsNs(self.end.max(start));
+        let range = TsNs(start)..TsNs(self.recv_end.max(start));
         self.scan = Scan::of_order(snapshot, self.stream_id, self.key.kind, range, self.order)
             .with_messages_max(ahead)
             .with_skipped(done);
@@ -143,10 +147,7 @@ impl StreamCursor {
             let digits = |at: usize| scales.get(at).map_or(0, |(_, digits)| *digits);
             return Ok((tracker, (digits(book::PRICE), digits(book::QTY))));
         }
-        let end = match self.order {
-            ReplayOrder::Recv => self.end.max(self.place.time),
-            ReplayOrder::Event => i64::MAX,
-        };
+        let end = self.recv_end.max(self.place.time);
         let mut books = snapshot.books(&self.key.instrument)?;
         let tracker = books.before(TsNs(end))?.clone();
         Ok((tracker, books.digits()))

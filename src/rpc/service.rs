@@ -227,7 +227,7 @@ impl Service {
             rows_sent: counters.rows_sent.get(),
             bytes_sent: counters.bytes_sent.get(),
             sessions: (self.inner.sessions)
-                .list(|query, played| grant.check_session(query, played).is_ok()),
+                .list(|query, end, played| grant.check_session(query, end, played).is_ok()),
         }
     }
 }
@@ -318,16 +318,18 @@ impl Tickreel for Service {
             .ask(&grant, &self.inner.parts, move |snapshot| match first {
                 First::Open(mut query) => {
                     shown.name_kinds(&mut query, &snapshot)?;
-                    let player = Player::open(&snapshot, &query)?;
+                    let recv_end = shown.recv_end(&query);
+                    let player = Player::open(&snapshot, &query, recv_end)?;
                     let extent = player.extent()?;
                     let member = sessions.open(&player, extent, &query)?;
                     Ok((player, extent, *query, member))
                 }
                 First::Join(join) => {
                     let (member, mark) = sessions.join(&join.session)?;
-                    shown.check_session(member.query(), member.snapshot())?;
+                    let (snapshot, recv_end) = (member.snapshot(), member.recv_end());
+                    shown.check_session(member.query(), recv_end, snapshot)?;
                     let query = join.of(member.query());
-                    let mut player = Player::open(member.snapshot(), &query)?;
+                    let mut player = Player::open(snapshot, &query, recv_end)?;
                     mark.map_or(Ok(()), |mark| player.go_to(&mark))?;
                     let extent = player.extent()?;
                     Ok((player, extent, query, member))

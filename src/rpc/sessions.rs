@@ -11,6 +11,7 @@ use super::player::{Extent, Player};
 use super::transport::{Mark, MemberId, Transport};
 use crate::error::{Error, ErrorKind, Result};
 use crate::limit;
+use crate::quantity::TsNs;
 use crate::store::Snapshot;
 
 /// The sessions of a server that have a name. Cheap to clone.
@@ -23,6 +24,8 @@ pub(super) struct Sessions {
 struct Shared {
     query: ReplayQuery,
     snapshot: Snapshot,
+    /// No row is played that was received then or later.
+    recv_end: TsNs,
     transport: Mutex<Transport>,
     changed: watch::Sender<u64>,
 }
@@ -65,6 +68,7 @@ impl Sessions {
         let shared = Arc::new(Shared {
             query: query.clone(),
             snapshot: player.snapshot().clone(),
+            recv_end: player.recv_end(),
             transport: Mutex::new(transport),
             changed,
         });
@@ -103,11 +107,12 @@ impl Sessions {
     /// The sessions that `shown` says may be seen, by name.
     pub(super) fn list(
         &self,
-        shown: impl Fn(&ReplayQuery, &Snapshot) -> bool,
+        shown: impl Fn(&ReplayQuery, TsNs, &Snapshot) -> bool,
     ) -> Vec<SessionSummary> {
         let now = Instant::now();
         let named = self.named();
-        let open = named.iter().filter(|(_, shared)| shown(&shared.query, &shared.snapshot));
+        let open = |shared: &Shared| shown(&shared.query, shared.recv_end, &shared.snapshot);
+        let open = named.iter().filter(|(_, shared)| open(shared));
         let summaries = open.map(|(name, shared)| {
             let transport = shared.transport();
             SessionSummary {
@@ -137,6 +142,11 @@ impl Membership {
     /// The rows that all members play.
     pub(super) fn snapshot(&self) -> &Snapshot {
         &self.shared.snapshot
+    }
+
+    /// No row is played that was received then or later.
+    pub(super) fn recv_end(&self) -> TsNs {
+        self.shared.recv_end
     }
 
     /// Uses the transport; whoever must look at what changed is woken.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use tickreel::event::{ContentHash, Kind, StreamKey};
+use tickreel::replay::ReplayOrder;
 use tickreel::rpc::{
     Access, Appended, BookQuery, Client, CoverageQuery, Credentials, Event, InstrumentQuery,
     JoinQuery, ReplayQuery, SampleQuery, ScanQuery, ServeOptions, new_token, proto,
@@ -14,6 +15,7 @@ use tickreel::{ErrorKind, TsNs};
 use tonic::Code;
 use tonic::metadata::MetadataValue;
 
+use crate::listener::Listener;
 use crate::market::{EVERY_NS, Market, START, Served, book, btc, swap};
 
 /// A market behind a token file.
@@ -206,11 +208,71 @@ async fn a_token_opens_its_time_and_ends_left_open_are_cut_to_it() {
         assert_eq!(client.sample(&query).await.err().unwrap().kind(), ErrorKind::OutOfRange);
     }
 
+    // By event time, rows come that were received behind the range, but not behind what is open.
+    let by_event = ReplayQuery { order: ReplayOrder::Event, ..ReplayQuery::all(&[btc()]) };
+    let mut session = client.replay(&by_event).await.unwrap();
+    let mut listener = Listener::new(session.streams());
+    listener.by_time = false;
+    listener.end(&mut session).await;
+    let times = &listener.times;
+    assert!(times.len() > 90 && times.iter().all(|ts| (from..to).contains(ts)), "{times:?}");
+    let query = ReplayQuery { paused: true, ..by_event };
+    let mut session = client.replay(&query).await.unwrap();
+    listener.books.clear();
+    session.controls().seek(TsNs(to)).await.unwrap();
+    session.controls().close().await.unwrap();
+    listener.next(&mut session).await;
+    listener.end(&mut session).await;
+    assert!(!listener.books.is_empty());
+    for book in &listener.books {
+        assert!(book.ts_recv.is_none_or(|ts| ts.0 < to), "{book:?}");
+    }
+
     // A seek of a replay does not lead out of it either.
     let query = ReplayQuery { paused: true, ..ReplayQuery::all(&[btc()]) };
     let session = client.replay(&query).await.unwrap();
     let (first, last) = session.span();
     assert!(first.0 >= from && last.0 < to);
+    guarded.served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cursor_that_was_changed_does_not_lead_out_of_the_time_that_a_token_opens() {
+    let (from, to) = (START + 100 * EVERY_NS, START + 200 * EVERY_NS);
+    let rights = format!("from = \"{from}\"\nto = \"{to}\"");
+    let (token, entries) = entry("narrow", &rights);
+    let guarded = Guarded::new(&token, &entries).await;
+    let client = &guarded.served.client;
+    for order in [ReplayOrder::Recv, ReplayOrder::Event] {
+        let query = ReplayQuery { order, ..ReplayQuery::all(&[btc()]) };
+        let mut session = client.replay(&query).await.unwrap();
+        let mut listener = Listener::new(session.streams());
+        listener.by_time = false;
+        let end = listener.end(&mut session).await;
+        let rest = |cursor: Vec<u8>| ReplayQuery { resume_cursor: cursor.into(), ..query.clone() };
+
+        // Output, version, form, order and digest come first; then what depends on the form.
+        let last = end.cursor.to_vec();
+        assert_eq!((last[2], last.len()), (1, 36), "the last message");
+        let start = |time: i64| {
+            let head = [&last[..2], &[0], &last[3..12]].concat();
+            [head, time.to_le_bytes().to_vec()].concat()
+        };
+        let behind = |time: i64| {
+            let first = 1u64.to_le_bytes();
+            [&last[..20], &time.to_le_bytes(), &first].concat()
+        };
+        for inside in [last.clone(), start(from), start(to)] {
+            assert!(client.replay(&rest(inside)).await.is_ok());
+        }
+        for time in [i64::MIN, from - 1, to + 1, i64::MAX] {
+            for cursor in [start(time), behind(time)] {
+                let error = client.replay(&rest(cursor)).await.err().unwrap();
+                assert_eq!(error.kind(), ErrorKind::Invalid);
+                assert_eq!(error.text(), "resume_cursor: a cursor of another range");
+            }
+        }
+    }
     guarded.served.stop().await;
 }
 

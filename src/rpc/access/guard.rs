@@ -3,8 +3,8 @@
 use super::grant::{Grant, not_there};
 use crate::error::Result;
 use crate::event::{Kind, StreamKey};
-use crate::quantity::Instrument;
-use crate::replay::Coverage;
+use crate::quantity::{Instrument, TsNs};
+use crate::replay::{Coverage, ReplayOrder};
 use crate::rpc::model::{
     BookQuery, CoverageQuery, InstrumentPage, ReplayQuery, SampleQuery, ScanQuery,
 };
@@ -104,16 +104,27 @@ impl Grant {
         if found.is_empty() { Err(not_there()) } else { Ok(()) }
     }
 
-    /// That a session may be joined: everything that is played in it must be open.
+    /// No row of a replay may have been received then or later: by event time, rows come that
+    /// were received behind its range.
+    pub(in crate::rpc) fn recv_end(&self, query: &ReplayQuery) -> TsNs {
+        match query.order {
+            ReplayOrder::Recv => query.range.end,
+            ReplayOrder::Event => self.range().end,
+        }
+    }
+
+    /// That a session may be joined: everything that is played in it, received before `recv_end`,
+    /// must be open.
     ///
     /// # Errors
     /// [`crate::ErrorKind::NotFound`], as if there were none.
     pub(in crate::rpc) fn check_session(
         &self,
         query: &ReplayQuery,
+        recv_end: TsNs,
         snapshot: &Snapshot,
     ) -> Result<()> {
-        let inside = query.range.start >= self.range().start && query.range.end <= self.range().end;
+        let inside = query.range.start >= self.range().start && recv_end <= self.range().end;
         let played = |instrument: &Instrument, kind: Kind| {
             let of = |(name, kinds): &(Instrument, Vec<Kind>)| {
                 name == instrument && (kinds.is_empty() || kinds.contains(&kind))

@@ -29,6 +29,7 @@ use crate::store::Snapshot;
 /// Streams being played for a client.
 pub(super) struct Player {
     replay: Replay,
+    recv_end: TsNs,
     lanes: Vec<Lane>,
     hash: bool,
     opening_depth: Option<usize>,
@@ -86,11 +87,12 @@ pub(super) struct Played {
 }
 
 impl Player {
-    /// Opens the streams of `query` at the beginning of its range, or at its cursor.
+    /// Opens the streams of `query` at the beginning of its range, or at its cursor. No row is
+    /// played that was received at `recv_end` or later.
     ///
     /// # Errors
-    /// As [`Snapshot::replay_by`] and [`Replay::go_to`].
-    pub(super) fn open(snapshot: &Snapshot, query: &ReplayQuery) -> Result<Self> {
+    /// As [`Snapshot::replay_rows`] and [`Replay::go_to`].
+    pub(super) fn open(snapshot: &Snapshot, query: &ReplayQuery, recv_end: TsNs) -> Result<Self> {
         let mut keys = Vec::new();
         for (instrument, kinds) in &query.streams {
             let stored = snapshot.streams().filter(|stream| stream.key.instrument == *instrument);
@@ -111,8 +113,8 @@ impl Player {
             let max = limit::REPLAY_FOLLOW_STREAMS_MAX;
             return Err(Error::limit("streams to follow:", keys.len(), max));
         }
-        let mut replay = snapshot.replay_by(query.order, &keys, query.range.clone())?;
-        replay.forget_books();
+        let range = query.range.clone();
+        let replay = snapshot.replay_received(query.order, &keys, range, recv_end)?;
         let mut lanes = Vec::with_capacity(keys.len());
         for key in replay.streams() {
             let form = Form::new(snapshot, key, query)?;
@@ -126,6 +128,7 @@ impl Player {
         };
         let mut player = Self {
             replay,
+            recv_end,
             lanes,
             hash: query.hash && sampling == Sampling::Rows,
             opening_depth: query.opening_depth,
@@ -214,6 +217,11 @@ impl Player {
         let (tracker, digits) = self.replay.opening_book(lane)?;
         let book = proto::Book::of(&key.instrument, at, &tracker, digits, self.opening_depth);
         Ok(Some(book))
+    }
+
+    /// No row is played that was received then or later.
+    pub(super) fn recv_end(&self) -> TsNs {
+        self.recv_end
     }
 
     /// How many streams are played.
@@ -306,6 +314,9 @@ impl Player {
                     return Err(another());
                 }
                 (*next, position) = (TsNs(i64::from_le_bytes(*sample)), rest);
+                if *next < self.replay.range().start {
+                    return Err(Error::invalid("a cursor of another range"));
+                }
             }
             _ => return Err(another()),
         }
