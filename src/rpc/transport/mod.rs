@@ -365,7 +365,9 @@ impl Transport {
         } else {
             return;
         }
-        let playing = self.members.iter().filter(|(_, member)| member.playing);
+        // Who still plays a frame of an epoch before comes to this leg only with a seek.
+        let here = |member: &Member| member.playing && member.epoch == self.epoch;
+        let playing = self.members.iter().filter(|(_, member)| here(member));
         let open = playing.map(|(id, _)| *id).collect();
         self.legs.push_back(Leg::Stand { until, messages, lap, open, stop });
     }
@@ -445,8 +447,12 @@ impl Transport {
     }
 
     fn check_legs(&mut self) -> Result<()> {
-        let done = self.members.values().filter(|member| member.epoch == self.epoch);
-        let done = done.map(|member| member.leg).min().unwrap_or(self.first_leg);
+        // Who has not come to this epoch yet has all of its legs before it.
+        let leg_of = |member: &Member| match member.epoch == self.epoch {
+            true => member.leg,
+            false => self.first_leg,
+        };
+        let done = self.members.values().map(leg_of).min().unwrap_or(self.first_leg);
         while self.first_leg < done && self.legs.pop_front().is_some() {
             self.first_leg += 1;
         }

@@ -309,3 +309,30 @@ fn a_member_may_be_only_so_many_steps_behind() {
     assert_eq!(refused.kind(), crate::ErrorKind::Limit);
     assert!((limit::REPLAY_LEGS_MAX / 2..=limit::REPLAY_LEGS_MAX).contains(&done), "{done}");
 }
+
+#[test]
+fn one_that_is_late_to_a_seek_is_not_waited_for_and_does_the_steps_given_meanwhile() {
+    let now = Instant::now();
+    let mut transport = transport(&query(), now);
+    let mut fast = Play::open(&mut transport);
+    let mut late = Play::join(&mut transport);
+    fast.act(&mut transport, 50, now);
+    let Plan::Play(reach) = transport.plan(late.id, late.next_ts(), true, now) else { panic!() };
+    transport.seek(TsNs(1500), now);
+    fast.act(&mut transport, 1, now);
+
+    // The late one is still in the middle of a frame.
+    transport.pause(now);
+    for _ in 0..3 {
+        transport.step(StepAmount::Messages(10), now).unwrap();
+        while fast.act(&mut transport, 7, now) {}
+    }
+    let there = times().partition_point(|ts| *ts < 1500);
+    assert_eq!(fast.next, there + 30, "it waits for nobody");
+    let report = late.play(reach, 5);
+    transport.played(late.id, &report, late.mark(), now);
+    let mut plays = [fast, late];
+    settle(&mut transport, &mut plays, now);
+
+    assert_eq!(plays.map(|play| play.next), [there + 30; 2]);
+}
