@@ -268,7 +268,7 @@ impl Transport {
         self.clock.speed()
     }
 
-    /// When a command was given last.
+    /// When a command was given last, or a member had something to do.
     pub(super) fn acted(&self) -> Instant {
         self.acted
     }

@@ -24,6 +24,9 @@ impl Transport {
                 break plan;
             }
         };
+        if plan != Plan::Rest {
+            self.acted = now;
+        }
         if let (Plan::Play(_), true, Some(member)) = (&plan, commit, self.member(id)) {
             member.playing = true;
         }

@@ -336,3 +336,20 @@ fn one_that_is_late_to_a_seek_is_not_waited_for_and_does_the_steps_given_meanwhi
 
     assert_eq!(plays.map(|play| play.next), [there + 30; 2]);
 }
+
+#[test]
+fn a_session_acts_as_long_as_there_is_something_to_play() {
+    let start = Instant::now();
+    let mut transport = transport(&query(), start);
+    let mut play = Play::open(&mut transport);
+    let later = start + Duration::from_secs(3600);
+
+    play.act(&mut transport, 9, later);
+    transport.step(StepAmount::Messages(1), later).unwrap();
+    while play.act(&mut transport, 9, later) {}
+    assert_eq!(transport.acted(), later);
+
+    let long_after = later + Duration::from_secs(3600);
+    assert!(!play.act(&mut transport, 9, long_after));
+    assert_eq!(transport.acted(), later, "to rest is not to act");
+}
