@@ -7,8 +7,8 @@ use tickreel::event::{
     Batch, BatchBuilder, ContentHash, Kind, MessageHead, Side, StreamKey, TradeRow, TradeSide,
 };
 use tickreel::quantity::{Decimal, NULL};
-use tickreel::replay::{Replay, ReplayOrder};
-use tickreel::segment::WriterOptions;
+use tickreel::replay::{Filter, Replay, ReplayOrder};
+use tickreel::segment::{ColumnMask, WriterOptions};
 use tickreel::store::{ImportOptions, LiveOptions, Snapshot, Store};
 use tickreel::{ErrorKind, TsNs};
 
@@ -279,6 +279,30 @@ fn a_position_after_a_seek_and_before_the_first_row_is_kept_too() {
 
     let skipped = merged.partition_point(|(time, _, _)| *time < at);
     assert_eq!(rest(&mut resumed, &places(&merged, skipped)), pairs(&merged[skipped..]));
+}
+
+#[test]
+fn a_scan_for_rows_that_are_rare_may_be_told_to_read_no_more_than_a_block() {
+    let streams = Streams::sample();
+    let (_folder, store) = streams.store(20);
+    let snapshot = store.snapshot().unwrap();
+    let (key, trades) = &streams.0[1];
+    let open = |conditions: &[&str]| {
+        let all = TsNs::MIN..TsNs::MAX;
+        let filter = Filter::parse(Kind::Trades, conditions).unwrap();
+        let scan = snapshot.scan(&key.instrument, Kind::Trades, all, ColumnMask::ALL);
+        scan.unwrap().with_filter(filter)
+    };
+    for (condition, rows) in [("side=buy", trades.rows()), ("side=sell", 0)] {
+        let (mut scan, mut blocks, mut wanted) = (open(&[condition]), 0, 0);
+        while let Some(batch) = scan.next_block().unwrap() {
+            assert!(batch.rows() <= 20);
+            (blocks, wanted) = (blocks + 1, wanted + batch.rows());
+        }
+        assert!(blocks >= trades.rows() / 20, "{blocks} blocks");
+        assert_eq!(wanted, rows, "{condition}");
+    }
+    assert!(open(&["side=sell"]).next_owned().unwrap().is_none());
 }
 
 #[test]

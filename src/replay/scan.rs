@@ -149,26 +149,42 @@ impl Scan {
         self.read_next(reuse)
     }
 
+    /// As [`Scan::next_owned`], but reads one block at most: none of its rows may be wanted.
+    ///
+    /// # Errors
+    /// As [`Scan::next_batch`].
+    pub fn next_block(&mut self) -> Result<Option<Batch>> {
+        self.read_block(Batch::new(self.kind))
+    }
+
     fn read_next(&mut self, mut reuse: Batch) -> Result<Option<Batch>> {
-        while self.advance()? {
-            let Some((part, messages)) = &mut self.open else { return Ok(None) };
-            if !self.filter.is_empty() {
-                let (filter, kind) = (&self.filter, self.kind);
-                let wanted = |zones: &_, scales: &_| filter.may_hold(kind, zones, scales);
-                messages.start = part.skip_to(messages.start, wanted).min(messages.end);
-                if messages.is_empty() {
-                    continue;
-                }
+        while let Some(batch) = self.read_block(reuse)? {
+            if !batch.is_empty() {
+                return Ok(Some(batch));
             }
-            let end = messages.end.min(messages.start.saturating_add(self.messages_max));
-            let batch = part.read(messages.start..end, self.columns, reuse)?;
-            messages.start += batch.messages() as u64;
-            reuse = self.filter.keep(batch);
-            if !reuse.is_empty() {
+            reuse = batch;
+        }
+        Ok(None)
+    }
+
+    fn read_block(&mut self, mut reuse: Batch) -> Result<Option<Batch>> {
+        if !self.advance()? {
+            return Ok(None);
+        }
+        let Some((part, messages)) = &mut self.open else { return Ok(None) };
+        if !self.filter.is_empty() {
+            let (filter, kind) = (&self.filter, self.kind);
+            let wanted = |zones: &_, scales: &_| filter.may_hold(kind, zones, scales);
+            messages.start = part.skip_to(messages.start, wanted).min(messages.end);
+            if messages.is_empty() {
+                reuse.clear();
                 return Ok(Some(reuse));
             }
         }
-        Ok(None)
+        let end = messages.end.min(messages.start.saturating_add(self.messages_max));
+        let batch = part.read(messages.start..end, self.columns, reuse)?;
+        messages.start += batch.messages() as u64;
+        Ok(Some(self.filter.keep(batch)))
     }
 
     /// Makes sure that the open part has messages to come; `false` at the end of the range.

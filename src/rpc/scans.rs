@@ -27,8 +27,9 @@ pub(super) trait Producer: Send + 'static {
     /// One answer.
     type Answer: Send + 'static;
 
-    /// The next answers and how many rows they hold; no answers at the end.
-    fn produce(&mut self) -> Result<(Vec<Self::Answer>, u64)>;
+    /// The next answers and how many rows they hold, after about a block of work: there may be
+    /// none yet. `None` at the end.
+    fn produce(&mut self) -> Result<Option<(Vec<Self::Answer>, u64)>>;
 }
 
 /// Sends what `producer` makes until it ends or the client is gone.
@@ -45,18 +46,17 @@ pub(super) async fn pump<P: Producer>(
             Ok(room) => room,
             Err(over) => return over,
         };
-        let work = workers.run(move || {
-            let (answers, rows) = producer.produce()?;
-            Ok((producer, answers, rows))
-        });
+        let work = workers
+            .run(move || Ok(producer.produce()?.map(|(answers, rows)| (producer, answers, rows))));
         let (back, answers, rows) = match work.await {
-            Ok(made) => made,
+            Ok(Some(made)) => made,
+            Ok(None) => return Over,
             Err(error) => return outlet.end(report(&error, &counters, reporter.as_ref())),
         };
         producer = back;
         counters.rows_sent.add(rows);
         let mut answers = answers.into_iter();
-        let Some(first) = answers.next() else { return Over };
+        let Some(first) = answers.next() else { continue };
         room.send(first);
         for answer in answers {
             if let Err(over) = outlet.send(answer).await {
@@ -107,14 +107,17 @@ impl RecordBatches {
         self.converter.schema()
     }
 
-    /// The next rows; `None` behind the last.
+    /// The next rows, none if nothing in a block is wanted; `None` behind the last.
     ///
     /// # Errors
     /// [`crate::ErrorKind::Corrupt`] with file and offset.
     pub(super) fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
         let (batch, start) = match self.batch.take() {
             Some(cut) => cut,
-            None => match self.scan.next_owned()? {
+            None => match self.scan.next_block()? {
+                Some(batch) if batch.is_empty() => {
+                    return Ok(Some(RecordBatch::new_empty(self.schema().clone())));
+                }
                 Some(batch) => (batch, 0),
                 None => return Ok(None),
             },
@@ -179,7 +182,7 @@ impl ScanProducer {
 impl Producer for ScanProducer {
     type Answer = proto::ScanResponse;
 
-    fn produce(&mut self) -> Result<(Vec<Self::Answer>, u64)> {
+    fn produce(&mut self) -> Result<Option<(Vec<Self::Answer>, u64)>> {
         use proto::scan_response::Part;
         let answer = |part| proto::ScanResponse { part: Some(part) };
         let (data, rows) = match self.state {
@@ -188,18 +191,19 @@ impl Producer for ScanProducer {
                 (self.encoder.schema_message().clone(), 0)
             }
             ScanState::Rows => match self.batches.next_batch()? {
+                Some(batch) if batch.num_rows() == 0 => return Ok(Some((Vec::new(), 0))),
                 Some(batch) => (self.encoder.encode(&batch)?, batch.num_rows() as u64),
                 None => {
                     self.state = ScanState::Ended;
                     let end = (&self.batches.end()).into();
-                    return Ok((vec![answer(Part::End(end))], 0));
+                    return Ok(Some((vec![answer(Part::End(end))], 0)));
                 }
             },
-            ScanState::Ended => return Ok((Vec::new(), 0)),
+            ScanState::Ended => return Ok(None),
         };
         self.counters.bytes_sent.add(data.len() as u64);
         let parts = arrow_parts(data).into_iter();
-        Ok((parts.map(|part| answer(Part::Arrow(part))).collect(), rows))
+        Ok(Some((parts.map(|part| answer(Part::Arrow(part))).collect(), rows)))
     }
 }
 
@@ -231,7 +235,7 @@ impl SampleProducer {
 impl Producer for SampleProducer {
     type Answer = proto::SampleBooksResponse;
 
-    fn produce(&mut self) -> Result<(Vec<Self::Answer>, u64)> {
+    fn produce(&mut self) -> Result<Option<(Vec<Self::Answer>, u64)>> {
         let (mut books, mut bytes) = (Vec::new(), 0);
         while bytes < SAMPLES_BYTES
             && let Some((at, tracker)) = self.sample.next_book()?
@@ -254,6 +258,6 @@ impl Producer for SampleProducer {
             }
             room = room.saturating_sub(book_bytes);
         }
-        Ok((answers, 0))
+        Ok(Some((answers, 0)).filter(|(answers, _)| !answers.is_empty()))
     }
 }

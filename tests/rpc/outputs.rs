@@ -218,3 +218,21 @@ async fn what_is_no_book_cannot_be_shown_as_one() {
     assert_eq!(error.kind(), tickreel::ErrorKind::Invalid, "{error}");
     served.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn books_at_rare_times_are_sent_long_before_every_row_was_looked_at() {
+    let market = Market::new(60_000);
+    let served = market.serve().await;
+    let output = Output::metrics().every(5_000 * EVERY_NS);
+    let query = ReplayQuery { output, ..ReplayQuery::all(&[btc(), swap()]) };
+    let mut session = served.client.replay(&query).await.unwrap();
+    let span = session.span();
+
+    let heard = Heard::all(&mut session).await;
+
+    let columns = columns_of(&query.output).0;
+    let expected = at_times(&market.store, span, 5_000 * EVERY_NS, &columns);
+    assert_eq!(Heard::tables(&[&heard.frames]), expected);
+    assert!(heard.frames.len() > 1, "all at once, after all rows");
+    served.stop().await;
+}

@@ -3,6 +3,7 @@
 use arrow::datatypes::DataType;
 use tickreel::arrow::DecimalAs;
 use tickreel::event::{Batch, BatchBuilder, ContentHash, Kind, StatusRow, StatusWhat, StreamKey};
+use tickreel::replay::Filter;
 use tickreel::rpc::ScanQuery;
 use tickreel::segment::ColumnMask;
 use tickreel::store::{ImportOptions, Store};
@@ -128,5 +129,23 @@ async fn a_row_longer_than_an_answer_comes_whole() {
         }
     }
     assert_eq!(played, all);
+    served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_scan_of_which_no_row_is_wanted_for_many_blocks_comes_to_its_end() {
+    let market = Market::new(90_000);
+    let served = market.serve().await;
+    let all = ScanQuery::all(btc(), Kind::Book);
+    for (conditions, wanted) in [(&["action=reset", "action=gap"][..], false), (&["qty>0"], true)] {
+        let filter = Filter::parse(Kind::Book, conditions).unwrap();
+        let mut scan = served.client.scan(&ScanQuery { filter, ..all.clone() }).await.unwrap();
+        let mut rows = 0;
+        while let Some(batch) = scan.next_batch().await.unwrap() {
+            assert!(batch.rows() > 0, "an answer without a row");
+            rows += batch.rows() as u64;
+        }
+        assert_eq!((scan.end().unwrap().rows, rows > 0), (rows, wanted));
+    }
     served.stop().await;
 }

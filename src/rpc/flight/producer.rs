@@ -57,14 +57,15 @@ impl FlightsProducer {
 impl Producer for FlightsProducer {
     type Answer = FlightInfo;
 
-    fn produce(&mut self) -> Result<(Vec<FlightInfo>, u64)> {
+    fn produce(&mut self) -> Result<Option<(Vec<FlightInfo>, u64)>> {
         let part = self.streams.by_ref().take(FLIGHTS_PER_PART);
         let infos = part.map(|info| {
             let all = ScanQuery::all(info.key.instrument, info.key.kind);
             let flight = flight_info(&self.snapshot, &ScanQuery { hash: false, ..all })?;
             Ok(flight.with_total_records(i64::try_from(info.rows).unwrap_or(-1)))
         });
-        Ok((infos.collect::<Result<_>>()?, 0))
+        let infos: Vec<_> = infos.collect::<Result<_>>()?;
+        Ok(Some((infos, 0)).filter(|(infos, _)| !infos.is_empty()))
     }
 }
 
@@ -107,11 +108,14 @@ impl RowsProducer {
 impl Producer for RowsProducer {
     type Answer = FlightData;
 
-    fn produce(&mut self) -> Result<(Vec<FlightData>, u64)> {
+    fn produce(&mut self) -> Result<Option<(Vec<FlightData>, u64)>> {
         if let Some(schema) = self.schema.take() {
-            return Ok((vec![schema], 0));
+            return Ok(Some((vec![schema], 0)));
         }
-        let Some(batch) = self.batches.next_batch()? else { return Ok((Vec::new(), 0)) };
+        let Some(batch) = self.batches.next_batch()? else { return Ok(None) };
+        if batch.num_rows() == 0 {
+            return Ok(Some((Vec::new(), 0)));
+        }
         let Self { generator, options, dictionaries, context, .. } = self;
         let (dictionaries, rows) =
             generator.encode(&batch, dictionaries, options, context).map_err(ipc::encode_failed)?;
@@ -119,6 +123,6 @@ impl Producer for RowsProducer {
         let parts: Vec<_> = parts.collect();
         let bytes = parts.iter().map(|part| part.data_body.len() as u64).sum();
         self.counters.bytes_sent.add(bytes);
-        Ok((parts, batch.num_rows() as u64))
+        Ok(Some((parts, batch.num_rows() as u64)))
     }
 }

@@ -8,12 +8,15 @@ use crate::quantity::TsNs;
 use crate::rpc::proto;
 
 impl Player {
+    /// Rows that are looked at may be many more than the books that are sent, so it ends after
+    /// about a block of them, perhaps without a frame.
     pub(super) fn play_books(&mut self, bounds: Bounds) -> Result<Played> {
         let mut played = Played::default();
         let mut frame = proto::ReplayFrame::default();
         let row_bytes = self.lanes.iter().map(Lane::row_bytes).max().unwrap_or(1).max(1);
         let rows_max = (bounds.rows as u64).min((limit::RPC_PART_BYTES / row_bytes) as u64).max(1);
-        while played.rows < rows_max && played.stop.is_none() {
+        let mut looked_at = 0;
+        while played.rows < rows_max && played.stop.is_none() && looked_at < limit::BLOCK_ROWS {
             let mut until = bounds.until;
             if let Sampling::Times { every_ns, next } = self.sampling {
                 if self.is_due(next) {
@@ -33,7 +36,7 @@ impl Player {
             }
             let room = (bounds.messages - played.messages).min(rows_max - played.rows);
             let room = usize::try_from(room).unwrap_or(usize::MAX);
-            self.play_book_messages(until, room, &mut frame, &mut played)?;
+            looked_at += self.play_book_messages(until, room, &mut frame, &mut played)?;
         }
         for (stream, lane) in self.lanes.iter_mut().enumerate() {
             frame.chunks.extend(lane.book_chunk(stream)?);
@@ -43,17 +46,17 @@ impl Player {
     }
 
     /// Applies messages of one stream to its book, at most `messages_max` that are not after
-    /// `until`, and notes the book after each if that is asked for.
+    /// `until`, and notes the book after each if that is asked for. Gives how many rows they have.
     fn play_book_messages(
         &mut self,
         until: TsNs,
         messages_max: usize,
         frame: &mut proto::ReplayFrame,
         played: &mut Played,
-    ) -> Result<()> {
+    ) -> Result<usize> {
         // Some conditions are looked for after each message.
         let messages_max = if self.watch.is_of_messages() { 1 } else { messages_max };
-        let Some(step) = self.replay.step(messages_max)? else { return Ok(()) };
+        let Some(step) = self.replay.step(messages_max)? else { return Ok(0) };
         let (stream, batch, start) = (step.stream, step.batch, step.first_message);
         let times = step.times.get(step.messages()).unwrap_or_default();
         let mut messages = start..start + times.partition_point(|ts| *ts <= until.0);
@@ -83,7 +86,7 @@ impl Player {
         played.last = Some(ts);
         let condition = self.watch(stream, met.map(|(_, condition)| condition), rows.len());
         played.stop = condition.map(|condition| notice(condition, ts, stream));
-        Ok(())
+        Ok(rows.len())
     }
 
     /// Notes every book as it is at `at`.
