@@ -167,10 +167,6 @@ impl Session {
                     continue;
                 }
             };
-            if plan == Plan::Follow && wait == Some(Duration::ZERO) {
-                self.follow().await?;
-                continue;
-            }
             let due = wait.map(|wait| now + wait.min(WAIT_MAX));
             let idle_end = self.idle_end();
             let plays = matches!(plan, Plan::Play(_)) && wait == Some(Duration::ZERO);
@@ -190,7 +186,12 @@ impl Session {
                     let room = room?;
                     self.play(room).await?;
                 }
-                () = wait_until(&self.around.pacer, due), if !plays => {}
+                // After commands: a look may take as long as the time between two.
+                () = wait_until(&self.around.pacer, due), if !plays => {
+                    if plan == Plan::Follow {
+                        self.follow().await?;
+                    }
+                }
                 () = sleep_until(idle_end), if plan == Plan::Rest => {
                     let minutes = limit::RPC_IDLE_MS_MAX / 60_000;
                     let text = format!("the replay stood still for {minutes} minutes");
@@ -353,12 +354,12 @@ impl Session {
 
     /// Looks for rows that were stored since.
     async fn follow(&mut self) -> Result<(), Over> {
-        self.look_at = Instant::now() + FOLLOW_INTERVAL;
         let was_live = std::mem::replace(&mut self.live, true);
         if let Some(extent) = self.with_player(Player::follow).await? {
             self.rows_at_most = extent.rows_at_most;
             self.member.with(|transport, _| transport.extend(extent.span));
         }
+        self.look_at = Instant::now() + FOLLOW_INTERVAL;
         if !was_live {
             self.tell_progress().await?;
         }
