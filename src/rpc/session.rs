@@ -479,6 +479,9 @@ impl Session {
 
     /// Sends the opening book of every book stream.
     async fn tell_books(&mut self) -> Result<(), Over> {
+        if self.query.opening_depth == Some(0) {
+            return Ok(());
+        }
         let at = self.member.with(|transport, _| transport.position(Instant::now()));
         let at = self.next_ts.map_or(at, |next| next.min(at));
         let lanes = self.player.as_ref().map_or(0, Player::lanes);
