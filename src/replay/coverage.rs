@@ -79,8 +79,7 @@ impl Snapshot {
         let mut spans: Vec<Span> = Vec::new();
         let parts = self.parts(stream_id);
         let sealed = parts
-            .segments()
-            .iter()
+            .kept()
             .map(|entry| (entry.ts_recv_first, entry.ts_recv_last, entry.rows, entry.messages));
         let live = parts.tail().map(|tail| {
             let (first, last) = tail.times();
