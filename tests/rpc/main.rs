@@ -12,6 +12,7 @@ mod disk;
 mod flight;
 mod follow;
 mod hostile;
+mod lasting;
 mod limits;
 mod listener;
 mod market;

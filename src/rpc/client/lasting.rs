@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::ask::Client;
-use super::frame::Frame;
+use super::frame::{BookFrame, Frame};
 use super::session::{Controls, Event, Session};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::ContentHash;
@@ -66,24 +66,36 @@ impl Tally {
     fn add(&mut self, frame: &Frame, streams: &[OpenedStream], hash: bool) {
         self.rows += frame.rows;
         for step in frame.steps() {
-            let opened = streams.get(step.stream);
-            let (Some(opened), Some(sum)) = (opened, self.streams.get_mut(step.stream)) else {
+            if !hash {
+                let rows = step.messages.map(|message| step.batch.message_rows(message).len());
+                self.count(step.stream, rows.sum());
                 continue;
-            };
-            if hash {
+            }
+            let opened = streams.get(step.stream);
+            if let (Some(opened), Some(sum)) = (opened, self.streams.get_mut(step.stream)) {
                 sum.update(step.batch, step.messages.clone());
                 let key = ContentHash::key_of(&opened.key);
                 self.total.update_keyed(step.batch, step.messages, key);
-            } else {
-                let rows = step.messages.map(|message| step.batch.message_rows(message).len());
-                let rows = rows.sum::<usize>() as u64;
-                *sum = ContentHash::from_parts(0, sum.rows() + rows);
             }
         }
     }
 
-    /// The end with the figures of all connections.
-    fn complete(&self, mut end: End, streams: &[OpenedStream]) -> End {
+    fn add_books(&mut self, frame: &BookFrame) {
+        self.rows += frame.rows;
+        for &(stream, rows) in &frame.runs {
+            self.count(stream, rows);
+        }
+    }
+
+    /// Rows without a hash.
+    fn count(&mut self, stream: usize, rows: usize) {
+        if let Some(sum) = self.streams.get_mut(stream) {
+            *sum = ContentHash::from_parts(0, sum.rows() + rows as u64);
+        }
+    }
+
+    /// Gives an end the figures of all connections.
+    fn complete(&self, end: &mut End, streams: &[OpenedStream]) {
         if self.carried {
             end.rows = self.rows;
             end.hash = end.hash.map(|_| self.total);
@@ -94,7 +106,6 @@ impl Tally {
             };
             end.streams = totals.map(total).collect();
         }
-        end
     }
 }
 
@@ -148,12 +159,12 @@ impl LastingSession {
             Ok(Some(event)) => {
                 self.hear(&event);
                 Ok(Some(match event {
-                    Event::End(end) => {
-                        let complete = self.tally.complete(end, self.session.streams());
-                        if complete.reason == EndReason::Looped {
+                    Event::End(mut end) => {
+                        self.tally.complete(&mut end, self.session.streams());
+                        if end.reason == EndReason::Looped {
                             self.tally = Tally::new(self.session.streams().len());
                         }
-                        Event::End(complete)
+                        Event::End(end)
                     }
                     other => other,
                 }))
@@ -172,7 +183,7 @@ impl LastingSession {
                 self.query.resume_cursor = frame.cursor.clone();
             }
             Event::Books(frame) => {
-                self.tally.rows += frame.rows;
+                self.tally.add_books(frame);
                 self.query.resume_cursor = frame.cursor.clone();
             }
             Event::State(state) => self.hear_state(state),
