@@ -2,34 +2,89 @@
 
 use std::time::Duration;
 
-use tickreel::rpc::{Client, Event, Output, Patience, ReplayQuery};
-use tokio::io::{AsyncReadExt, copy};
+use tickreel::rpc::{
+    Access, Client, Credentials, Event, LastingSession, Output, Patience, PlayState, ReplayQuery,
+    ServeOptions, SessionState, new_token,
+};
+use tokio::io::{AsyncReadExt, copy, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 
+use crate::limits::until;
+use crate::listener::{Listener, played};
 use crate::market::{Market, Served, btc, swap};
 
-/// A way to a server that is lost after just so many bytes of answers, and works from then on.
-async fn breaking(served: &Served, mut bytes: u64) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let target = served.url.trim_start_matches("http://").to_owned();
-    tokio::spawn(async move {
-        loop {
-            let (client, _) = listener.accept().await.unwrap();
-            let server = TcpStream::connect(&target).await.unwrap();
-            tokio::spawn(carry(client, server, std::mem::replace(&mut bytes, u64::MAX)));
-        }
-    });
-    url
+/// What becomes of the connections that there are.
+#[derive(Clone, Copy, PartialEq)]
+enum Told {
+    /// The client loses them; the server does not notice.
+    HangUp,
+    Cut,
 }
 
-async fn carry(mut client: TcpStream, mut server: TcpStream, bytes: u64) {
-    let (mut from_client, mut to_client) = client.split();
-    let (from_server, mut to_server) = server.split();
-    let mut answers = from_server.take(bytes);
+/// A way to a server that can be lost.
+struct Line {
+    url: String,
+    told: watch::Sender<Told>,
+}
+
+impl Line {
+    async fn new(served: &Served) -> Self {
+        Self::breaking(served, u64::MAX).await
+    }
+
+    /// The first connection is lost after just so many bytes of answers.
+    async fn breaking(served: &Served, mut bytes: u64) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let target = served.url.trim_start_matches("http://").to_owned();
+        let (told, _) = watch::channel(Told::Cut);
+        let sender = told.clone();
+        tokio::spawn(async move {
+            loop {
+                let (client, _) = listener.accept().await.unwrap();
+                let server = TcpStream::connect(&target).await.unwrap();
+                client.set_nodelay(true).unwrap();
+                server.set_nodelay(true).unwrap();
+                tokio::spawn(carry(client, server, bytes, sender.subscribe()));
+                bytes = u64::MAX;
+            }
+        });
+        Self { url, told }
+    }
+
+    fn tell(&self, told: Told) {
+        self.told.send_replace(told);
+    }
+}
+
+async fn carry(
+    mut client: TcpStream,
+    mut server: TcpStream,
+    bytes: u64,
+    mut told: watch::Receiver<Told>,
+) {
+    let both = async {
+        if bytes == u64::MAX {
+            drop(copy_bidirectional(&mut client, &mut server).await);
+            return;
+        }
+        let (mut from_client, mut to_client) = client.split();
+        let (from_server, mut to_server) = server.split();
+        let mut answers = from_server.take(bytes);
+        tokio::select! {
+            _ = copy(&mut from_client, &mut to_server) => {}
+            _ = copy(&mut answers, &mut to_client) => {}
+        }
+    };
     tokio::select! {
-        _ = copy(&mut from_client, &mut to_server) => {}
-        _ = copy(&mut answers, &mut to_client) => {}
+        biased;
+        _ = told.changed() => {}
+        () = both => return,
+    }
+    drop(client);
+    if *told.borrow() == Told::HangUp {
+        drop(told.changed().await);
     }
 }
 
@@ -37,11 +92,106 @@ fn quick() -> Patience {
     Patience { first: Duration::from_millis(1), longest: Duration::from_millis(20), attempts: 200 }
 }
 
+/// The next event that is no frame and tells no progress.
+async fn told(session: &mut LastingSession, listener: &mut Listener) -> Event {
+    loop {
+        match session.next().await.unwrap().unwrap() {
+            Event::Frame(frame) => listener.hear(&frame),
+            Event::Progress(_) | Event::Gap(_) => {}
+            other => return other,
+        }
+    }
+}
+
+async fn state(session: &mut LastingSession, listener: &mut Listener) -> SessionState {
+    loop {
+        match told(session, listener).await {
+            Event::State(state) => return state,
+            Event::OpeningBook(_) => {}
+            other => panic!("expected a state, found {other:?}"),
+        }
+    }
+}
+
+async fn reconnected(session: &mut LastingSession, listener: &mut Listener) {
+    loop {
+        match told(session, listener).await {
+            Event::Reconnected => return,
+            Event::OpeningBook(_) | Event::State(_) => {}
+            other => panic!("expected a lost connection, found {other:?}"),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn dropping_the_future_that_connects_again_ends_nothing() {
+    let market = Market::new(1000);
+    let served = market.serve().await;
+    let line = Line::new(&served).await;
+    let client = Client::connect(&line.url).await.unwrap();
+    let query = ReplayQuery { paused: true, ..ReplayQuery::all(&[btc()]) };
+    // Every future is dropped before the first attempt is due.
+    let first = Duration::from_millis(100);
+    let patience = Patience { first, longest: first, attempts: 1000 };
+    let mut session = client.replay_for_good(&query, patience).await.unwrap();
+    let mut listener = Listener::new(session.session().streams());
+    line.tell(Told::Cut);
+    loop {
+        match tokio::time::timeout(first / 2, session.next()).await {
+            Ok(Ok(Some(Event::Reconnected))) => break,
+            Ok(Ok(Some(Event::OpeningBook(_)))) | Err(_) => {}
+            Ok(other) => panic!("expected a new connection, found {other:?}"),
+        }
+    }
+
+    session.controls().resume().await.unwrap();
+    state(&mut session, &mut listener).await;
+    let Event::End(end) = told(&mut session, &mut listener).await else {
+        panic!("expected the end");
+    };
+    listener.assert_same(&end, &played(&market.store, &query));
+    served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_still_counts_the_old_connection_is_asked_again() {
+    let market = Market::new(500);
+    let (token, sha256) = new_token().unwrap();
+    let entry = format!("[[token]]\nname = \"one\"\nsha256 = \"{sha256}\"\nreplays = 1\n");
+    let access = Access::parse(&entry, "tokens.toml".as_ref()).unwrap();
+    let options = ServeOptions { access, ..ServeOptions::default() };
+    let credentials = Credentials { token: Some(token), ..Credentials::default() };
+    let served = Served::with(market.store.clone(), options, &credentials).await;
+    let line = Line::new(&served).await;
+    let client = Client::connect_with(&line.url, &credentials).await.unwrap();
+    let query = ReplayQuery { paused: true, ..ReplayQuery::all(&[btc()]) };
+    let patience = Patience { attempts: 10_000, ..quick() };
+    let mut session = client.replay_for_good(&query, patience).await.unwrap();
+    let mut listener = Listener::new(session.session().streams());
+
+    line.tell(Told::HangUp);
+    let noticed = async {
+        let refused = async || served.client.stats().await.unwrap().failures > 1;
+        until("the old connection is counted", refused).await;
+        line.tell(Told::Cut);
+    };
+    tokio::join!(reconnected(&mut session, &mut listener), noticed);
+
+    session.controls().resume().await.unwrap();
+    assert_eq!(state(&mut session, &mut listener).await.state, PlayState::Playing);
+    let Event::End(end) = told(&mut session, &mut listener).await else {
+        panic!("expected the end");
+    };
+    listener.assert_same(&end, &played(&market.store, &query));
+    served.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_end_of_books_counts_those_of_every_connection() {
     let market = Market::new(5000);
     let served = market.serve().await;
-    let client = Client::connect(&breaking(&served, 30_000).await).await.unwrap();
+    let line = Line::breaking(&served, 30_000).await;
+    let client = Client::connect(&line.url).await.unwrap();
     let query = ReplayQuery {
         output: Output::books(3),
         frame_rows_max: 100,

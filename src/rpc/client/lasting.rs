@@ -3,6 +3,9 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use tokio::sync::mpsc::Sender;
+use tokio::time::Instant;
+
 use super::ask::Client;
 use super::frame::{BookFrame, Frame};
 use super::session::{Controls, Event, Session};
@@ -12,6 +15,7 @@ use crate::replay::StreamTotal;
 use crate::rpc::model::{
     Command, End, EndReason, OpenedStream, PlayState, ReplayQuery, SessionState, Speed,
 };
+use crate::rpc::proto;
 
 /// How patiently a lost connection is made again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +49,32 @@ pub struct LastingSession {
     commands: u64,
     tally: Tally,
     ended: bool,
+    lost: Option<Lost>,
+}
+
+/// A connection that is being made again; kept, for the future that does so may be dropped.
+#[derive(Debug)]
+struct Lost {
+    /// Why it was lost, or why the last attempt failed.
+    error: Error,
+    attempts_left: u32,
+    /// When the next attempt is made, and how long after the one before.
+    at: Instant,
+    wait: Duration,
+}
+
+impl Lost {
+    fn new(error: Error, patience: Patience) -> Self {
+        let wait = patience.first;
+        Self { error, attempts_left: patience.attempts, at: Instant::now() + wait, wait }
+    }
+
+    /// An attempt failed.
+    fn fail(&mut self, error: Error, patience: Patience) {
+        self.error = error;
+        self.wait = self.wait.saturating_mul(2).min(patience.longest);
+        self.at = Instant::now() + self.wait;
+    }
 }
 
 /// Rows and hashes since the opening, the last seek or lap.
@@ -132,6 +162,7 @@ impl Client {
             query: query.clone(),
             commands: 0,
             ended: false,
+            lost: None,
         })
     }
 }
@@ -149,34 +180,29 @@ impl LastingSession {
         self.session.controls()
     }
 
-    /// The next event; `None` when the session is over.
+    /// The next event; `None` when the session is over. Losing the future between two polls loses
+    /// no event, and attempts to connect go on with the next future.
     ///
     /// # Errors
     /// As [`Session::next`], where it is not a lost connection; the error of the last attempt if
     /// the connection cannot be made again.
     pub async fn next(&mut self) -> Result<Option<Event>> {
-        match self.session.next().await {
-            Ok(Some(event)) => {
-                self.hear(&event);
-                Ok(Some(match event {
-                    Event::End(mut end) => {
-                        self.tally.complete(&mut end, self.session.streams());
-                        if end.reason == EndReason::Looped {
-                            self.tally = Tally::new(self.session.streams().len());
-                        }
-                        Event::End(end)
-                    }
-                    other => other,
-                }))
+        while self.lost.is_none() {
+            match self.session.next().await {
+                Ok(Some(mut event)) => {
+                    self.hear(&mut event);
+                    return Ok(Some(event));
+                }
+                Ok(None) => return Ok(None),
+                Err(error) if self.ended || !is_lost(&error) => return Err(error),
+                Err(error) => self.lost = Some(Lost::new(error, self.patience)),
             }
-            Ok(None) => Ok(None),
-            Err(error) if self.ended || !is_lost(&error) => Err(error),
-            Err(error) => self.reconnect(error).await.map(Some),
         }
+        self.reconnect().await
     }
 
     /// Takes note of what to go on from.
-    fn hear(&mut self, event: &Event) {
+    fn hear(&mut self, event: &mut Event) {
         match event {
             Event::Frame(frame) => {
                 self.tally.add(frame, self.session.streams(), self.query.hash);
@@ -192,11 +218,17 @@ impl LastingSession {
                 self.answered();
             }
             Event::Progress(progress) => self.query.resume_cursor = progress.cursor.clone(),
-            Event::End(end) => {
-                self.query.resume_cursor = end.cursor.clone();
-                self.ended = end.reason != EndReason::Looped;
-            }
+            Event::End(end) => self.hear_end(end),
             Event::OpeningBook(_) | Event::Gap(_) | Event::Reconnected => {}
+        }
+    }
+
+    fn hear_end(&mut self, end: &mut End) {
+        self.tally.complete(end, self.session.streams());
+        self.ended = end.reason != EndReason::Looped;
+        self.query.resume_cursor = end.cursor.clone();
+        if !self.ended {
+            self.tally = Tally::new(self.session.streams().len());
         }
     }
 
@@ -225,41 +257,61 @@ impl LastingSession {
         self.session.controls().link().unanswered.as_mut().and_then(VecDeque::pop_front)
     }
 
-    async fn reconnect(&mut self, lost: Error) -> Result<Event> {
-        let mut wait = self.patience.first;
-        let mut last = lost;
-        for _ in 0..self.patience.attempts {
-            tokio::time::sleep(wait).await;
-            wait = wait.saturating_mul(2).min(self.patience.longest);
-            match self.reopen().await {
-                Ok(()) => return Ok(Event::Reconnected),
-                Err(error) if is_lost(&error) => last = error,
-                Err(error) => return Err(error),
+    /// Goes on making the connection again; nothing of it is lost with the future.
+    async fn reconnect(&mut self) -> Result<Option<Event>> {
+        while let Some(lost) = self.lost.as_mut().filter(|lost| lost.attempts_left > 0) {
+            tokio::time::sleep_until(lost.at).await;
+            lost.attempts_left -= 1;
+            let reopened = self.reopen().await;
+            match (reopened, &mut self.lost) {
+                (Err(error), Some(lost)) if may_pass(&error) => lost.fail(error, self.patience),
+                (reopened, _) => {
+                    self.lost = None;
+                    return reopened.map(|()| Some(Event::Reconnected));
+                }
             }
         }
-        Err(last.context("the connection was lost"))
+        match self.lost.take() {
+            Some(lost) => Err(lost.error.context("the connection was lost")),
+            None => Ok(None),
+        }
     }
 
     async fn reopen(&mut self) -> Result<()> {
+        let client = self.client.again().await?;
         // Whoever keeps books has them already.
         let query = ReplayQuery { opening_depth: Some(0), ..self.query.clone() };
-        let client = self.client.again().await?;
         let session = client.replay(&query).await?;
         self.session.move_to(session)?;
         self.client = client;
         self.tally.carried = true;
         self.commands = 0;
-        let unanswered = self.session.controls().link().unanswered.replace(VecDeque::new());
-        for command in unanswered.unwrap_or_default() {
-            if !matches!(command, Command::Step(_)) {
-                self.session.controls().send(command).await?;
-            }
+        let (sender, unanswered) = self.unanswered();
+        for command in unanswered {
+            // If it does not arrive it is sent on the connection after this.
+            drop(sender.send(command.into()).await);
         }
         Ok(())
+    }
+
+    /// Where commands go now, and what to send there again: all but steps.
+    fn unanswered(&self) -> (Sender<proto::ReplayRequest>, VecDeque<Command>) {
+        let controls = self.session.controls();
+        let mut link = controls.link();
+        if let Some(commands) = &mut link.unanswered {
+            commands.retain(|command| !matches!(command, Command::Step(_)));
+        }
+        (link.sender.clone(), link.unanswered.clone().unwrap_or_default())
     }
 }
 
 /// Whether an error says that the server is not there, or not any more.
 fn is_lost(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::Remote | ErrorKind::Cancelled)
+}
+
+/// Whether a replay that could be opened once may be opened again a while after this error: a
+/// server counts the old connection until it notices that it is gone.
+fn may_pass(error: &Error) -> bool {
+    is_lost(error) || error.kind() == ErrorKind::Limit
 }
