@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tickreel::rpc::{
     Access, Client, Credentials, Event, LastingSession, Output, Patience, PlayState, ReplayQuery,
-    ServeOptions, SessionState, new_token,
+    ServeOptions, SessionState, Speed, StepAmount, new_token,
 };
 use tokio::io::{AsyncReadExt, copy, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
@@ -121,6 +121,68 @@ async fn reconnected(session: &mut LastingSession, listener: &mut Listener) {
             other => panic!("expected a lost connection, found {other:?}"),
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_step_that_a_lost_connection_cut_leaves_the_replay_paused() {
+    let market = Market::new(20_000);
+    let served = market.serve().await;
+    for commands_after in [false, true] {
+        // Far less than the step.
+        let line = Line::breaking(&served, 60_000).await;
+        let client = Client::connect(&line.url).await.unwrap();
+        let query = ReplayQuery { frame_rows_max: 50, paused: true, ..ReplayQuery::all(&[btc()]) };
+        let mut session = client.replay_for_good(&query, quick()).await.unwrap();
+        let mut listener = Listener::new(session.session().streams());
+        let controls = session.controls();
+        controls.step(StepAmount::Messages(19_000)).await.unwrap();
+        if commands_after {
+            controls.set_speed(Speed::FLAT_OUT).await.unwrap();
+        }
+        assert_eq!(state(&mut session, &mut listener).await.state, PlayState::Playing);
+        reconnected(&mut session, &mut listener).await;
+        let rows = listener.total.rows();
+
+        controls.set_speed(Speed::FLAT_OUT).await.unwrap();
+        assert_eq!(state(&mut session, &mut listener).await.state, PlayState::Paused);
+        assert_eq!(listener.total.rows(), rows);
+
+        controls.resume().await.unwrap();
+        assert_eq!(state(&mut session, &mut listener).await.state, PlayState::Playing);
+        let Event::End(end) = told(&mut session, &mut listener).await else {
+            panic!("expected the end");
+        };
+        listener.assert_same(&end, &played(&market.store, &query));
+    }
+    served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_step_that_was_lost_with_the_connection_pauses_all_the_same() {
+    let market = Market::new(1000);
+    let served = market.serve().await;
+    let line = Line::new(&served).await;
+    let client = Client::connect(&line.url).await.unwrap();
+    // Plays for far longer than the test.
+    let speed = Speed::times(0.001).unwrap();
+    let query = ReplayQuery { speed, ..ReplayQuery::all(&[btc()]) };
+    let mut session = client.replay_for_good(&query, quick()).await.unwrap();
+    let mut listener = Listener::new(session.session().streams());
+    let controls = session.controls();
+    controls.set_speed(speed).await.unwrap();
+    assert_eq!(state(&mut session, &mut listener).await.state, PlayState::Playing);
+
+    line.tell(Told::Cut);
+    controls.step(StepAmount::Messages(5)).await.unwrap();
+    controls.set_speed(speed).await.unwrap();
+    reconnected(&mut session, &mut listener).await;
+
+    for commands in 1..=2 {
+        let state = state(&mut session, &mut listener).await;
+        assert_eq!((state.state, state.commands), (PlayState::Paused, commands));
+    }
+    drop(session);
+    served.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -174,7 +174,8 @@ impl LastingSession {
         &self.session
     }
 
-    /// The controls; commands that a lost connection left unanswered are sent again, but for steps.
+    /// The controls. Commands that a lost connection left unanswered are sent again; instead of a
+    /// step, which may have been played in part, a pause.
     #[must_use]
     pub fn controls(&self) -> Controls {
         self.session.controls()
@@ -234,16 +235,21 @@ impl LastingSession {
 
     fn hear_state(&mut self, state: &SessionState) {
         self.query.resume_cursor = state.cursor.clone();
-        self.query.paused = state.state != PlayState::Playing;
         if let Ok(speed) = Speed::times(state.speed) {
             self.query.speed = speed;
         }
         // A state is also told when a step is done or a condition met.
-        if state.commands <= self.commands {
-            return;
-        }
-        self.commands = state.commands;
-        match self.answered() {
+        let counts = state.commands > self.commands;
+        self.commands = self.commands.max(state.commands);
+        let answered = if counts && !state.by_other { self.answered() } else { None };
+        let still = state.state != PlayState::Playing;
+        self.query.paused = match answered {
+            Some(Command::Pause | Command::Step(_)) => true,
+            Some(Command::Resume | Command::Seek(_)) => still,
+            // What is said to play may be a step, and stands still after it.
+            _ => still || (self.query.paused && !state.by_other),
+        };
+        match answered {
             Some(Command::Seek(_)) => {
                 self.tally = Tally::new(self.session.streams().len());
                 self.ended = false;
@@ -294,12 +300,14 @@ impl LastingSession {
         Ok(())
     }
 
-    /// Where commands go now, and what to send there again: all but steps.
+    /// Where commands go now, and what to send there again.
     fn unanswered(&self) -> (Sender<proto::ReplayRequest>, VecDeque<Command>) {
         let controls = self.session.controls();
         let mut link = controls.link();
-        if let Some(commands) = &mut link.unanswered {
-            commands.retain(|command| !matches!(command, Command::Step(_)));
+        for command in link.unanswered.iter_mut().flatten() {
+            if matches!(command, Command::Step(_)) {
+                *command = Command::Pause;
+            }
         }
         (link.sender.clone(), link.unanswered.clone().unwrap_or_default())
     }
