@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use tickreel::TsNs;
 use tickreel::rpc::{
-    Access, Client, Credentials, Event, LastingSession, Output, Patience, PlayState, ReplayQuery,
-    ServeOptions, SessionState, Speed, StepAmount, new_token,
+    Access, Client, Credentials, EndReason, Event, LastingSession, Output, Patience, PlayState,
+    ReplayQuery, ServeOptions, SessionState, Speed, StepAmount, new_token,
 };
 use tokio::io::{AsyncReadExt, copy, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
@@ -12,7 +13,7 @@ use tokio::sync::watch;
 
 use crate::limits::until;
 use crate::listener::{Listener, played};
-use crate::market::{Market, Served, btc, swap};
+use crate::market::{EVERY_NS, Market, START, Served, btc, swap};
 
 /// What becomes of the connections that there are.
 #[derive(Clone, Copy, PartialEq)]
@@ -182,6 +183,100 @@ async fn a_step_that_was_lost_with_the_connection_pauses_all_the_same() {
         assert_eq!((state.state, state.commands), (PlayState::Paused, commands));
     }
     drop(session);
+    served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn opening_books_come_once_wherever_the_connection_is_lost() {
+    let market = Market::new(700);
+    let served = market.serve().await;
+    let at = |message: i64| TsNs(START + message * EVERY_NS);
+    let mut cut_inside = [false; 2];
+    for bytes in (200..40_000).step_by(1300) {
+        let line = Line::breaking(&served, bytes).await;
+        let query = ReplayQuery {
+            range: at(600)..TsNs::MAX,
+            paused: true,
+            ..ReplayQuery::all(&[btc(), swap()])
+        };
+        let Ok(client) = Client::connect(&line.url).await else { continue };
+        // Only what was opened is opened again.
+        let Ok(mut session) = client.replay_for_good(&query, quick()).await else { continue };
+        let controls = session.controls();
+        controls.seek(at(650)).await.unwrap();
+        controls.set_speed(Speed::FLAT_OUT).await.unwrap();
+
+        let (mut heard, mut states) = (Vec::new(), 0);
+        while states < 2 {
+            match session.next().await.unwrap().unwrap() {
+                Event::OpeningBook(book) => heard.push(book.instrument.to_string()),
+                Event::State(_) => {
+                    heard.push("state".to_owned());
+                    states += 1;
+                }
+                Event::Reconnected => match heard.len() {
+                    1 => cut_inside[0] = true,
+                    4 => cut_inside[1] = true,
+                    _ => {}
+                },
+                other => panic!("expected nothing else, found {other:?}"),
+            }
+        }
+        let (one, two) = (btc().to_string(), swap().to_string());
+        assert_eq!(heard, [&one, &two, "state", &one, &two, "state"], "after {bytes} bytes");
+
+        // All came: a new connection repeats none, and a seek gives new ones.
+        line.tell(Told::Cut);
+        controls.seek(at(620)).await.unwrap();
+        let mut heard = Vec::new();
+        while heard.len() < 4 {
+            heard.push(match session.next().await.unwrap().unwrap() {
+                Event::OpeningBook(book) => book.instrument.to_string(),
+                Event::Reconnected => "reconnected".to_owned(),
+                Event::State(_) => "state".to_owned(),
+                other => panic!("expected nothing else, found {other:?}"),
+            });
+        }
+        assert_eq!(heard, ["reconnected", "state", &one, &two], "after {bytes} bytes");
+    }
+    assert_eq!(cut_inside, [true; 2]);
+    served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_lap_is_whole_wherever_the_connection_is_lost() {
+    let market = Market::new(300);
+    let served = market.serve().await;
+    let query = ReplayQuery {
+        range: TsNs(START + 100 * EVERY_NS)..TsNs(START + 160 * EVERY_NS),
+        looped: true,
+        opening_depth: Some(1),
+        ..ReplayQuery::all(&[btc(), swap()])
+    };
+    let expected = played(&market.store, &query);
+    let mut lost = 0;
+    for bytes in (500..12_000).step_by(500) {
+        let line = Line::breaking(&served, bytes).await;
+        let Ok(client) = Client::connect(&line.url).await else { continue };
+        let Ok(mut session) = client.replay_for_good(&query, quick()).await else { continue };
+        let mut listener = Listener::new(session.session().streams());
+        let (mut laps, mut books) = (0, 0);
+        while laps < 4 {
+            match told(&mut session, &mut listener).await {
+                Event::OpeningBook(_) => books += 1,
+                Event::Reconnected => lost += 1,
+                Event::End(end) => {
+                    laps += 1;
+                    assert_eq!(end.reason, EndReason::Looped);
+                    assert_eq!(books, laps * 2, "after {bytes} bytes");
+                    listener.assert_same(&end, &expected);
+                    listener.begin_anew();
+                }
+                other => panic!("expected nothing else, found {other:?}"),
+            }
+        }
+    }
+    assert!(lost > 5, "{lost} connections were lost");
     served.stop().await;
 }
 

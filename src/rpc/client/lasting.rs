@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::sync::mpsc::Sender;
 use tokio::time::Instant;
 
@@ -10,7 +11,7 @@ use super::ask::Client;
 use super::frame::{BookFrame, Frame};
 use super::session::{Controls, Event, Session};
 use crate::error::{Error, ErrorKind, Result};
-use crate::event::ContentHash;
+use crate::event::{ContentHash, Kind};
 use crate::replay::StreamTotal;
 use crate::rpc::model::{
     Command, End, EndReason, OpenedStream, PlayState, ReplayQuery, SessionState, Speed,
@@ -48,6 +49,7 @@ pub struct LastingSession {
     /// Commands that the server has answered on this connection.
     commands: u64,
     tally: Tally,
+    openings: Openings,
     ended: bool,
     lost: Option<Lost>,
 }
@@ -74,6 +76,42 @@ impl Lost {
         self.error = error;
         self.wait = self.wait.saturating_mul(2).min(patience.longest);
         self.at = Instant::now() + self.wait;
+    }
+}
+
+/// The books that come at the opening and after each seek or lap: one of each book stream.
+#[derive(Debug)]
+struct Openings {
+    /// Of a whole set.
+    all: usize,
+    /// Of the newest set, still to be told.
+    due: usize,
+    /// Told before, and to come again on a new connection.
+    again: usize,
+}
+
+impl Openings {
+    fn new(query: &ReplayQuery, streams: &[OpenedStream]) -> Self {
+        let books = streams.iter().filter(|stream| stream.key.kind == Kind::Book).count();
+        let all = if query.opening_depth == Some(0) { 0 } else { books };
+        Self { all, due: all, again: 0 }
+    }
+
+    fn begin_anew(&mut self) {
+        (self.due, self.again) = (self.all, 0);
+    }
+
+    /// On a new connection the newest set comes from its first book on.
+    fn reconnected(&mut self) {
+        self.again = self.all - self.due;
+    }
+
+    /// Whether the book that came is to be told.
+    fn take(&mut self) -> bool {
+        let is_new = self.again == 0;
+        let left = if is_new { &mut self.due } else { &mut self.again };
+        *left = left.saturating_sub(1);
+        is_new
     }
 }
 
@@ -157,6 +195,7 @@ impl Client {
         Ok(LastingSession {
             client: self.clone(),
             tally: Tally::new(session.streams().len()),
+            openings: Openings::new(query, session.streams()),
             session,
             patience,
             query: query.clone(),
@@ -190,9 +229,10 @@ impl LastingSession {
     pub async fn next(&mut self) -> Result<Option<Event>> {
         while self.lost.is_none() {
             match self.session.next().await {
-                Ok(Some(mut event)) => {
-                    self.hear(&mut event);
-                    return Ok(Some(event));
+                Ok(Some(event)) => {
+                    if let Some(event) = self.hear(event) {
+                        return Ok(Some(event));
+                    }
                 }
                 Ok(None) => return Ok(None),
                 Err(error) if self.ended || !is_lost(&error) => return Err(error),
@@ -202,9 +242,9 @@ impl LastingSession {
         self.reconnect().await
     }
 
-    /// Takes note of what to go on from.
-    fn hear(&mut self, event: &mut Event) {
-        match event {
+    /// Takes note of what to go on from; `None` if it was told before.
+    fn hear(&mut self, mut event: Event) -> Option<Event> {
+        match &mut event {
             Event::Frame(frame) => {
                 self.tally.add(frame, self.session.streams(), self.query.hash);
                 self.query.resume_cursor = frame.cursor.clone();
@@ -220,8 +260,10 @@ impl LastingSession {
             }
             Event::Progress(progress) => self.query.resume_cursor = progress.cursor.clone(),
             Event::End(end) => self.hear_end(end),
-            Event::OpeningBook(_) | Event::Gap(_) | Event::Reconnected => {}
+            Event::OpeningBook(_) => return self.openings.take().then_some(event),
+            Event::Gap(_) | Event::Reconnected => {}
         }
+        Some(event)
     }
 
     fn hear_end(&mut self, end: &mut End) {
@@ -229,8 +271,16 @@ impl LastingSession {
         self.ended = end.reason != EndReason::Looped;
         self.query.resume_cursor = end.cursor.clone();
         if !self.ended {
-            self.tally = Tally::new(self.session.streams().len());
+            // From the cursor of the end the same lap would end once more.
+            self.query.resume_cursor = Bytes::new();
+            self.begin_anew();
         }
+    }
+
+    /// After a seek or a lap.
+    fn begin_anew(&mut self) {
+        self.tally = Tally::new(self.session.streams().len());
+        self.openings.begin_anew();
     }
 
     fn hear_state(&mut self, state: &SessionState) {
@@ -251,7 +301,7 @@ impl LastingSession {
         };
         match answered {
             Some(Command::Seek(_)) => {
-                self.tally = Tally::new(self.session.streams().len());
+                self.begin_anew();
                 self.ended = false;
             }
             Some(Command::SetStops(stops)) => self.query.stops = stops,
@@ -285,12 +335,11 @@ impl LastingSession {
 
     async fn reopen(&mut self) -> Result<()> {
         let client = self.client.again().await?;
-        // Whoever keeps books has them already.
-        let query = ReplayQuery { opening_depth: Some(0), ..self.query.clone() };
-        let session = client.replay(&query).await?;
+        let session = client.replay(&self.query).await?;
         self.session.move_to(session)?;
         self.client = client;
         self.tally.carried = true;
+        self.openings.reconnected();
         self.commands = 0;
         let (sender, unanswered) = self.unanswered();
         for command in unanswered {
