@@ -52,7 +52,7 @@ fn texts(name: &str, about: &str, expected: Encoding, values: &[&[u8]]) -> Vecto
     let mut bytes = Vec::new();
     let encoding = codec::encode_texts(&all, &mut bytes);
     assert_eq!(encoding, expected, "{name}");
-    let read = codec::decode_texts(&bytes, encoding, values.len()).unwrap();
+    let read = codec::decode_texts(&bytes, encoding, values.len(), 0..values.len()).unwrap();
     assert_eq!(read, all, "{name}");
 
     let mut toml = Toml::default();

@@ -145,7 +145,7 @@ fn page(bytes: &[u8]) -> bool {
     let count = u32::from_le_bytes([a, b, c, d]) as usize;
     let Some(encoding) = Encoding::from_code(encoding) else { return false };
     if width == 0 {
-        return decode_texts(page, encoding, count).is_ok();
+        return decode_texts(page, encoding, count, 0..count).is_ok();
     }
     let Ok(page) = IntegerPage::parse(page, encoding, count, width.into()) else { return false };
     let (mut wide, mut narrow) = (Vec::new(), Vec::new());
