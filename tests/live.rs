@@ -688,8 +688,11 @@ fn a_damaged_segment_is_moved_aside_and_what_it_held_is_a_gap() {
         let snapshot = open(&folder).snapshot().unwrap();
         let (first, last) = (middle.ts_recv_first, middle.ts_recv_last);
         let coverage = snapshot.coverage(&stream.instrument).unwrap();
-        let gaps = &coverage.iter().find(|found| found.key == stream).unwrap().gaps;
-        let gap = gaps.iter().find(|gap| gap.since == TsNs(first)).expect("the lost day is a gap");
+        let covered = coverage.iter().find(|found| found.key == stream).unwrap();
+        let held: u64 = covered.spans.iter().map(|span| span.rows).sum();
+        assert_eq!(held, scan_all(&snapshot, &stream).rows() as u64, "what was lost is no span");
+        let gap = covered.gaps.iter().find(|gap| gap.since == TsNs(first));
+        let gap = gap.expect("the lost day is a gap");
         assert_eq!((gap.until, gap.missing), (Some(TsNs(last)), middle.messages));
         if stream.kind == Kind::Book {
             let at = |ts| Fold::of(&snapshot.book_at(&stream.instrument, TsNs(ts)).unwrap());
