@@ -22,7 +22,7 @@ use super::proto::replay_end::Reason;
 use super::proto::replay_response::Event;
 use super::sessions::Membership;
 use super::status::{Reporter, code_of, report};
-use super::transport::{Mark, Plan, Reach, Report, Start};
+use super::transport::{Plan, Reach, Report};
 use super::workers::Workers;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limit;
@@ -207,7 +207,7 @@ impl Session {
     }
 
     /// Where it has to go before anything else.
-    fn seeks(&self) -> Option<(u64, Start)> {
+    fn seeks(&self) -> Option<(u64, TsNs)> {
         self.member.with(|transport, id| transport.seeks(id))
     }
 
@@ -427,15 +427,10 @@ impl Session {
     }
 
     /// Goes where the epoch starts, and tells so.
-    async fn seek(&mut self, epoch: u64, start: Start, by_other: bool) -> Result<(), Over> {
+    async fn seek(&mut self, epoch: u64, start: TsNs, by_other: bool) -> Result<(), Over> {
         let stops = self.member.with(|transport, _| *transport.stops());
         let go = move |player: &mut Player| {
-            match start {
-                Start::Time(to) => player.seek(to)?,
-                Start::Opening(cursor) => {
-                    player.go_to(&Mark { cursor, ..Mark::default() })?;
-                }
-            }
+            player.seek(start)?;
             player.set_stops(stops)?;
             Ok(player.mark())
         };

@@ -62,7 +62,7 @@ impl Sessions {
             true => extent.span.0,
             false => player.next_ts().unwrap_or(extent.span.1),
         };
-        let mut transport = Transport::new(query, extent.span, mark.cursor.clone(), position, now);
+        let mut transport = Transport::new(query, extent.span, position, now);
         let id = transport.open(mark);
         let (changed, receiver) = watch::channel(transport.changes());
         let shared = Arc::new(Shared {

@@ -25,15 +25,6 @@ use crate::quantity::TsNs;
 /// Number of a member of a session.
 pub(super) type MemberId = u64;
 
-/// Where an epoch of a session begins: the opening, or a seek.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Start {
-    /// At the range's beginning or at a cursor: where the first player stands when it is opened.
-    Opening(Bytes),
-    /// At a time.
-    Time(TsNs),
-}
-
 /// A place that other members can begin at.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Mark {
@@ -55,7 +46,7 @@ pub(super) enum Plan {
     /// Everything that is stored was played: look whether there is more.
     Follow,
     /// Go to where this epoch starts.
-    Seek(u64, Start),
+    Seek(u64, TsNs),
     /// Everything was played, go to the beginning.
     Lap,
     /// Stop at these from now on.
@@ -158,8 +149,9 @@ pub(super) struct Transport {
     follow: bool,
     stops: Stops,
     epoch: u64,
-    start: Start,
-    /// The time of the start.
+    /// Where the last seek went; nobody is told to go to the opening.
+    start: TsNs,
+    /// The time that the epoch begins at, inside the range.
     began: TsNs,
     legs: VecDeque<Leg>,
     /// Number of the first leg.
@@ -183,7 +175,6 @@ impl Transport {
     pub(super) fn new(
         query: &ReplayQuery,
         span: (TsNs, TsNs),
-        start: Bytes,
         position: TsNs,
         now: Instant,
     ) -> Self {
@@ -199,7 +190,7 @@ impl Transport {
             follow: query.follow,
             stops: query.stops,
             epoch: 0,
-            start: Start::Opening(start),
+            start: position,
             began: position,
             legs: VecDeque::new(),
             first_leg: 0,
@@ -470,7 +461,7 @@ impl Transport {
         self.first_leg = self.end_leg();
         self.legs.clear();
         self.epoch += 1;
-        self.start = Start::Time(to);
+        self.start = to;
         self.ended = false;
         self.lap = 0;
         self.began = to.max(self.span.0).min(self.span.1);

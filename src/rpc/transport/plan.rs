@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use super::{Leg, Mark, Member, MemberId, Plan, Reach, Report, Start, Transport};
+use super::{Leg, Mark, Member, MemberId, Plan, Reach, Report, Transport};
 use crate::quantity::TsNs;
 use crate::rpc::model::{Speed, StepAmount, StopCondition, StopNotice, Stops};
 
@@ -34,9 +34,9 @@ impl Transport {
     }
 
     /// The epoch that member `id` is not in, and where it starts.
-    pub(in crate::rpc) fn seeks(&self, id: MemberId) -> Option<(u64, Start)> {
+    pub(in crate::rpc) fn seeks(&self, id: MemberId) -> Option<(u64, TsNs)> {
         let member = self.members.get(&id)?;
-        (member.epoch != self.epoch).then(|| (self.epoch, self.start.clone()))
+        (member.epoch != self.epoch).then_some((self.epoch, self.start))
     }
 
     /// `None`: the leg is done, look at the next.

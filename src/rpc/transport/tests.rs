@@ -57,12 +57,7 @@ impl Play {
             }
             Plan::Wait(_) | Plan::Rest | Plan::Follow => return false,
             Plan::Seek(epoch, start) => {
-                match start {
-                    Start::Time(to) => self.next = self.times.partition_point(|ts| *ts < to.0),
-                    Start::Opening(cursor) => {
-                        self.go_to(&Mark { cursor, ..Mark::default() });
-                    }
-                }
+                self.next = self.times.partition_point(|ts| *ts < start.0);
                 transport.sought(self.id, epoch, self.mark());
             }
             Plan::Lap => {
@@ -92,7 +87,7 @@ fn query() -> ReplayQuery {
 }
 
 fn transport(query: &ReplayQuery, now: Instant) -> Transport {
-    Transport::new(query, SPAN, "0".into(), SPAN.0, now)
+    Transport::new(query, SPAN, SPAN.0, now)
 }
 
 /// What the members and the script are, for a test that fails.
