@@ -79,6 +79,26 @@ class GoingOn(unittest.TestCase):
         # Of a step nobody knows how far it came; the pause was answered.
         self.assertEqual(commands, [ask.seek_command(9)])
 
+    def test_what_a_step_left_to_play_is_not_played_by_a_new_connection(self) -> None:
+        session = self.session(paused=True)
+        session.event(state(0, PAUSED))
+        for number, command in enumerate((ask.step_command(9, None, None), ask.speed_command(2))):
+            session.sent(command)
+            session.event(state(number + 1, PLAYING))
+            (again,) = session.first_requests()
+            self.assertTrue(again.open.paused)
+        session.sent(ask.resume_command())
+        session.event(state(3, PLAYING))
+        self.assertFalse(session.first_requests()[0].open.paused)
+        session.sent(ask.step_command(9, None, None))
+        self.assertTrue(session.first_requests()[0].open.paused)
+
+    def test_a_lap_that_ended_is_not_ended_again_by_a_new_connection(self) -> None:
+        session = self.session(loop=True)
+        session.event(frame(b"last"))
+        session.event(end(2, pb.ReplayEnd.REASON_LOOPED))
+        self.assertEqual(session.first_requests()[0].open.resume_cursor, b"")
+
     def test_counts_are_those_of_all_connections(self) -> None:
         session = self.session()
         session.event(frame())

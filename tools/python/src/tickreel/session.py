@@ -153,7 +153,11 @@ class Session:
         if self.range is not None and request.open.resume_cursor:
             # Whoever keeps books has them already.
             request.open.opening_depth = 0
-        self._unanswered = deque(c for c in self._unanswered if not c.HasField("step"))
+        kept = deque(c for c in self._unanswered if not c.HasField("step"))
+        if len(kept) < len(self._unanswered):
+            # What a step left to play is not played without it.
+            request.open.paused = self._request.open.paused = True
+        self._unanswered = kept
         return [request, *self._unanswered]
 
     def sent(self, command: pb.ReplayRequest) -> None:
@@ -293,7 +297,12 @@ class Session:
             return
         opening = self._request.open
         opening.speed = state.speed
-        opening.paused = state.state != pb.ReplayState.STATE_PLAYING
+        # A step plays until it is done, and so does a command during it.
+        moves = answered is None or answered.HasField("resume") or answered.HasField("seek")
+        if state.state != pb.ReplayState.STATE_PLAYING or _is_step(answered):
+            opening.paused = True
+        elif moves:
+            opening.paused = False
         if answered is not None and answered.HasField("set_stops"):
             opening.stops.CopyFrom(answered.set_stops.stops)
 
@@ -321,6 +330,8 @@ class Session:
         self._over = reason != "looped"
         if reason == "looped":
             self._begin_counts()
+            # The next lap begins at the beginning; the cursor would end this one again.
+            self._request.open.ClearField("resume_cursor")
         elif reason != "last_row":
             self._unanswered.clear()
         return End(reason, sum(rows), digest, tuple(rows), tuple(hashes))
@@ -340,6 +351,10 @@ class Session:
     def _has_hashes(self) -> bool:
         """Whether rows are hashed as they come."""
         return self._verify and isinstance(self._reader, FrameReader)
+
+
+def _is_step(command: pb.ReplayRequest | None) -> bool:
+    return command is not None and command.HasField("step")
 
 
 def _progress(progress: pb.ReplayProgress) -> Progress:
