@@ -189,6 +189,23 @@ async fn laps_begin_anew_and_are_all_the_same() {
             }
         };
         assert_eq!((end.reason, end.rows), (EndReason::Closed, listener.total.rows()));
+        // A lap that begins behind all rows goes round too.
+        let behind = ReplayQuery { paused: true, ..query.clone() };
+        let mut session = served.client.replay(&behind).await.unwrap();
+        let mut listener = Listener::new(session.streams());
+        session.controls().seek(query.range.end).await.unwrap();
+        session.controls().resume().await.unwrap();
+        for rows in [0, expected.total().rows()] {
+            let end = loop {
+                match listener.next(&mut session).await {
+                    Some(Event::End(end)) => break end,
+                    Some(Event::State(_)) => {}
+                    other => panic!("expected the end, found {other:?}"),
+                }
+            };
+            assert_eq!((end.reason, end.rows), (EndReason::Looped, rows));
+            listener.begin_anew();
+        }
         // Nothing goes round in an empty range.
         let nothing = ReplayQuery { looped: true, range: TsNs(5)..TsNs(6), ..all };
         let mut session = served.client.replay(&nothing).await.unwrap();
