@@ -17,6 +17,9 @@ const SWEEP_PAGES_MIN: usize = 64;
 /// Empty pages that may lie between two best levels; more are taken away.
 const EMPTY_PAGES_PASSED_MAX: usize = 16;
 
+/// Pages that are made at once for levels that are placed.
+const PAGES_PLACED: usize = 16;
+
 /// Updates of far levels before the window is looked at again, and how many more for a level.
 const REVIEW_MISSES_MIN: usize = 64;
 const REVIEW_LEVELS_PER_MISS: usize = 8;
@@ -217,25 +220,29 @@ impl Ladder {
     /// Becomes these levels, price and quantity, best first, on `grid`.
     fn place(&mut self, grid: Grid, levels: impl Iterator<Item = (i64, i64)>) {
         self.take_grid(grid);
-        if self.pages.is_empty() {
-            self.pages.push(EMPTY);
-        }
-        let (mut far, mut count) = (Vec::new(), 0);
+        self.pages.resize(1, EMPTY);
+        let (mut far, mut at, mut used, mut count) = (Vec::new(), usize::MAX, 0, 0);
+        let directory = self.directory.as_mut_slice();
         for (price, qty) in levels {
             count += 1;
             let slot = grid.slot(price);
-            let Some(page) = self.directory.get_mut(slot / PAGE_SLOTS) else {
+            let Some(page) = directory.get_mut(slot / PAGE_SLOTS) else {
                 far.push((grid.flip(price), qty));
                 continue;
             };
-            if *page == 0 {
-                // At most one page for every eight of `SLOTS_MAX` slots.
-                *page = self.pages.len() as u16;
-                self.pages.push(EMPTY);
+            // Levels of a page follow each other. Which is the first of one cannot be foreseen, so
+            // that is counted without a branch.
+            used += usize::from(slot / PAGE_SLOTS != at);
+            at = slot / PAGE_SLOTS;
+            if used >= self.pages.len() {
+                self.pages.resize(used + PAGES_PLACED, EMPTY);
             }
-            self.pages[usize::from(*page)].0[slot % PAGE_SLOTS] = qty;
+            // At most one page for every eight of `SLOTS_MAX` slots.
+            *page = used as u16;
+            self.pages[used].0[slot % PAGE_SLOTS] = qty;
             self.end = self.end.max(slot + 1);
         }
+        self.pages.truncate(1 + used);
         self.sweep_pages = (self.pages.len() * 2).max(SWEEP_PAGES_MIN);
         self.far = far.into_iter().rev().collect();
         self.check_far();

@@ -399,11 +399,28 @@ fn word(window: &Window, at: usize) -> u64 {
 /// The bins with their bits, in the order in which codes are given: short ones first, then by
 /// place. Bins with more bits than a code may have are left out.
 pub(super) fn codes_in_order(code_bits: &[u8]) -> impl Iterator<Item = (usize, u32)> {
-    let codes = code_bits.iter().zip(0..=u8::MAX);
-    let codes = codes.filter(|(bits, _)| u32::from(**bits) <= CODE_BITS_MAX);
-    let mut codes: Vec<(u8, u8)> = codes.map(|(&bits, bin)| (bits, bin)).collect();
-    codes.sort_unstable();
-    codes.into_iter().map(|(bits, bin)| (usize::from(bin), u32::from(bits)))
+    // Where the bins of so many bits begin in the order: first how many have fewer by one.
+    let mut starts = [0; CODE_BITS_MAX as usize + 2];
+    for &bits in code_bits {
+        if let Some(fewer) = starts.get_mut(usize::from(bits) + 1) {
+            *fewer += 1;
+        }
+    }
+    let mut count = 0;
+    for start in &mut starts {
+        count += *start;
+        *start = count;
+    }
+    let mut order = [(0, 0); BINS_MAX];
+    for (bin, &bits) in code_bits.iter().enumerate() {
+        let start = starts.get_mut(usize::from(bits)).filter(|_| u32::from(bits) <= CODE_BITS_MAX);
+        let Some(start) = start else { continue };
+        if let Some(place) = order.get_mut(*start) {
+            *place = (bin, u32::from(bits));
+        }
+        *start += 1;
+    }
+    order.into_iter().take(count)
 }
 
 /// The code whose first bits are the highest of `next`, a number of [`CODE_BITS_MAX`] bits: its

@@ -161,8 +161,8 @@ impl Transport {
 
     /// A member has no message left: the lap or the replay is over.
     fn reach_end(&mut self, id: MemberId, member: &Member, now: Instant) -> Plan {
-        // A range without a row would go round for ever. A seek or a cursor may have begun the first
-        // lap behind all rows.
+        // A range without a row would go round for ever. The first lap may have begun behind all
+        // rows, by a seek or a cursor.
         let began_inside = member.lap == 0 && self.began > self.span.0;
         if self.looped && (member.lap_messages > 0 || began_inside) {
             return Plan::Lap;
