@@ -73,6 +73,31 @@ fn the_same_range_twice_is_refused_and_replaced_on_request() {
 }
 
 #[test]
+fn rows_between_imported_ones_are_not_lost_unless_that_is_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open_or_create(folder.path()).unwrap();
+    let name = key("test:T", Kind::Trades);
+    let batch = trade_stream(90, START, 1000, 1);
+    let [before, between, after] = [0, 30, 60].map(|at| batch.slice_messages(at..at + 30));
+    import(&store, ImportOptions::default(), &[(name.clone(), &between)], 100).unwrap();
+    let around = [(name.clone(), &before), (name.clone(), &after)];
+
+    let error = import(&store, ImportOptions::default(), &around, 100).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Exists);
+    assert!(error.to_string().contains("between imported ones"), "{error}");
+    assert_eq!(count_rows(&store), 30);
+    for side in around {
+        import(&store, ImportOptions::default(), &[side], 100).unwrap();
+    }
+    assert_eq!(count_rows(&store), 90);
+
+    let replace = ImportOptions { replace: true, ..ImportOptions::default() };
+    let around = [(name.clone(), &before), (name, &after)];
+    assert_eq!(import(&store, replace, &around, 100).unwrap().replaced_segments, 3);
+    assert_eq!(count_rows(&store), 60);
+}
+
+#[test]
 fn files_of_a_held_snapshot_stay_and_go_with_it() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open_or_create(folder.path()).unwrap();

@@ -22,7 +22,8 @@ use crate::segment::WriterOptions;
 /// How an import behaves.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ImportOptions {
-    /// Rows that are stored already in the imported ranges are replaced instead of refused.
+    /// All rows of an imported stream that are stored from the time of its first imported row to
+    /// that of the last are replaced instead of refused.
     pub replace: bool,
     /// Layout of the segments.
     pub writer: WriterOptions,
@@ -195,10 +196,11 @@ impl Import {
     /// Makes all rows part of the store, in one step.
     ///
     /// # Errors
-    /// [`ErrorKind::Exists`] if a replaced range covers stored rows only in part, or stored rows
-    /// continue the replaced ones; [`ErrorKind::Io`] if a file cannot be written or synced;
-    /// [`ErrorKind::Poisoned`] if an append failed. The store is as it was then; only if the last
-    /// rename or sync failed, a snapshot has to tell whether the rows are there.
+    /// [`ErrorKind::Exists`] if stored rows lie between imported ones and are not to be replaced, a
+    /// replaced range covers stored rows only in part, or stored rows continue the replaced ones;
+    /// [`ErrorKind::Io`] if a file cannot be written or synced; [`ErrorKind::Poisoned`] if an
+    /// append failed. The store is as it was then; only if the last rename or sync failed, a
+    /// snapshot has to tell whether the rows are there.
     pub fn commit(mut self) -> Result<ImportReport> {
         self.check_whole()?;
         let mut keys: Vec<_> = self.streams.keys().cloned().collect();
@@ -243,6 +245,17 @@ impl Import {
                     continue;
                 }
                 let (first, last) = (entry.ts_recv_first, entry.ts_recv_last);
+                if !self.options.replace {
+                    return Err(Error::new(
+                        ErrorKind::Exists,
+                        format!(
+                            "{key}: rows from {} to {} are stored already, between imported ones; \
+                             import what is before and after them on its own, or --replace them",
+                            TsNs(first),
+                            TsNs(last)
+                        ),
+                    ));
+                }
                 if first < *begin || last > stream.last {
                     return Err(Error::new(
                         ErrorKind::Exists,
