@@ -66,8 +66,8 @@ pub const MESSAGE_TEXT_BYTES_MAX: usize = BLOCK_TEXT_BYTES_MAX / 2;
 /// about 40,000 a side.
 pub const LEVELS_PER_SIDE_MAX: usize = 100_000;
 
-/// Rows between two checkpoints unless the writer is told otherwise: a seek replays at most this
-/// many rows, about 50 microseconds of work.
+/// Rows between two checkpoints unless the writer is told otherwise, or books are large beside what
+/// changes in them: about 50 microseconds of work for a seek.
 pub const CHECKPOINT_ROWS: u64 = 8192;
 
 /// Largest checkpoint spacing a writer may be asked for.

@@ -727,8 +727,17 @@ fn a_compacted_store_is_smaller_and_answers_as_before() {
     assert_eq!(questions.iter().map(ask).collect::<Vec<_>>(), before);
     stdout(&["verify", "--store", store]);
 
-    let kept = &json(&["compact", "--store", store, "--keep", "trades=1d", "--json"])[0];
+    let keep = ["compact", "--store", store, "--keep", "trades=1d"];
+    let other = [&keep[..], &["--instrument", "deribit:Y", "--json"]].concat();
+    assert_eq!(json(&other)[0]["dropped"]["rows"], 0);
+    let planned = stdout(&[&keep[..], &["--dry-run"]].concat());
+    assert!(planned.starts_with("would drop 100 rows in "), "{planned}");
+    let (planned, kept) = (
+        &json(&[&keep[..], &["--dry-run", "--json"]].concat())[0],
+        &json(&[&keep[..], &["--json"]].concat())[0],
+    );
     assert_eq!(kept["dropped"]["rows"], 100, "{kept}");
+    assert_eq!(planned["dropped"], kept["dropped"]);
     let writer = Store::open(store).unwrap().writer(LiveOptions::default()).unwrap();
     refused(&["compact", "--store", store], &["locked"]);
     assert!(stdout(&["compact", "--store", store, "--dry-run"]).contains("nothing to do"));

@@ -15,11 +15,11 @@ use tickreel::quantity::DAY_NS;
 use tickreel::replay::Coverage;
 use tickreel::segment::{ColumnMask, WriterOptions};
 use tickreel::store::{
-    GroupCommit, LiveOptions, Recorder, Rewritten, Snapshot, Store, StreamInfo, Writer,
+    Expired, GroupCommit, LiveOptions, Recorder, Rewritten, Snapshot, Store, StreamInfo, Writer,
 };
 use tickreel::{Decimal, Error, ErrorKind, Result, TsNs};
 
-const SMALL: WriterOptions = WriterOptions { block_rows: 200, checkpoint_rows: 50 };
+const SMALL: WriterOptions = WriterOptions { block_rows: 200, checkpoint_rows: Some(50) };
 
 /// A stream: its receive and event times, rows, messages and hash.
 type Told = (StreamKey, TsNs, TsNs, Option<(TsNs, TsNs)>, u64, u64, ContentHash);
@@ -186,7 +186,7 @@ fn every_answer_is_the_same_after_a_compaction_and_after_one_more() {
         for (selection, options) in [
             (Selection::default(), WriterOptions::default()),
             (again(), SMALL),
-            (again(), WriterOptions { block_rows: 1000, checkpoint_rows: 1 }),
+            (again(), WriterOptions { block_rows: 1000, checkpoint_rows: Some(1) }),
         ] {
             let done = compact(&mut writer, &selection, options);
 
@@ -406,9 +406,9 @@ fn a_compaction_that_is_stopped_keeps_what_is_done_and_goes_on_later() {
     let before = Answers::of(&store.snapshot().unwrap(), &times);
     let recorder = Recorder::start(writer, GroupCommit::default()).unwrap();
     let all = compact::plan(&store.snapshot().unwrap(), &Selection::default());
-    let half = all.iter().map(Task::bytes).sum::<u64>() / 2;
+    let part = all.iter().map(Task::bytes).sum::<u64>() / 4;
 
-    let stopped = Until::new(half);
+    let stopped = Until::new(part);
     assert_eq!(run(&recorder, &store, &stopped).unwrap_err().kind(), ErrorKind::Cancelled);
 
     assert_eq!(Answers::of(&store.snapshot().unwrap(), &times), before);
@@ -445,7 +445,7 @@ fn a_recorder_compacts_while_it_takes_rows_seals_and_drops() {
         for round in 0..30 {
             run(&recorder, &store, &Until::new(u64::MAX)).unwrap();
             let day = TsNs(START + round / 10 * DAY_NS).day();
-            recorder.drop_before(Kind::Book, day).unwrap();
+            recorder.drop_expired(&Expired::of_all(Kind::Book, day)).unwrap();
         }
     });
     recorder.close().unwrap().seal_all().unwrap();

@@ -20,7 +20,7 @@ use tickreel::{Decimal, ErrorKind, TsNs, limit};
 /// Small files, so that short programs meet every border.
 fn options() -> LiveOptions {
     LiveOptions {
-        segments: WriterOptions { block_rows: 200, checkpoint_rows: 50 },
+        segments: WriterOptions { block_rows: 200, checkpoint_rows: Some(50) },
         journal_bytes: 64 << 10,
         seal_bytes: 20 << 10,
         memory_max: 120 << 10,

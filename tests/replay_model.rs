@@ -15,6 +15,7 @@ use tickreel::{ErrorKind, TsNs};
 const HOUR: i64 = 3_600_000_000_000;
 
 fn options(block_rows: usize, checkpoint_rows: u64) -> ImportOptions {
+    let checkpoint_rows = Some(checkpoint_rows);
     ImportOptions { replace: false, writer: WriterOptions { block_rows, checkpoint_rows } }
 }
 

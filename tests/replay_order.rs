@@ -94,7 +94,7 @@ impl Streams {
     fn store(&self, block_rows: usize) -> (tempfile::TempDir, Store) {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open_or_create(folder.path()).unwrap();
-        let writer = WriterOptions { block_rows, checkpoint_rows: 40 };
+        let writer = WriterOptions { block_rows, checkpoint_rows: Some(40) };
         let streams: Vec<_> = self.0.iter().map(|(key, batch)| (key.clone(), batch)).collect();
         import(&store, ImportOptions { replace: false, writer }, &streams, 70).unwrap();
         (folder, store)
@@ -211,6 +211,44 @@ fn check_books(streams: &Streams, replay: &Replay, next: &[usize]) {
         let (opening, _) = replay.opening_book(stream).unwrap();
         assert_eq!(Fold::of(&opening), Fold::of(&tracker));
     }
+}
+
+#[test]
+fn a_replay_opens_with_the_book_of_an_import_before_and_after_a_compaction() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open_or_create(folder.path()).unwrap();
+    let (name, batch) = (key("test:BOOK", Kind::Book), book(400, 3, 1000));
+    let resets = batch.u8s(tickreel::event::book::ACTION);
+    let times = batch.ts_recv();
+    let begins = |&message: &usize| {
+        resets[batch.message_rows(message).start] == 1 && times[message - 1] < times[message]
+    };
+    let second = (150..400).find(begins).unwrap();
+    for part in [0..second, second..400] {
+        let part = batch.slice_messages(part);
+        import(&store, ImportOptions::default(), &[(name.clone(), &part)], 100).unwrap();
+    }
+    let begin = TsNs(times[second]);
+    let expected = Fold::at(&batch, begin.0 - 1);
+    let check = || {
+        let snapshot = store.snapshot().unwrap();
+        let streams = std::slice::from_ref(&name);
+        let range = begin..TsNs::MAX;
+        let replay = snapshot.replay_by(ReplayOrder::Recv, streams, range).unwrap();
+        assert_eq!(Fold::of(&replay.opening_book(0).unwrap().0), expected);
+        let mut books = snapshot.books(&name.instrument).unwrap();
+        assert_eq!(Fold::of(books.before(begin).unwrap()), expected);
+    };
+
+    check();
+    let mut writer = store.writer(LiveOptions::default()).unwrap();
+    let tasks = tickreel::compact::plan(&store.snapshot().unwrap(), &Default::default());
+    for task in tasks {
+        assert_eq!(task.segments.len(), 2);
+        writer.rewrite(&task.segments, WriterOptions::default(), &mut |_| Ok(())).unwrap();
+    }
+    assert_eq!(store.snapshot().unwrap().stream_infos()[0].segments, 1);
+    check();
 }
 
 #[test]

@@ -9,7 +9,9 @@ use oracle::{Fold, START, book_stream, key, trade_stream};
 use tickreel::event::{Batch, ContentHash, Kind, StreamKey};
 use tickreel::quantity::{DAY_NS, Day};
 use tickreel::segment::{ColumnMask, WriterOptions};
-use tickreel::store::{Dropped, GroupCommit, LiveOptions, Recorder, Snapshot, Store, Writer};
+use tickreel::store::{
+    Dropped, Expired, GroupCommit, LiveOptions, Recorder, Snapshot, Store, Writer,
+};
 use tickreel::{ErrorKind, TsNs};
 
 /// Messages over some four days.
@@ -18,7 +20,7 @@ const STEP_NS: u64 = 600_000_000_000;
 
 fn options() -> LiveOptions {
     LiveOptions {
-        segments: WriterOptions { block_rows: 200, checkpoint_rows: 50 },
+        segments: WriterOptions { block_rows: 200, checkpoint_rows: Some(50) },
         journal_bytes: 64 << 10,
         seal_bytes: 8 << 10,
         ..LiveOptions::default()
@@ -125,7 +127,7 @@ fn what_is_kept_is_as_it_was_for_readers_writers_and_a_store_that_is_opened_agai
     let before = market.store.snapshot().unwrap();
     let bytes: u64 = before.manifest().segments().iter().map(|entry| entry.file_len).sum();
 
-    let dropped = market.writer.drop_before(Kind::Book, days[2]).unwrap();
+    let dropped = market.writer.drop_expired(&Expired::of_all(Kind::Book, days[2])).unwrap();
 
     let gone =
         book.1.slice_messages(0..book.1.ts_recv().partition_point(|&ts| ts < days[2].start().0));
@@ -143,7 +145,10 @@ fn what_is_kept_is_as_it_was_for_readers_writers_and_a_store_that_is_opened_agai
 
     // Nobody needs the files any more; there is nothing else to be dropped.
     drop(before);
-    assert_eq!(market.writer.drop_before(Kind::Book, days[2]).unwrap(), Dropped::default());
+    assert_eq!(
+        market.writer.drop_expired(&Expired::of_all(Kind::Book, days[2])).unwrap(),
+        Dropped::default()
+    );
     assert_eq!(market.files().len(), held - dropped.segments);
 
     let times = market.book().1.ts_recv();
@@ -173,8 +178,8 @@ fn days_with_rows_that_are_not_sealed_stay_and_so_does_the_newest_one_of_a_book(
     let last = TsNs(*trades.1.ts_recv().last().unwrap()).day();
     assert!(market.store.snapshot().unwrap().tail().rows() > 0);
 
-    market.writer.drop_before(Kind::Trades, far).unwrap();
-    market.writer.drop_before(Kind::Book, far).unwrap();
+    market.writer.drop_expired(&Expired::of_all(Kind::Trades, far)).unwrap();
+    market.writer.drop_expired(&Expired::of_all(Kind::Book, far)).unwrap();
 
     market.check(&market.store.snapshot().unwrap(), &trades, last);
     let newest = market.days(&book.0);
@@ -182,8 +187,8 @@ fn days_with_rows_that_are_not_sealed_stay_and_so_does_the_newest_one_of_a_book(
     market.check(&market.store.snapshot().unwrap(), &book, newest[0]);
 
     market.writer.seal_all().unwrap();
-    market.writer.drop_before(Kind::Trades, far).unwrap();
-    market.writer.drop_before(Kind::Book, far).unwrap();
+    market.writer.drop_expired(&Expired::of_all(Kind::Trades, far)).unwrap();
+    market.writer.drop_expired(&Expired::of_all(Kind::Book, far)).unwrap();
     let snapshot = market.store.snapshot().unwrap();
     let error = snapshot.stream_id(&trades.0.instrument, Kind::Trades).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
@@ -212,7 +217,7 @@ fn a_file_that_is_gone_tells_a_stale_reader_from_a_damaged_store() {
         (file, entry)
     };
     let (file, entry) = first(&stale);
-    market.writer.drop_before(Kind::Trades, days[1]).unwrap();
+    market.writer.drop_expired(&Expired::of_all(Kind::Trades, days[1])).unwrap();
     assert!(file.exists(), "a reader holds it");
 
     // As on a file system that does not tell who holds a file.
@@ -250,11 +255,14 @@ fn a_recorder_drops_while_it_takes_rows_and_seals() {
         }
         let first = TsNs(START).day().0;
         for day in (first..=kept.0).cycle().take(60) {
-            recorder.drop_before(Kind::Book, Day(day)).unwrap();
+            recorder.drop_expired(&Expired::of_all(Kind::Book, Day(day))).unwrap();
         }
     });
     recorder.close().unwrap().seal_all().unwrap();
-    assert_eq!(recorder.drop_before(Kind::Book, kept).unwrap_err().kind(), ErrorKind::Cancelled);
+    assert_eq!(
+        recorder.drop_expired(&Expired::of_all(Kind::Book, kept)).unwrap_err().kind(),
+        ErrorKind::Cancelled
+    );
 
     let snapshot = store.snapshot().unwrap();
     let infos = snapshot.stream_infos();
@@ -299,8 +307,8 @@ fn a_replay_that_follows_goes_on_after_a_drop_unless_it_had_not_played_what_went
     slow.accept(stream, messages, true).unwrap();
 
     // Nothing is left of the trades, and the newest day of the book.
-    market.writer.drop_before(Kind::Trades, Day(i32::MAX)).unwrap();
-    market.writer.drop_before(Kind::Book, Day(i32::MAX)).unwrap();
+    market.writer.drop_expired(&Expired::of_all(Kind::Trades, Day(i32::MAX))).unwrap();
+    market.writer.drop_expired(&Expired::of_all(Kind::Book, Day(i32::MAX))).unwrap();
     replay.follow(&market.store.snapshot().unwrap()).unwrap();
     assert_eq!(play(&mut replay), []);
     let error = slow.follow(&market.store.snapshot().unwrap()).unwrap_err();
@@ -325,7 +333,7 @@ fn a_replay_that_follows_goes_on_after_a_drop_unless_it_had_not_played_what_went
 
     // Rows that came and went while it did not look.
     market.writer.seal_all().unwrap();
-    market.writer.drop_before(Kind::Trades, Day(i32::MAX)).unwrap();
+    market.writer.drop_expired(&Expired::of_all(Kind::Trades, Day(i32::MAX))).unwrap();
     market.writer.append(&trades.0, &later(&trades.1, 2)).unwrap();
     replay.follow(&market.store.snapshot().unwrap()).unwrap();
     assert_eq!(play(&mut replay), [(trades.0.clone(), 3)]);
@@ -333,7 +341,7 @@ fn a_replay_that_follows_goes_on_after_a_drop_unless_it_had_not_played_what_went
     play(&mut asleep);
     market.writer.append(&trades.0, &later(&trades.1, 3)).unwrap();
     market.writer.seal_all().unwrap();
-    market.writer.drop_before(Kind::Trades, Day(i32::MAX)).unwrap();
+    market.writer.drop_expired(&Expired::of_all(Kind::Trades, Day(i32::MAX))).unwrap();
     assert_eq!(
         asleep.follow(&market.store.snapshot().unwrap()).unwrap_err().kind(),
         ErrorKind::Stale

@@ -82,7 +82,7 @@ fn compacted(store: &Store) -> Snapshot {
     drop(before);
     let mut writer = store.writer(LiveOptions::default()).unwrap();
     for task in tasks {
-        let options = WriterOptions { checkpoint_rows: 2048, ..WriterOptions::default() };
+        let options = WriterOptions { checkpoint_rows: Some(2048), ..WriterOptions::default() };
         let done = writer.rewrite(&task.segments, options, &mut |_| Ok(())).unwrap();
         println!("{} {}: {} -> {} B", task.key, task.day, done.bytes_before, done.bytes_after);
     }
@@ -98,7 +98,7 @@ fn imported(folder: &Path, files: &[&str]) -> (tempfile::TempDir, Snapshot) {
     let paths: Vec<_> = files.iter().map(|name| folder.join(name)).collect();
     let place = tempfile::tempdir().unwrap();
     let store = Store::open_or_create(place.path()).unwrap();
-    let writer = WriterOptions { checkpoint_rows: 2048, ..WriterOptions::default() };
+    let writer = WriterOptions { checkpoint_rows: Some(2048), ..WriterOptions::default() };
     let mut import = store.import(ImportOptions { replace: false, writer }).unwrap();
     for mut input in open_all(&paths, &OpenOptions::default()).unwrap() {
         load(&mut *input.source, &mut import, &mut NoRejects).unwrap();

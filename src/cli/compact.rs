@@ -11,10 +11,11 @@ use super::{args, screen};
 use crate::compact::{self, Pace, Report, Selection, Task, Watch};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Kind;
+use crate::format::manifest::SegmentEntry;
 use crate::limit;
 use crate::quantity::{Instrument, TsNs};
 use crate::segment::WriterOptions;
-use crate::store::{Dropped, GroupCommit, LiveOptions, Recorder, Rewritten, Store};
+use crate::store::{Dropped, Expired, GroupCommit, LiveOptions, Recorder, Rewritten, Store};
 
 /// Write the segments of each stream and UTC day anew, as one where that can be
 ///
@@ -38,15 +39,17 @@ pub struct Args {
     /// Only days that were over so long ago, e.g. 1h, 2d
     #[arg(long, value_name = "AGE", value_parser = age)]
     older_than: Option<Duration>,
-    /// First drop the days of a kind that are older, e.g. raw=30d; may be given more than once
+    /// First drop the days of a kind that are older, e.g. raw=30d, of the chosen instruments; may
+    /// be given more than once
     #[arg(long, value_name = "KIND=AGE", value_parser = kept)]
     keep: Vec<(Kind, Duration)>,
     /// Also write anew what was compacted before, e.g. with other checkpoints
     #[arg(long)]
     again: bool,
-    /// Rows that a seek replays at most (checkpoint spacing)
-    #[arg(long, value_name = "ROWS", default_value_t = limit::CHECKPOINT_ROWS)]
-    checkpoint_rows: u64,
+    /// Rows that a book at a time replays at most, but for the rest of a message [default: 8192, or
+    /// up to 8 times as many where checkpoints would take more than a ninth of the bytes]
+    #[arg(long, value_name = "ROWS")]
+    checkpoint_rows: Option<u64>,
     /// Days of streams that are written side by side
     #[arg(long, value_name = "N", default_value_t = 1,
         value_parser = clap::value_parser!(u8).range(1..))]
@@ -57,6 +60,17 @@ pub struct Args {
     /// Print the result as one JSON document
     #[arg(long)]
     json: bool,
+}
+
+impl Args {
+    /// What is to be dropped.
+    fn expired(&self) -> impl Iterator<Item = Expired> {
+        self.keep.iter().map(|&(kind, age)| Expired {
+            kind,
+            before: before_now(age).day(),
+            instruments: self.instrument.clone(),
+        })
+    }
 }
 
 /// An age: a number and `s`, `m`, `h` or `d`.
@@ -112,8 +126,8 @@ pub fn run(args: &Args) -> Result<()> {
     writer.seal_all()?;
     let recorder = Recorder::start(writer, GroupCommit::default())?;
     let mut dropped = Dropped::default();
-    for &(kind, age) in &args.keep {
-        let more = recorder.drop_before(kind, before_now(age).day())?;
+    for expired in args.expired() {
+        let more = recorder.drop_expired(&expired)?;
         dropped.segments += more.segments;
         dropped.rows += more.rows;
         dropped.bytes += more.bytes;
@@ -215,9 +229,7 @@ fn report(
         let document = serde_json::json!({
             "store": args.store,
             "dry_run": false,
-            "dropped": {
-                "segments": dropped.segments, "rows": dropped.rows, "bytes": dropped.bytes,
-            },
+            "dropped": dropped_document(dropped),
             "days": parts,
             "failed": ran.failed,
             "rows": sum.rows,
@@ -231,12 +243,7 @@ fn report(
     }
     let mut lines = Vec::new();
     if dropped.segments > 0 {
-        lines.push(format!(
-            "dropped {} rows in {} segments, {}",
-            screen::count(dropped.rows),
-            dropped.segments,
-            screen::bytes(dropped.bytes)
-        ));
+        lines.push(format!("dropped {}", dropped_text(dropped)));
     }
     lines.extend(done.iter().map(|(task, done)| line(task, done.segments_after, done.bytes_after)));
     lines.push(match (ran.tasks, ran.failed) {
@@ -252,6 +259,17 @@ fn report(
         ),
     });
     lines.iter().try_for_each(|line| writeln!(out, "{line}")).map_err(screen::write_error)
+}
+
+fn dropped_document(dropped: Dropped) -> serde_json::Value {
+    serde_json::json!({
+        "segments": dropped.segments, "rows": dropped.rows, "bytes": dropped.bytes,
+    })
+}
+
+fn dropped_text(dropped: Dropped) -> String {
+    let (rows, bytes) = (screen::count(dropped.rows), screen::bytes(dropped.bytes));
+    format!("{rows} rows in {} segments, {bytes}", dropped.segments)
 }
 
 fn document(task: &Task, segments_after: usize, bytes_after: u64) -> serde_json::Value {
@@ -290,8 +308,21 @@ fn dry_run(
     options: WriterOptions,
 ) -> Result<()> {
     let snapshot = store.snapshot()?;
-    let tasks = compact::plan(&snapshot, selection);
+    let expired: Vec<_> = args.expired().flat_map(|expired| expired.segments(&snapshot)).collect();
+    let mut tasks = compact::plan(&snapshot, selection);
+    let drops = |entry: &SegmentEntry| expired.iter().any(|e| e.segment_id == entry.segment_id);
+    tasks.retain(|task| !task.segments.iter().any(drops));
+    let dropped = Dropped::of(&expired);
+    let unsealed = snapshot.tail().rows();
     let mut out = screen::output();
+    if !args.json && unsealed > 0 {
+        let rows = screen::count(unsealed);
+        writeln!(out, "would first seal {rows} rows that are in no segment, and compact them too")
+            .map_err(screen::write_error)?;
+    }
+    if !args.json && dropped.segments > 0 {
+        writeln!(out, "would drop {}", dropped_text(dropped)).map_err(screen::write_error)?;
+    }
     let (mut sampled, mut spent, mut parts) = (0, Duration::ZERO, Vec::new());
     let (mut bytes_before, mut bytes_after, mut rows) = (0, 0, 0);
     for task in &tasks {
@@ -318,6 +349,8 @@ fn dry_run(
         serde_json::json!({
             "store": args.store,
             "dry_run": true,
+            "unsealed_rows": unsealed,
+            "dropped": dropped_document(dropped),
             "days": parts,
             "rows": rows,
             "segments_before": segments,
@@ -327,7 +360,7 @@ fn dry_run(
             "seconds": seconds,
         })
         .to_string()
-    } else if tasks.is_empty() {
+    } else if tasks.is_empty() && unsealed == 0 && expired.is_empty() {
         "nothing to do: every day that was chosen is compacted".to_owned()
     } else {
         format!(

@@ -30,7 +30,7 @@ pub struct Args {
     /// Instrument of a capture, where its lines do not tell; raw lane of a store (binance:*2)
     #[arg(long, value_name = "EXCHANGE:SYMBOL", value_parser = args::instrument)]
     instrument: Option<Instrument>,
-    /// Replace rows of the same streams and times that are stored already
+    /// Replace what is stored of the same streams, from the first to the last imported row
     #[arg(long)]
     replace: bool,
     /// Stop at the first line that cannot be read instead of writing it to the reject file
@@ -39,9 +39,10 @@ pub struct Args {
     /// Where lines that cannot be read are written [default: rejects.txt in this folder]
     #[arg(long, value_name = "FILE")]
     rejects: Option<PathBuf>,
-    /// Rows that a seek replays at most (checkpoint spacing)
-    #[arg(long, value_name = "ROWS", default_value_t = limit::CHECKPOINT_ROWS)]
-    checkpoint_rows: u64,
+    /// Rows that a book at a time replays at most, but for the rest of a message [default: 8192, or
+    /// up to 8 times as many where checkpoints would take more than a ninth of the bytes]
+    #[arg(long, value_name = "ROWS")]
+    checkpoint_rows: Option<u64>,
     /// Print the result as one JSON document
     #[arg(long)]
     json: bool,

@@ -44,8 +44,12 @@ pub fn estimate(snapshot: &Snapshot, task: &Task, options: WriterOptions) -> Res
     let of_rows = compacted_bytes(&sample) * rows / (sample.rows() as u64).max(1);
     let of_checkpoints = match task.key.kind {
         Kind::Book => {
-            let count = rows / options.checkpoint_rows + 1;
-            (count * checkpoint_bytes).min(of_rows / CHECKPOINT_SHARE + checkpoint_bytes)
+            let spacing = options.checkpoint_rows.unwrap_or(limit::CHECKPOINT_ROWS);
+            let bytes = (rows / spacing + 1) * checkpoint_bytes;
+            match options.checkpoint_rows {
+                Some(_) => bytes,
+                None => bytes.min(of_rows / CHECKPOINT_SHARE + checkpoint_bytes),
+            }
         }
         _ => 0,
     };

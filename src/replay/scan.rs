@@ -223,9 +223,9 @@ impl Scan {
         self.snapshot = newer.clone();
     }
 
-    /// The part and the message of it that come next; `None` before [`Scan::advance`] and at the
-    /// end.
-    pub(super) fn next_message(&self) -> Option<(&Part, u64)> {
-        self.open.as_ref().map(|(part, messages)| (part, messages.start))
+    /// The part, which one it is, and the message of it that come next; `None` before
+    /// [`Scan::advance`] and at the end.
+    pub(super) fn next_message(&self) -> Option<(usize, &Part, u64)> {
+        self.open.as_ref().map(|(part, messages)| (self.part, part, messages.start))
     }
 }

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::order::ReplayOrder;
 use super::scan::Scan;
-use crate::book::Tracker;
+use crate::book::{State, Tracker};
 use crate::error::{Error, Result};
 use crate::event::{Action, Batch, ContentHash, Kind, StreamKey, book};
 use crate::quantity::{NULL, TsNs};
@@ -141,8 +141,20 @@ impl StreamCursor {
     /// [`crate::ErrorKind::Corrupt`] with file and offset.
     pub(super) fn opening_book(&self, snapshot: &Snapshot) -> Result<(Tracker, (u8, u8))> {
         let mut tracker = Tracker::new();
-        if let Some((part, message)) = self.scan.next_message() {
-            part.restore(message, &mut tracker, &mut Batch::new(Kind::Book))?;
+        if let Some((index, part, message)) = self.scan.next_message() {
+            let mut scratch = Batch::new(Kind::Book);
+            part.restore(message, &mut tracker, &mut scratch)?;
+            let before = match (message, tracker.state()) {
+                // An import stands on its own, and does not know of the rows before it.
+                (0, State::Empty) => index.checked_sub(1),
+                _ => None,
+            };
+            let id = self.stream_id;
+            let before =
+                before.map(|index| snapshot.open_part(id, Kind::Book, index)).transpose()?;
+            if let Some(before) = before.flatten() {
+                before.restore(before.messages(), &mut tracker, &mut scratch)?;
+            }
             let scales = part.scales();
             let digits = |at: usize| scales.get(at).map_or(0, |(_, digits)| *digits);
             return Ok((tracker, (digits(book::PRICE), digits(book::QTY))));

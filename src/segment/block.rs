@@ -164,8 +164,12 @@ impl<'a> BlockReader<'a> {
         let from = range.start.saturating_sub(1);
         page.read(from..range.end, scratch).map_err(|PageFault(what)| Fault::new(at, what))?;
         let rising = scratch.is_sorted_by(|a, b| a < b);
+        let rows = i64::from(self.entry.rows);
         let inside = scratch.first().is_none_or(|&end| end > 0)
-            && scratch.last().is_none_or(|&end| end <= i64::from(self.entry.rows));
+            && scratch.last().is_none_or(|&end| match range.end == self.entry.messages as usize {
+                true => end == rows,
+                false => end < rows,
+            });
         if !rising || !inside {
             return Err(Fault::new(at, "message ends are not in order"));
         }

@@ -14,7 +14,7 @@ mod writer;
 pub use pages::compacted_bytes;
 pub use reader::{ColumnMask, Expected, Segment};
 pub use seek::first_event_in;
-pub(crate) use writer::CHECKPOINT_SHARE;
+pub(crate) use writer::{CHECKPOINT_SHARE, check_texts};
 pub use writer::{Sealed, SegmentWriter, WriterOptions};
 
 #[cfg(test)]

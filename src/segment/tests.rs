@@ -89,7 +89,7 @@ fn read_all(segment: &Segment) -> crate::Result<Batch> {
     Ok(all)
 }
 
-const SMALL: WriterOptions = WriterOptions { block_rows: 100, checkpoint_rows: 30 };
+const SMALL: WriterOptions = WriterOptions { block_rows: 100, checkpoint_rows: Some(30) };
 
 #[test]
 fn what_was_written_is_read_whatever_the_layout() {
@@ -97,7 +97,7 @@ fn what_was_written_is_read_whatever_the_layout() {
     let mut hash = ContentHash::EMPTY;
     hash.update_all(&batch);
     for (block_rows, checkpoint_rows) in [(1, 1), (7, 3), (100, 30), (65_536, 8192)] {
-        let options = WriterOptions { block_rows, checkpoint_rows };
+        let options = WriterOptions { block_rows, checkpoint_rows: Some(checkpoint_rows) };
         let bytes = write(&[&batch], options);
         let segment = open(&bytes).unwrap();
 
@@ -134,7 +134,7 @@ fn any_run_of_messages_and_columns_can_be_read() {
 #[test]
 fn every_time_and_every_book_is_found() {
     let batch = book_batch(700, 4);
-    for options in [SMALL, WriterOptions { block_rows: 13, checkpoint_rows: 1 }] {
+    for options in [SMALL, WriterOptions { block_rows: 13, checkpoint_rows: Some(1) }] {
         let segment = open(&write(&[&batch], options)).unwrap();
         let times = batch.ts_recv();
         for ts in times.iter().flat_map(|&ts| [ts - 1, ts, ts + 1]) {
@@ -164,7 +164,9 @@ fn a_seek_replays_no_more_rows_than_the_footer_says() {
     let segment = open(&write(&[&batch], SMALL)).unwrap();
     let checkpoints = segment.checkpoints();
     let rows_max = segment.footer().replay_rows_max;
-    assert!(rows_max <= 8 * 30 + 7, "{rows_max}");
+    // With the rest of a message.
+    let longest = (0..batch.messages()).map(|message| batch.message_rows(message).len()).max();
+    assert!(rows_max < 30 + longest.unwrap() as u64, "{rows_max}");
     let ends = checkpoints.iter().skip(1).map(|entry| entry.row).chain([batch.rows() as u64]);
     for (entry, end) in checkpoints.iter().zip(ends) {
         assert!(end - entry.row <= rows_max);
@@ -174,7 +176,7 @@ fn a_seek_replays_no_more_rows_than_the_footer_says() {
 #[test]
 fn every_flipped_bit_is_reported_and_never_changes_an_answer() {
     let batch = book_batch(25, 6);
-    let bytes = write(&[&batch], WriterOptions { block_rows: 40, checkpoint_rows: 20 });
+    let bytes = write(&[&batch], WriterOptions { block_rows: 40, checkpoint_rows: Some(20) });
     let check = |bytes: &[u8]| -> crate::Result<Batch> {
         let segment = open(bytes)?;
         segment.verify(Some(&Tracker::new()))?;
@@ -263,13 +265,13 @@ fn rows_of_another_day_or_order_are_refused_and_a_finer_scale_needs_a_new_segmen
     assert!(!writer.takes(&level(end - 1, "1.55")), "a block is written at one decimal");
     assert!(create("b").takes(&level(end - 1, "1.55")));
     assert!(create("c").finish().is_err(), "no rows");
-    assert!(WriterOptions { block_rows: 0, checkpoint_rows: 1 }.check().is_err());
+    assert!(WriterOptions { block_rows: 0, checkpoint_rows: Some(1) }.check().is_err());
     let limit = crate::limit::BLOCK_ROWS;
-    assert!(WriterOptions { block_rows: limit, checkpoint_rows: 1 }.check().is_ok());
-    assert!(WriterOptions { block_rows: limit + 1, checkpoint_rows: 1 }.check().is_err());
+    assert!(WriterOptions { block_rows: limit, checkpoint_rows: Some(1) }.check().is_ok());
+    assert!(WriterOptions { block_rows: limit + 1, checkpoint_rows: Some(1) }.check().is_err());
     let limit = crate::limit::CHECKPOINT_ROWS_MAX;
-    assert!(WriterOptions { block_rows: 1, checkpoint_rows: limit }.check().is_ok());
-    assert!(WriterOptions { block_rows: 1, checkpoint_rows: limit + 1 }.check().is_err());
+    assert!(WriterOptions { block_rows: 1, checkpoint_rows: Some(limit) }.check().is_ok());
+    assert!(WriterOptions { block_rows: 1, checkpoint_rows: Some(limit + 1) }.check().is_err());
 }
 
 #[test]
@@ -286,7 +288,7 @@ fn kinds_without_messages_come_back_and_have_no_checkpoints() {
         });
     }
     let batch = builder.finish().unwrap().pop().unwrap();
-    let bytes = write(&[&batch], WriterOptions { block_rows: 1000, checkpoint_rows: 10 });
+    let bytes = write(&[&batch], WriterOptions { block_rows: 1000, checkpoint_rows: Some(10) });
     let segment = open(&bytes).unwrap();
 
     assert!(segment.checkpoints().is_empty());
@@ -421,6 +423,35 @@ fn a_text_and_the_text_of_a_message_have_their_limits() {
     let error = append("d", &orders(most + 1)).unwrap_err();
     assert!(error.text().contains("bytes of text in one message"), "{error}");
     assert_eq!(error.kind(), ErrorKind::Limit);
+}
+
+#[test]
+fn a_book_that_no_checkpoint_can_hold_is_not_written() {
+    let levels = limit::LEVELS_PER_SIDE_MAX as i64;
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, levels: i64| {
+        let mut builder = BatchBuilder::new(Kind::Book);
+        for message in 0..2 {
+            let ts_recv = TsNs(i64::from(DAY) * DAY_NS + message);
+            let snapshot = message == 0;
+            builder.begin(MessageHead { ts_recv, ts_event: None, venue_seq: None, snapshot });
+            for price in 1..=if snapshot { levels } else { 1 } {
+                let whole = |value| Decimal::new(value, 0).unwrap();
+                builder.level(Side::Ask, whole(price), whole(1));
+            }
+            builder.end();
+        }
+        let batch = builder.finish().unwrap().pop().unwrap();
+        let header = Header::new(IDENTITY, 3, DAY, Kind::Book);
+        let path = folder.path().join(name);
+        let mut writer =
+            SegmentWriter::create(&OsDisk, &path, &header, Kind::Book, SMALL, None).unwrap();
+        writer.append(&batch).and_then(|()| writer.finish())
+    };
+    write("a", levels).unwrap();
+    let error = write("b", levels + 1).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Limit);
+    assert!(error.text().contains("levels of one side"), "{error}");
 }
 
 #[test]

@@ -22,14 +22,15 @@ use crate::quantity::{Day, NULL, min_max};
 pub struct WriterOptions {
     /// Rows after which a block is closed.
     pub block_rows: usize,
-    /// Rows between two checkpoints: what a seek replays at most. Stretched up to eightfold where
-    /// checkpoints would take more than a ninth of the file.
-    pub checkpoint_rows: u64,
+    /// Rows after which a book is written as a checkpoint: with the rest of a message, what a seek
+    /// replays at most. `None` stands for [`limit::CHECKPOINT_ROWS`], and up to eight times as many
+    /// where checkpoints would take more than a ninth of the file.
+    pub checkpoint_rows: Option<u64>,
 }
 
 impl Default for WriterOptions {
     fn default() -> Self {
-        Self { block_rows: limit::BLOCK_ROWS, checkpoint_rows: limit::CHECKPOINT_ROWS }
+        Self { block_rows: limit::BLOCK_ROWS, checkpoint_rows: None }
     }
 }
 
@@ -42,11 +43,11 @@ impl WriterOptions {
         if self.block_rows > limit::BLOCK_ROWS {
             return Err(Error::limit("rows of a block:", self.block_rows, limit::BLOCK_ROWS));
         }
-        if self.checkpoint_rows > limit::CHECKPOINT_ROWS_MAX {
-            let rows = self.checkpoint_rows;
+        let rows = self.checkpoint_rows.unwrap_or(limit::CHECKPOINT_ROWS);
+        if rows > limit::CHECKPOINT_ROWS_MAX {
             return Err(Error::limit("checkpoint spacing", rows, limit::CHECKPOINT_ROWS_MAX));
         }
-        if self.block_rows == 0 || self.checkpoint_rows == 0 {
+        if self.block_rows == 0 || rows == 0 {
             return Err(Error::invalid("rows of a block and checkpoint spacing must be above 0"));
         }
         Ok(())
@@ -55,7 +56,7 @@ impl WriterOptions {
 
 /// Checkpoints that take more than one part in so many of the bytes of rows are placed wider.
 pub(crate) const CHECKPOINT_SHARE: u64 = 8;
-/// How much wider than asked checkpoints are placed at most.
+/// How many times [`limit::CHECKPOINT_ROWS`] checkpoints are apart at most, for that.
 const CHECKPOINT_STRETCH: u64 = 8;
 
 /// What a finished segment file holds; becomes its manifest entry.
@@ -231,7 +232,7 @@ impl SegmentWriter {
             let room = self.options.block_rows.saturating_sub(self.pending.rows()).max(1);
             let end_row = batch.message_rows(start).start + room;
             let end = batch.message_of(end_row.min(batch.rows())).max(start + 1);
-            let end = self.text_end(batch, start, end)?;
+            let end = self.text_end(batch, start, end);
             self.pending.append_messages(batch, start..end)?;
             start = end;
             let text = text_bytes(&self.pending, 0..self.pending.rows());
@@ -243,24 +244,20 @@ impl SegmentWriter {
     }
 
     /// The message before `end` up to which the text of a block stays within bounds.
-    fn text_end(&self, batch: &Batch, start: usize, end: usize) -> Result<usize> {
+    fn text_end(&self, batch: &Batch, start: usize, end: usize) -> usize {
         let mut room = limit::BLOCK_TEXT_BYTES
             .saturating_sub(text_bytes(&self.pending, 0..self.pending.rows()));
         if text_bytes(batch, 0..batch.rows()) <= room {
-            return Ok(end);
+            return end;
         }
         for message in start..end {
             let bytes = text_bytes(batch, batch.message_rows(message));
-            if bytes > limit::MESSAGE_TEXT_BYTES_MAX {
-                let limit = limit::MESSAGE_TEXT_BYTES_MAX;
-                return Err(Error::limit("bytes of text in one message:", bytes, limit));
-            }
             if bytes > room {
-                return Ok(message.max(start + 1));
+                return message.max(start + 1);
             }
             room -= bytes;
         }
-        Ok(end)
+        end
     }
 
     /// Writes what is pending, the indexes and the footer, and makes the file durable.
@@ -435,7 +432,7 @@ impl Checkpoints {
                     entry.first_message + message as u64,
                     after_block,
                     identity,
-                );
+                )?;
             }
             // Up to the message with which the next checkpoint is due.
             let room = spacing.saturating_sub(self.rows_since).max(1);
@@ -453,19 +450,33 @@ impl Checkpoints {
         Ok(())
     }
 
-    /// Rows between two checkpoints: as asked, or so many that checkpoints take their share of
+    /// Rows between two checkpoints: as asked, else so many that checkpoints take their share of
     /// `bytes_so_far` in `rows_so_far` rows.
-    fn spacing(&self, asked: u64, rows_so_far: u64, bytes_so_far: u64) -> u64 {
-        let Some(last) = self.entries.last() else { return asked };
+    fn spacing(&self, asked: Option<u64>, rows_so_far: u64, bytes_so_far: u64) -> u64 {
+        const LEAST: u64 = limit::CHECKPOINT_ROWS;
+        let (None, Some(last)) = (asked, self.entries.last()) else {
+            return asked.unwrap_or(LEAST);
+        };
         let row_bytes = bytes_so_far.saturating_sub(self.bytes).max(1);
         let affordable = u64::from(last.len) * CHECKPOINT_SHARE * rows_so_far / row_bytes;
-        affordable.clamp(asked, asked.saturating_mul(CHECKPOINT_STRETCH))
+        affordable.clamp(LEAST, LEAST * CHECKPOINT_STRETCH)
     }
 
-    fn place(&mut self, row: u64, message: u64, after_block: u64, identity: Identity) {
+    fn place(
+        &mut self,
+        row: u64,
+        message: u64,
+        after_block: u64,
+        identity: Identity,
+    ) -> Result<()> {
         self.rows_since_max = self.rows_since_max.max(self.rows_since);
         self.rows_since = 0;
         self.book.fill(&self.tracker);
+        let levels = self.book.bids.prices.len().max(self.book.asks.prices.len());
+        if levels > limit::LEVELS_PER_SIDE_MAX {
+            let max = limit::LEVELS_PER_SIDE_MAX;
+            return Err(Error::limit("levels of one side of a book:", levels, max));
+        }
         let start = self.encoded.len();
         checkpoint::encode(&self.book, self.compact, &mut self.encoded);
         let len = self.encoded.len() - start;
@@ -484,6 +495,7 @@ impl Checkpoints {
             crc,
             reserved: [0; 8],
         });
+        Ok(())
     }
 }
 
@@ -494,8 +506,12 @@ fn texts(batch: &Batch) -> impl Iterator<Item = &TextValues> {
     })
 }
 
-/// Refuses a text value that no reader would take.
-fn check_texts(batch: &Batch) -> Result<()> {
+/// Refuses a text value that no reader would take, and more text in a message than a block may
+/// hold.
+///
+/// # Errors
+/// [`crate::ErrorKind::Limit`] with the length.
+pub(crate) fn check_texts(batch: &Batch) -> Result<()> {
     for texts in texts(batch) {
         let mut start = 0;
         for &end in texts.ends.iter() {
@@ -504,6 +520,14 @@ fn check_texts(batch: &Batch) -> Result<()> {
                 return Err(Error::limit("bytes of a text:", bytes, limit::TEXT_BYTES_MAX));
             }
             start = end;
+        }
+    }
+    if text_bytes(batch, 0..batch.rows()) > limit::MESSAGE_TEXT_BYTES_MAX {
+        let messages = 0..batch.messages();
+        let most = messages.map(|message| text_bytes(batch, batch.message_rows(message))).max();
+        let (most, max) = (most.unwrap_or_default(), limit::MESSAGE_TEXT_BYTES_MAX);
+        if most > max {
+            return Err(Error::limit("bytes of text in one message:", most, max));
         }
     }
     Ok(())

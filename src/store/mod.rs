@@ -35,7 +35,7 @@ pub use rewrite::{RewriteWatch, Rewritten};
 pub use snapshot::{Snapshot, StreamInfo};
 pub use tail::{StreamTail, Tail};
 pub use verify::{Damage, VerifyReport};
-pub use writer::{Dropped, LiveOptions, Writer};
+pub use writer::{Dropped, Expired, LiveOptions, Writer};
 
 use crate::book::Tracker;
 use crate::catalog::{self, Manifest};

@@ -8,11 +8,10 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::rewrite::{RewriteWatch, Rewritten};
-use super::writer::{Dropped, Group, Writer};
+use super::writer::{Dropped, Expired, Group, Writer};
 use crate::error::{Error, ErrorKind, Result};
-use crate::event::{Batch, Kind, StreamKey};
+use crate::event::{Batch, StreamKey};
 use crate::format::manifest::SegmentEntry;
-use crate::quantity::Day;
 use crate::segment::WriterOptions;
 
 /// When rows that wait are made durable together.
@@ -195,13 +194,13 @@ impl Recorder {
         self.shared.lock().seal_error.clone()
     }
 
-    /// Drops days as [`Writer::drop_before`] does; appends go on meanwhile.
+    /// Drops days as [`Writer::drop_expired`] does; appends go on meanwhile.
     ///
     /// # Errors
-    /// As [`Writer::drop_before`]; [`ErrorKind::Cancelled`] if the recorder was closed.
-    pub fn drop_before(&self, kind: Kind, day: Day) -> Result<Dropped> {
+    /// As [`Writer::drop_expired`]; [`ErrorKind::Cancelled`] if the recorder was closed.
+    pub fn drop_expired(&self, expired: &Expired) -> Result<Dropped> {
         let _alone = self.shared.alone();
-        let dropped = self.shared.drop_before(kind, day);
+        let dropped = self.shared.drop_expired(expired);
         // Whoever waits hears of a failure.
         self.shared.done.notify_all();
         dropped
@@ -395,10 +394,10 @@ impl Shared {
         tidied
     }
 
-    /// As [`Writer::drop_before`], without holding the writer while the disk works.
-    fn drop_before(&self, kind: Kind, day: Day) -> Result<Dropped> {
+    /// As [`Writer::drop_expired`], without holding the writer while the disk works.
+    fn drop_expired(&self, expired: &Expired) -> Result<Dropped> {
         let mut dropped = Dropped::default();
-        if let Some(dropping) = self.with(|writer| writer.begin_drop(kind, day))? {
+        if let Some(dropping) = self.with(|writer| writer.begin_drop(expired))? {
             let written = dropping.write();
             dropped = self.with(|writer| writer.finish_drop(dropping, written))?;
         }

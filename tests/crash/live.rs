@@ -10,7 +10,7 @@ use tickreel::event::{
 };
 use tickreel::quantity::Day;
 use tickreel::segment::WriterOptions;
-use tickreel::store::{LiveOptions, Snapshot, Store};
+use tickreel::store::{Expired, LiveOptions, Snapshot, Store};
 use tickreel::{Decimal, Error, ErrorKind, TsNs};
 
 use crate::model::{Allowed, Contents, ROOT, Row, read, rows, scan_batch};
@@ -24,7 +24,7 @@ pub const LIVE_START: i64 = SLOTS_END;
 /// So small that a few rows fill a journal file, a few more a segment and all memory.
 pub fn live_options() -> LiveOptions {
     LiveOptions {
-        segments: WriterOptions { block_rows: 32, checkpoint_rows: 16 },
+        segments: WriterOptions { block_rows: 32, checkpoint_rows: Some(16) },
         journal_bytes: 2048,
         seal_bytes: 600,
         memory_max: 1000,
@@ -160,7 +160,7 @@ impl World {
         let before = (self.model.clone(), self.unacknowledged.clone(), self.live_allowed());
         let expected = self.forget_before(kind, day)?;
         self.mark(vec![before.2.clone(), self.live_allowed()]);
-        let dropped = self.writer.as_mut().unwrap().drop_before(kind, day);
+        let dropped = self.writer.as_mut().unwrap().drop_expired(&Expired::of_all(kind, day));
         match &dropped {
             Ok(dropped) if dropped.rows == expected || self.damaged => self.acknowledge(),
             Ok(dropped) => {
@@ -186,7 +186,7 @@ impl World {
         for task in tasks {
             let writer = self.writer.as_mut().unwrap();
             // Of other lengths than the segments that are read.
-            let options = WriterOptions { block_rows: 48, checkpoint_rows: 24 };
+            let options = WriterOptions { block_rows: 48, checkpoint_rows: Some(24) };
             let rewritten = writer.rewrite(&task.segments, options, &mut |_| Ok(()));
             self.acknowledge();
             let rewritten = self.settled(rewritten)?;

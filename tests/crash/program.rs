@@ -363,5 +363,5 @@ pub fn random(random: &mut Random, steps: u64) -> Vec<Step> {
 
 /// Small blocks and many checkpoints, so that little rows make all parts of a file.
 pub fn options(replace: bool) -> ImportOptions {
-    ImportOptions { replace, writer: WriterOptions { block_rows: 32, checkpoint_rows: 16 } }
+    ImportOptions { replace, writer: WriterOptions { block_rows: 32, checkpoint_rows: Some(16) } }
 }

@@ -76,7 +76,7 @@ fn tell_durable(stream: usize, messages: usize) {
 /// Small files, so that every few milliseconds a journal file or a segment is begun.
 pub fn options() -> LiveOptions {
     LiveOptions {
-        segments: WriterOptions { block_rows: 200, checkpoint_rows: 50 },
+        segments: WriterOptions { block_rows: 200, checkpoint_rows: Some(50) },
         journal_bytes: 64 << 10,
         seal_bytes: 20 << 10,
         memory_max: 120 << 10,

@@ -545,6 +545,19 @@ fn blocks() -> Vec<Vector> {
                 d.seal_page(0, 0);
             },
         ),
+        bad(
+            "ends-short",
+            ORDERS,
+            "the only message of a block of 3 rows ends after 2, checksums right",
+            "message ends are not in order",
+            |d| {
+                let (_, block) = d.block(0);
+                let at = block.offset as usize;
+                let start = u32::from_le_bytes(d.bytes[at..at + 4].try_into().unwrap());
+                d.put(at + start as usize, &[2]);
+                d.seal_page(0, 0);
+            },
+        ),
     ]
 }
 

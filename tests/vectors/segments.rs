@@ -86,8 +86,8 @@ fn described(
     Vector::new(name, bytes, toml)
 }
 
-const DEFAULT: WriterOptions = WriterOptions { block_rows: 65_536, checkpoint_rows: 8192 };
-const SMALL: WriterOptions = WriterOptions { block_rows: 16, checkpoint_rows: 6 };
+const DEFAULT: WriterOptions = WriterOptions { block_rows: 65_536, checkpoint_rows: None };
+const SMALL: WriterOptions = WriterOptions { block_rows: 16, checkpoint_rows: Some(30) };
 
 pub fn vectors() -> Vec<Vector> {
     let one = |batch: &Batch| {
@@ -119,7 +119,7 @@ pub fn vectors() -> Vec<Vector> {
         "segment-trades-2500",
         "2,500 trades in 3 blocks: full groups, event times as distances, ids as integers and text",
         &many_trades(),
-        WriterOptions { block_rows: 1100, checkpoint_rows: 8192 },
+        WriterOptions { block_rows: 1100, checkpoint_rows: None },
         None,
     ));
     vectors.push(vector(
@@ -136,7 +136,7 @@ pub fn vectors() -> Vec<Vector> {
             ],
             &[3, 4, 6],
         ),
-        WriterOptions { block_rows: 3, checkpoint_rows: 1 },
+        WriterOptions { block_rows: 3, checkpoint_rows: Some(1) },
         None,
     ));
     vectors

@@ -7,7 +7,7 @@ use tracing::{error, info};
 
 use crate::event::Kind;
 use crate::quantity::TsNs;
-use crate::store::Recorder;
+use crate::store::{Expired, Recorder};
 
 /// How often it is looked for days to be dropped.
 pub(super) const DROP_EVERY: Duration = Duration::from_secs(3600);
@@ -20,7 +20,7 @@ pub(super) fn drop_old(recorder: &Recorder, retention: &BTreeMap<Kind, Duration>
         let age_ns = i64::try_from(age.as_nanos()).unwrap_or(i64::MAX);
         let first_kept = now.saturating_add(-age_ns).day();
         let kind_name = kind.name();
-        match recorder.drop_before(*kind, first_kept) {
+        match recorder.drop_expired(&Expired::of_all(*kind, first_kept)) {
             Ok(dropped) if dropped.segments == 0 => {}
             Ok(dropped) => info!(
                 kind = kind_name,

@@ -13,7 +13,7 @@ use std::collections::{HashMap, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
 
-pub use self::retention::Dropped;
+pub use self::retention::{Dropped, Expired};
 use super::live::Live;
 use super::refill::{Known, Refill};
 use super::tail::bytes_of;
@@ -26,7 +26,7 @@ use crate::format::manifest::{SegmentEntry, StreamEntry, encode_stream};
 use crate::journal::{self, JournalWriter, Torn};
 use crate::limit;
 use crate::quantity::TsNs;
-use crate::segment::WriterOptions;
+use crate::segment::{WriterOptions, check_texts};
 
 /// How a live writer behaves.
 #[derive(Clone, Copy, Debug)]
@@ -309,7 +309,7 @@ impl Writer {
     pub fn append(&mut self, key: &StreamKey, batch: &Batch) -> Result<u64> {
         self.check()?;
         if batch.is_empty() {
-            return Ok(self.next_seq - 1);
+            return Ok(self.watermark);
         }
         let clamped = self.check_rows(key, batch)?;
         let batch = clamped.as_ref().unwrap_or(batch);
@@ -321,7 +321,7 @@ impl Writer {
         let (store, options) = (&self.store, &self.options);
         self.live.update(|view| -> Result<()> {
             let books = store.sealed_books(&view.manifest);
-            let spacing = options.segments.checkpoint_rows;
+            let spacing = options.segments.checkpoint_rows.unwrap_or(limit::CHECKPOINT_ROWS);
             let tail = Arc::make_mut(&mut view.tail);
             tail.append(&entry, first_row, batch, spacing, || books(entry.id))?;
             if stream.known.first_journal == u64::MAX {
@@ -378,8 +378,9 @@ impl Writer {
     fn make_room(&mut self, batch: &Batch) -> Result<()> {
         let largest = (0..batch.messages()).map(|m| batch.message_bytes(m)).max().unwrap_or(0);
         let largest = largest + FRAME_OVERHEAD;
-        if largest > limit::JOURNAL_FRAME_BYTES_MAX {
-            let limit = limit::JOURNAL_FRAME_BYTES_MAX;
+        // Smaller ones before it may be in the same frame.
+        let limit = limit::JOURNAL_FRAME_BYTES_MAX - limit::JOURNAL_FRAME_BYTES;
+        if largest > limit {
             return Err(Error::limit("bytes of one message:", largest, limit));
         }
         let bytes = frame_bytes(batch);
@@ -518,6 +519,7 @@ fn check_shape(batch: &Batch) -> Result<()> {
             return Err(Error::limit(&format!("decimals of column {}:", spec.name), decimals, max));
         }
     }
+    check_texts(batch)?;
     let times = batch.ts_recv();
     if !times.is_sorted() {
         let falls = times.windows(2).position(|pair| pair[0] > pair[1]).unwrap_or_default();

@@ -8,13 +8,57 @@ use super::Writer;
 use super::seal::Commit;
 use crate::catalog::{self, Manifest, segment_path};
 use crate::error::{ErrorKind, Result};
-use crate::event::Kind;
+use crate::event::{Kind, StreamKey};
 use crate::format::manifest::SegmentEntry;
-use crate::quantity::{Day, TsNs};
-use crate::store::Store;
+use crate::quantity::{Day, Instrument, TsNs};
 use crate::store::tail::Tail;
+use crate::store::{Snapshot, Store};
 
-/// What [`Writer::drop_before`] took out of the store.
+/// Rows that may go: those of one kind, of whole UTC days.
+#[derive(Clone, Debug)]
+pub struct Expired {
+    /// Of this kind.
+    pub kind: Kind,
+    /// Of days before this one.
+    pub before: Day,
+    /// Of these instruments; of all if empty.
+    pub instruments: Vec<Instrument>,
+}
+
+impl Expired {
+    /// Those of all instruments.
+    #[must_use]
+    pub fn of_all(kind: Kind, before: Day) -> Self {
+        Self { kind, before, instruments: Vec::new() }
+    }
+
+    /// The segments that [`Writer::drop_expired`] would drop, were nothing sealed before.
+    #[must_use]
+    pub fn segments(&self, snapshot: &Snapshot) -> Vec<SegmentEntry> {
+        self.segments_of(snapshot.manifest(), snapshot.tail())
+    }
+
+    /// The segments that may go, as far as they may.
+    fn segments_of(&self, manifest: &Manifest, tail: &Tail) -> Vec<SegmentEntry> {
+        let mut entries = Vec::new();
+        for stream in manifest.contents().streams.iter().filter(|stream| self.has(&stream.key)) {
+            let segments = manifest.stream_segments(stream.id);
+            let live = tail.stream(stream.id).map(|tail| TsNs(tail.times().0).day());
+            let newest = segments.last().filter(|_| self.kind == Kind::Book);
+            let newest = newest.map(|last| Day(last.day));
+            let end = live.into_iter().chain(newest).fold(self.before, Day::min);
+            entries.extend(segments.iter().filter(|entry| Day(entry.day) < end));
+        }
+        entries
+    }
+
+    fn has(&self, key: &StreamKey) -> bool {
+        let instrument = self.instruments.is_empty() || self.instruments.contains(&key.instrument);
+        instrument && key.kind == self.kind
+    }
+}
+
+/// What [`Writer::drop_expired`] took out of the store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Dropped {
     /// Segment files.
@@ -25,8 +69,20 @@ pub struct Dropped {
     pub bytes: u64,
 }
 
+impl Dropped {
+    /// So many segments.
+    #[must_use]
+    pub fn of(entries: &[SegmentEntry]) -> Self {
+        Self {
+            segments: entries.len(),
+            rows: entries.iter().map(|entry| entry.rows).sum(),
+            bytes: entries.iter().map(|entry| entry.file_len).sum(),
+        }
+    }
+}
+
 impl Writer {
-    /// Drops the rows of `kind` of all UTC days before `day`, in one step, and removes their files.
+    /// Drops the rows that have expired, in one step, and removes their files.
     /// A file that some reader holds is removed by a later call, or when the store is opened for
     /// writing again.
     ///
@@ -36,9 +92,9 @@ impl Writer {
     /// # Errors
     /// [`ErrorKind::Full`] if there is no room for the next manifest: nothing was dropped, and it
     /// can be tried again. Otherwise the writer is poisoned.
-    pub fn drop_before(&mut self, kind: Kind, day: Day) -> Result<Dropped> {
+    pub fn drop_expired(&mut self, expired: &Expired) -> Result<Dropped> {
         let mut dropped = Dropped::default();
-        if let Some(dropping) = self.begin_drop(kind, day)? {
+        if let Some(dropping) = self.begin_drop(expired)? {
             let written = dropping.write();
             dropped = self.finish_drop(dropping, written)?;
         }
@@ -49,16 +105,12 @@ impl Writer {
 
     /// The manifest without what is to be dropped, to be written without holding the writer; `None`
     /// if there is nothing. No other manifest may be made meanwhile.
-    pub(in crate::store) fn begin_drop(
-        &mut self,
-        kind: Kind,
-        day: Day,
-    ) -> Result<Option<Dropping>> {
+    pub(in crate::store) fn begin_drop(&mut self, expired: &Expired) -> Result<Option<Dropping>> {
         self.check()?;
         let view = self.live.view();
         let (before, tail) = (view.manifest.clone(), view.tail.clone());
         drop(view);
-        let entries = entries_before(&before, &tail, kind, day);
+        let entries = expired.segments_of(&before, &tail);
         if entries.is_empty() {
             return Ok(None);
         }
@@ -100,11 +152,7 @@ impl Writer {
         }
         self.finish_manifest(commit, written)?;
         self.forget_times(&entries);
-        let dropped = Dropped {
-            segments: entries.len(),
-            rows: entries.iter().map(|entry| entry.rows).sum(),
-            bytes: entries.iter().map(|entry| entry.file_len).sum(),
-        };
+        let dropped = Dropped::of(&entries);
         self.dropped.extend(entries);
         Ok(dropped)
     }
@@ -135,19 +183,6 @@ impl Writer {
     pub(in crate::store) fn finish_removal(&mut self, held: Vec<SegmentEntry>) {
         self.dropped = held;
     }
-}
-
-/// The segments of `kind` of days before `day`, as far as they may go.
-fn entries_before(manifest: &Manifest, tail: &Tail, kind: Kind, day: Day) -> Vec<SegmentEntry> {
-    let mut entries = Vec::new();
-    for stream in manifest.contents().streams.iter().filter(|stream| stream.key.kind == kind) {
-        let segments = manifest.stream_segments(stream.id);
-        let live = tail.stream(stream.id).map(|tail| TsNs(tail.times().0).day());
-        let newest = segments.last().filter(|_| kind == Kind::Book).map(|last| Day(last.day));
-        let end = live.into_iter().chain(newest).fold(day, Day::min);
-        entries.extend(segments.iter().filter(|entry| Day(entry.day) < end));
-    }
-    entries
 }
 
 /// Segments on their way out of the store.
