@@ -243,6 +243,10 @@ fn what_files_cannot_hold_is_refused_before_it_is_taken() {
     refused(&book, &long, ErrorKind::Limit, "rows of one message: 262145 is above");
     let deep = one(bids(1, true, 0..levels_max + 1));
     refused(&book, &deep, ErrorKind::Limit, "levels of one side of a book: 100001 is above");
+    let mut frame = BatchBuilder::new(Kind::Raw);
+    frame.raw(TsNs(START), "trade", &vec![b'x'; limit::TEXT_BYTES_MAX + 1]);
+    let raw = key("test:A", Kind::Raw);
+    refused(&raw, &one(frame), ErrorKind::Limit, "bytes of a text: 16777217 is above");
     // What was refused is no beginning.
     let level = one(bids(1, false, 0..1));
     refused(&book, &level, ErrorKind::Invalid, "the first row of a stream must be a reset");

@@ -320,6 +320,66 @@ fn a_position_after_a_seek_and_before_the_first_row_is_kept_too() {
 }
 
 #[test]
+fn a_scan_leaves_out_blocks_that_hold_no_wanted_row() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open_or_create(folder.path()).unwrap();
+    let mut builder = BatchBuilder::new(Kind::Trades);
+    for row in 0..100 {
+        builder.trade(&TradeRow {
+            ts_recv: TsNs(START + row),
+            ts_event: None,
+            side: TradeSide::Buy,
+            price: Decimal::new(1000 + row * row, 1).unwrap(),
+            qty: Decimal::new(1, 0).unwrap(),
+            trade_id: "",
+        });
+    }
+    let (name, batch) = (key("test:T", Kind::Trades), builder.finish().unwrap().pop().unwrap());
+    let writer = WriterOptions { block_rows: 10, checkpoint_rows: None };
+    import(&store, ImportOptions { replace: false, writer }, &[(name.clone(), &batch)], 7).unwrap();
+    let damaged_in = |blocks: std::ops::Range<usize>| {
+        let snapshot = store.snapshot().unwrap();
+        let entry =
+            snapshot.segments(snapshot.stream_id(&name.instrument, Kind::Trades).unwrap())[0];
+        let segment = snapshot.open(&entry, Kind::Trades).unwrap();
+        let mut bytes = std::fs::read(segment.path()).unwrap();
+        for block in &segment.blocks()[blocks] {
+            let start = usize::try_from(block.offset).unwrap();
+            bytes[start..start + block.len as usize].fill(0x5a);
+        }
+        let copy = tempfile::tempdir().unwrap();
+        let mut command = std::process::Command::new("cp");
+        command.arg("-r").args([folder.path(), copy.path()]);
+        assert!(command.status().unwrap().success());
+        let root = copy.path().join(folder.path().file_name().unwrap());
+        let file = root.join(segment.path().strip_prefix(folder.path()).unwrap());
+        std::fs::remove_file(&file).unwrap();
+        std::fs::write(file, bytes).unwrap();
+        (Store::open(&root).unwrap(), copy)
+    };
+    let rows = |store: &Store, conditions: &[&str]| -> tickreel::Result<usize> {
+        let all = TsNs::MIN..TsNs::MAX;
+        let filter = Filter::parse(Kind::Trades, conditions).unwrap();
+        let snapshot = store.snapshot().unwrap();
+        let scan = snapshot.scan(&name.instrument, Kind::Trades, all, ColumnMask::ALL).unwrap();
+        let mut scan = scan.with_filter(filter);
+        let mut rows = 0;
+        while let Some(batch) = scan.next_batch()? {
+            rows += batch.rows();
+        }
+        Ok(rows)
+    };
+
+    // Prices of 8 blocks are below 740, those of the last two are not.
+    let (damaged, _copy) = damaged_in(0..8);
+    assert_eq!(rows(&damaged, &["price>=740"]).unwrap(), 20);
+    assert_eq!(rows(&damaged, &["price>=740", "price<742"]).unwrap(), 1);
+    assert_eq!(rows(&damaged, &["price>=720"]).unwrap_err().kind(), ErrorKind::Corrupt);
+    let (damaged, _copy) = damaged_in(8..10);
+    assert_eq!(rows(&damaged, &["price<740"]).unwrap(), 80);
+}
+
+#[test]
 fn a_scan_for_rows_that_are_rare_may_be_told_to_read_no_more_than_a_block() {
     let streams = Streams::sample();
     let (_folder, store) = streams.store(20);

@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use crate::model::{Contents, never_another_answer, without_panic};
 use crate::power::Keep;
-use crate::program::{Step, canonical, live, small};
+use crate::program::{Step, canonical, live, small, small_compacted};
 use crate::sim::{Fault, Ignored, NodeId, Plan, SECTOR, SimDisk, State, What};
 use crate::world::World;
 
-/// A small store of two streams, and its files that hold bytes.
-fn small_store(seed: u64) -> (State, Vec<Arc<Contents>>, Vec<(PathBuf, NodeId)>) {
+/// The small store that a program leaves, and its files that hold bytes.
+fn small_store(program: &[Step]) -> (State, Vec<Arc<Contents>>, Vec<(PathBuf, NodeId)>) {
     let mut world = World::empty(|disk| disk);
-    world.run(&small(seed)).unwrap();
+    world.run(program).unwrap();
     let state = world.disk.state();
     let mut files = state.files();
     files.retain(|&(_, file)| !state.bytes(file).unwrap().is_empty());
@@ -34,7 +34,16 @@ fn expect_noticed(
 
 #[test]
 fn every_flipped_bit_is_noticed() {
-    let (state, known, files) = small_store(1);
+    every_flipped_bit(&small(1));
+}
+
+#[test]
+fn every_flipped_bit_of_a_compacted_store_is_noticed() {
+    every_flipped_bit(&small_compacted(1));
+}
+
+fn every_flipped_bit(program: &[Step]) {
+    let (state, known, files) = small_store(program);
     let mut count = 0;
     for file in &files {
         let bytes = state.bytes(file.1).unwrap();
@@ -50,7 +59,12 @@ fn every_flipped_bit_is_noticed() {
 
 #[test]
 fn every_other_length_is_noticed() {
-    let (state, known, files) = small_store(1);
+    every_other_length(&small(1));
+    every_other_length(&small_compacted(1));
+}
+
+fn every_other_length(program: &[Step]) {
+    let (state, known, files) = small_store(program);
     for file in &files {
         let bytes = state.bytes(file.1).unwrap();
         for len in (0..bytes.len()).chain([bytes.len() + 1, bytes.len() + 64]) {
@@ -63,8 +77,12 @@ fn every_other_length_is_noticed() {
 
 #[test]
 fn every_lost_or_foreign_part_is_noticed() {
-    let (state, known, files) = small_store(1);
-    let (other, _, others) = small_store(2);
+    every_lost_or_foreign_part([&small(1), &small(2)]);
+    every_lost_or_foreign_part([&small_compacted(1), &small(1)]);
+}
+
+fn every_lost_or_foreign_part(programs: [&[Step]; 2]) {
+    let [(state, known, files), (other, _, others)] = programs.map(small_store);
     for file in &files {
         let bytes = state.bytes(file.1).unwrap();
         for sector in 0..bytes.len().div_ceil(SECTOR) {
@@ -85,7 +103,7 @@ fn every_lost_or_foreign_part_is_noticed() {
 
 #[test]
 fn a_sector_that_cannot_be_read_is_an_error() {
-    let (state, known, files) = small_store(1);
+    let (state, known, files) = small_store(&small(1));
     for (path, file) in files {
         for sector in 0..state.bytes(file).unwrap().len().div_ceil(SECTOR) {
             let disk = SimDisk::new(state.clone()).lose_sector(file, sector);

@@ -316,6 +316,12 @@ pub fn small(seed: u64) -> Vec<Step> {
     vec![Step::Open, Step::Import { slots: slots(seed, &[(0, 1), (2, 1)]), replace: false }]
 }
 
+/// A program that leaves a small store of which one segment was compacted, and no journal.
+pub fn small_compacted(seed: u64) -> Vec<Step> {
+    let import = |seed, place| Step::Import { slots: slots(seed, &[place]), replace: false };
+    vec![Step::Open, import(seed, (0, 1)), Step::Compact { again: true }, import(seed + 1, (1, 0))]
+}
+
 /// A program of up to `steps` steps.
 pub fn random(random: &mut Random, steps: u64) -> Vec<Step> {
     let mut program = vec![Step::Open];

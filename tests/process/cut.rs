@@ -91,6 +91,11 @@ fn a_power_cut_while_rows_are_appended_and_sealed_loses_nothing() {
 }
 
 #[test]
+fn a_power_cut_while_a_store_is_compacted_loses_nothing() {
+    cut_all(6, cuts(25), &[Job::Compact], |_| {});
+}
+
+#[test]
 fn a_power_cut_while_a_store_is_recovered_loses_nothing() {
     cut_all(3, cuts(25), &[Job::Recover], |_| {});
 }

@@ -9,6 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use tickreel::Result;
+use tickreel::compact::{self, Selection};
 use tickreel::disk::{Disk, OsDisk};
 use tickreel::event::{Batch, StreamKey};
 use tickreel::segment::WriterOptions;
@@ -35,6 +36,8 @@ pub enum Job {
     Record,
     /// By one thread that commits and seals after every few rows.
     Seal,
+    /// By one thread that compacts what it sealed.
+    Compact,
     /// By opening the store again and again, as a writer or to import.
     Recover,
     /// By importing laps, each twice.
@@ -103,6 +106,7 @@ fn writer_process() {
     let done = match job {
         "Record" => record(&store, &closing),
         "Seal" => seal(&store, &closing),
+        "Compact" => compact(&store, &closing),
         "Recover" => recover(&store, &closing),
         "Import" => import(&store, &closing),
         other => panic!("no such job: {other}"),
@@ -225,6 +229,25 @@ fn seal(store: &Store, closing: &AtomicBool) -> Result<()> {
         lanes.iter().for_each(|lane| tell_durable(lane.stream, lane.messages));
         if random.below(20) == 0 {
             writer.seal_all()?;
+        }
+        writer.maintain()?;
+    }
+    Ok(())
+}
+
+fn compact(store: &Store, closing: &AtomicBool) -> Result<()> {
+    let mut random = random();
+    let mut writer = store.writer(options())?;
+    let mut lanes = Lane::all(store)?;
+    while !closing.load(Ordering::Relaxed) {
+        append_few(&mut lanes, &mut random, |key, rows| writer.append(key, rows).map(drop))?;
+        writer.commit()?;
+        lanes.iter().for_each(|lane| tell_durable(lane.stream, lane.messages));
+        if random.below(10) == 0 {
+            writer.seal_all()?;
+            for task in compact::plan(&store.snapshot()?, &Selection::default()) {
+                writer.rewrite(&task.segments, options().segments, &mut |_| Ok(()))?;
+            }
         }
         writer.maintain()?;
     }

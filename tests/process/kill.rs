@@ -74,9 +74,10 @@ fn live_and_die(
     let mut counts = vec![0; STREAMS];
     for nth in 0..lives {
         let closed = nth % 8 == 6;
-        let job = match nth % 4 {
+        let job = match nth % 8 {
             1 => Job::Seal,
-            3 => Job::Recover,
+            5 => Job::Compact,
+            3 | 7 => Job::Recover,
             _ => Job::Record,
         };
         let mut writer = WriterProcess::start(job, Syncs::Kept, root, log);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::Writer;
 use super::seal::Commit;
 use crate::catalog::{self, Manifest, segment_path};
-use crate::error::{ErrorKind, Result};
+use crate::error::Result;
 use crate::event::{Kind, StreamKey};
 use crate::format::manifest::SegmentEntry;
 use crate::quantity::{Day, Instrument, TsNs};
@@ -139,17 +139,8 @@ impl Writer {
         written: Result<Arc<Manifest>>,
     ) -> Result<Dropped> {
         let Dropping { before, commit, entries } = dropping;
-        let (disk, root) = (self.store.disk(), self.store.root());
-        match written {
-            Err(error)
-                if error.kind() == ErrorKind::Full
-                    && before.is_current(disk, root).unwrap_or(false) =>
-            {
-                return Err(error);
-            }
-            // Readers that hold this one keep the files, this writer does not.
-            _ => drop(before),
-        }
+        // Readers that hold this one keep the files, this writer does not.
+        drop(before);
         self.finish_manifest(commit, written)?;
         self.forget_times(&entries);
         let dropped = Dropped::of(&entries);

@@ -7,7 +7,7 @@ use super::{OpenStream, Writer};
 use crate::book::Tracker;
 use crate::catalog::{self, Manifest};
 use crate::error::{Error, ErrorKind, Result};
-use crate::event::Kind;
+use crate::event::{Kind, StreamKey};
 use crate::format::manifest::{Contents, SegmentEntry, StreamEntry, segment_order};
 use crate::journal;
 use crate::quantity::TsNs;
@@ -168,13 +168,15 @@ impl Writer {
         seal: Seal,
         written: Result<Vec<SegmentEntry>>,
     ) -> Result<Commit> {
-        let Seal { mut sealing, tails, journal } = seal;
+        let Seal { sealing, tails, journal } = seal;
         self.next_segment_id = sealing.next_segment_id();
         let entries = self.poison_unless_full(written)?;
-        sealing.keep();
+        let mut before = Vec::with_capacity(tails.len());
         for tail in &tails {
-            if let Some(stream) = self.streams.get_mut(&tail.entry().key) {
+            let key = &tail.entry().key;
+            if let Some(stream) = self.streams.get_mut(key) {
                 let known = &mut stream.known;
+                before.push((key.clone(), known.entry.journal_rows, known.first_journal));
                 known.entry.journal_rows = tail.end_row();
                 // Rows that came meanwhile lie in the file of that time or in later ones.
                 let more = known.next_row > tail.end_row();
@@ -182,7 +184,8 @@ impl Writer {
             }
         }
         let add = |segments: &mut Vec<_>| segments.extend_from_slice(&entries);
-        Ok(self.next_manifest(self.first_needed_journal(), add))
+        let commit = self.next_manifest(self.first_needed_journal(), add);
+        Ok(Commit { sealed: Some(Fresh { sealing, before }), ..commit })
     }
 
     /// The oldest journal file that holds rows that are in no segment; the newest if none does.
@@ -214,17 +217,35 @@ impl Writer {
             streams,
             ..*before.contents()
         };
-        Commit { store: self.store.clone(), contents, segments }
+        Commit { store: self.store.clone(), contents, segments, sealed: None }
     }
 
     /// Shows a manifest that was committed, and removes what only earlier ones needed.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Full`] if there is no room for it: all is as it was. Otherwise the writer is
+    /// poisoned.
     pub(in crate::store) fn finish_manifest(
         &mut self,
         commit: Commit,
         written: Result<Arc<Manifest>>,
     ) -> Result<()> {
+        let Commit { contents, mut sealed, .. } = commit;
+        if written.as_ref().is_err_and(|error| error.kind() == ErrorKind::Full) && self.is_current()
+        {
+            for (key, rows, journal) in sealed.iter().flat_map(|fresh| &fresh.before) {
+                if let Some(stream) = self.streams.get_mut(key) {
+                    let known = &mut stream.known;
+                    (known.entry.journal_rows, known.first_journal) = (*rows, *journal);
+                }
+            }
+            return written.map(drop);
+        }
+        // A commit that failed may have happened.
+        if let Some(fresh) = &mut sealed {
+            fresh.sealing.keep();
+        }
         let manifest = self.poison(written)?;
-        let contents = &commit.contents;
         self.first_journal = contents.first_journal;
         let forgotten = self.live.update(|view| {
             view.manifest = manifest.clone();
@@ -238,6 +259,12 @@ impl Writer {
         // What stays is cleared next time; nothing that fails here undoes the commit.
         drop(catalog::remove_old_manifests(disk, root, &manifest));
         Ok(())
+    }
+
+    /// Whether the manifest that this writer knows is in force.
+    fn is_current(&self) -> bool {
+        let manifest = self.live.view().manifest.clone();
+        manifest.is_current(self.store.disk(), self.store.root()).unwrap_or(false)
     }
 
     fn commit_manifest(&mut self, first_journal: u64) -> Result<()> {
@@ -273,6 +300,15 @@ pub(in crate::store) struct Commit {
     store: Store,
     contents: Contents,
     segments: Vec<SegmentEntry>,
+    sealed: Option<Fresh>,
+}
+
+/// New segments that a manifest makes part of the store.
+struct Fresh {
+    sealing: Sealing,
+    /// Of each of their streams, the rows that were sealed and the journal file that was needed
+    /// before.
+    before: Vec<(StreamKey, u64, u64)>,
 }
 
 impl Commit {
