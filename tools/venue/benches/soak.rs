@@ -4,13 +4,15 @@
 //! `cargo bench -p tickreel-venue --bench soak -- [SECONDS] [MESSAGES_PER_SECOND] [BANDWIDTH]`;
 //! without a rate as fast as it goes. The venue plays a made-up market of Binance futures again and
 //! again (book, trades, best prices), TLS off. With a bandwidth (`4MiB`) the store holds days of
-//! old rows, which the daemon compacts meanwhile. It fails if a message was lost.
+//! old rows, which the daemon compacts meanwhile. It fails if a message was lost, or none of those
+//! days was compacted while messages came.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program that prints figures")]
 
 use std::error::Error;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use tickreel::compact::{self, Selection};
 use tickreel::event::{BatchBuilder, Kind, MessageHead, Side, StreamKey};
 use tickreel::ingest::daemon::config::Config;
 use tickreel::ingest::daemon::stats::Stats;
@@ -96,6 +98,7 @@ async fn soak(length: Duration, rate: Option<f64>, bandwidth: Option<String>) ->
     let folder = tempfile::tempdir_in(".")?;
     let store = Store::open_or_create(folder.path())?;
     let mut compact = String::new();
+    let compacts = bandwidth.is_some();
     if let Some(bandwidth) = bandwidth {
         add_old_days(&store)?;
         compact = format!("[compact]\nafter = \"1h\"\nbandwidth = \"{bandwidth}\"\n");
@@ -146,7 +149,13 @@ async fn soak(length: Duration, rate: Option<f64>, bandwidth: Option<String>) ->
             resident_mib(),
             store.snapshot()?.manifest().segments().len()
         );
+        if compacts {
+            println!("        {} of {OLD_DAYS} old days are compacted", days_compacted(&store)?);
+        }
         last = (Instant::now(), feed.messages);
+    }
+    if compacts && days_compacted(&store)? == 0 {
+        return Err("nothing was compacted meanwhile".into());
     }
     let status = stats.status();
     let feed = &status.feeds[0];
@@ -171,6 +180,13 @@ async fn soak(length: Duration, rate: Option<f64>, bandwidth: Option<String>) ->
         return Err("something was lost".into());
     }
     Ok(())
+}
+
+/// Old days that a compaction would leave as they are.
+fn days_compacted(store: &Store) -> Outcome<i64> {
+    let until = TsNs(OLD_DAYS * DAY_NS);
+    let left = compact::plan(&store.snapshot()?, &Selection { until, ..Selection::default() });
+    Ok(OLD_DAYS - i64::try_from(left.len())?)
 }
 
 fn rows(store: &Store) -> Outcome<u64> {
