@@ -52,7 +52,7 @@ fn main() {
         let metrics = ReplayQuery { output: Output::metrics(), ..merged.clone() };
         books_replay("replay, metrics", &client, &metrics).await;
         for clients in [4, 16] {
-            side_by_side(&url, &merged, clients).await;
+            side_by_side(&client, &url, &merged, clients).await;
         }
         for speed in [1.0, 100.0] {
             pacing(&client, &ReplayQuery::all(std::slice::from_ref(&paced)), speed).await;
@@ -155,7 +155,8 @@ async fn books_replay(name: &str, client: &Client, query: &ReplayQuery) {
 }
 
 /// So many clients, each on a connection of its own, play the same at once.
-async fn side_by_side(url: &str, query: &ReplayQuery, clients: usize) {
+async fn side_by_side(watcher: &Client, url: &str, query: &ReplayQuery, clients: usize) {
+    let before = watcher.stats().await.unwrap().bytes_sent;
     let started = Instant::now();
     let mut tasks = Vec::new();
     for _ in 0..clients {
@@ -175,7 +176,9 @@ async fn side_by_side(url: &str, query: &ReplayQuery, clients: usize) {
         rows += task.await.unwrap();
     }
     let name = format!("replay, {clients} clients together");
-    line(&name, rows, 0, started.elapsed(), ContentHash::EMPTY);
+    let took = started.elapsed();
+    let bytes = watcher.stats().await.unwrap().bytes_sent - before;
+    line(&name, rows, bytes, took, ContentHash::EMPTY);
 }
 
 /// How late messages are at the client, against the one that was earliest: three seconds of it.
@@ -207,6 +210,14 @@ async fn pacing(client: &Client, query: &ReplayQuery, speed: f64) {
         part(0.99),
         part(0.999)
     );
+    let (mut from, mut text) = (0.0, String::new());
+    for to in [0.25, 0.5, 1.0, 2.0, 5.0, f64::INFINITY] {
+        let inside = |ns: &&f64| (from..to).contains(&((**ns - late[0]) / 1e6));
+        let share = late.iter().filter(inside).count() as f64 * 100.0 / late.len() as f64;
+        text += &format!("  under {to} ms {share:.2} %");
+        from = to;
+    }
+    println!("  {}", text.replace("under inf ms", "later"));
 }
 
 /// Memory of the process per client that has opened a replay at full speed and reads nothing.
@@ -249,7 +260,11 @@ async fn scan(client: &Client, instrument: &Instrument) {
 fn line(name: &str, rows: u64, bytes: u64, best: Duration, hash: ContentHash) {
     let rate = rows as f64 / best.as_secs_f64() / 1e6;
     let each = bytes as f64 / rows as f64;
-    println!("{name:28} {rows:>10} rows {rate:>7.1} M rows/s {each:>6.1} bytes/row  hash {hash}");
+    let per_second = bytes as f64 / best.as_secs_f64() / 1e6;
+    println!(
+        "{name:28} {rows:>10} rows {rate:>6.1} M rows/s {per_second:>6.0} MB/s {each:>5.1} \
+         bytes/row  hash {hash}"
+    );
 }
 
 async fn books(client: &Client, instrument: &Instrument, messages: i64) {
