@@ -5,6 +5,7 @@
 //! compacted meanwhile; a [`Writer`] appends live rows through the journal; an [`Import`] seals
 //! segments and commits them in one step. Questions about books and rows are in [`crate::replay`].
 
+mod aside;
 mod cache;
 mod import;
 mod live;

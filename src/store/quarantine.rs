@@ -48,19 +48,25 @@ pub struct QuarantineReport {
 impl Store {
     /// Moves a damaged segment or journal file aside and stores what it held as missing.
     ///
-    /// Of a journal, the rows before the damage are sealed first, and the files after it go too.
+    /// Of a journal, the rows before the damage are sealed, and the files after it go too. It is
+    /// moved when what was read from it is durable: whatever ends this leaves one or the other.
     ///
     /// # Errors
     /// [`ErrorKind::Invalid`] if the file is none of this store or is not damaged;
-    /// [`ErrorKind::Locked`] if a writer has the store; [`ErrorKind::Io`] if it cannot be moved.
+    /// [`ErrorKind::Locked`] if a writer has the store; [`ErrorKind::Full`] or [`ErrorKind::Io`] if
+    /// it cannot be moved: it can be tried again.
     pub fn quarantine(&self, file: &Path) -> Result<QuarantineReport> {
         let _lock = self.lock()?;
-        let manifest = Arc::new(Manifest::load(self.disk(), self.root())?);
+        let (disk, root) = (self.disk(), self.root());
+        let manifest = Arc::new(Manifest::load(disk, root)?);
+        // What an interrupted quarantine left has the names that this one needs.
+        catalog::remove_obsolete(disk, root, &manifest)?;
+        journal::remove_before(disk, root, manifest.contents().first_journal);
         let snapshot = Snapshot::new(self.clone(), manifest.clone(), Arc::default());
         let file_name = file.file_name();
         let is_journal = file.extension().is_some_and(|end| end == "jnl");
         let entry = manifest.segments().iter().find(|entry| {
-            let path = path_of(self.root(), entry);
+            let path = path_of(root, entry);
             entry.flags & FLAG_LOST == 0 && path.file_name() == file_name
         });
         let mut next = Next::new(self, &manifest);
@@ -72,24 +78,10 @@ impl Store {
                 return Err(Error::invalid(text).at_path(file));
             }
         };
+        let first_journal = next.contents.first_journal;
         next.commit()?;
+        journal::remove_before(disk, root, first_journal);
         Ok(report)
-    }
-
-    /// Gives a file its name in `quarantine/`, unless it has it already.
-    fn move_aside(&self, file: &Path, name: &str) -> Result<PathBuf> {
-        let (disk, root) = (self.disk(), self.root());
-        let folder = root.join("quarantine");
-        let target = folder.join(name);
-        disk.create_folder(&folder).map_err(|e| Error::io(e, "create folder", &folder))?;
-        if disk.len(file).is_err() && disk.len(&target).is_ok() {
-            return Ok(target);
-        }
-        disk.rename(file, &target).map_err(|e| Error::io(e, "move file aside", file))?;
-        for folder in [Some(&*folder), file.parent(), Some(root)].into_iter().flatten() {
-            disk.sync_folder(folder).map_err(|e| Error::io(e, "sync folder", folder))?;
-        }
-        Ok(target)
     }
 }
 
@@ -148,7 +140,6 @@ impl<'a> Next<'a> {
             Err(error) => return Err(error),
             Ok(_) => return Err(Error::invalid("this segment is not damaged").at_path(&path)),
         }
-        let name = format!("segment-{}.bad", entry.segment_id);
         if stream.key.kind == Kind::Book {
             self.segments.retain(|other| other.segment_id != entry.segment_id);
             self.gap_until_next(snapshot, &stream, entry)?;
@@ -156,7 +147,8 @@ impl<'a> Next<'a> {
             let place = self.segments.iter_mut().find(|e| e.segment_id == entry.segment_id);
             place.into_iter().for_each(|entry| entry.flags |= FLAG_LOST);
         }
-        let files = vec![self.store.move_aside(&path, &name)?];
+        let moved = self.store.move_aside(&path, &format!("segment-{}", entry.segment_id))?;
+        let files = moved.into_iter().collect();
         let rows = Some(entry.rows);
         let missing = vec![Missing { key: stream.key, since, until: Some(last), rows }];
         Ok(QuarantineReport { files, missing })
@@ -209,7 +201,8 @@ impl<'a> Next<'a> {
     /// Seals what the journal has before its damage; after that every stream may lack rows.
     fn without_journal(&mut self, snapshot: &Snapshot, file: &Path) -> Result<QuarantineReport> {
         let (store, disk, root) = (self.store, self.store.disk(), self.store.root());
-        let numbers = journal::numbers(disk, root)?;
+        let mut numbers = journal::numbers(disk, root)?;
+        numbers.retain(|&number| number >= self.contents.first_journal);
         let Some(&last) = numbers.last() else {
             return Err(Error::invalid("the store has no journal").at_path(file));
         };
@@ -267,8 +260,8 @@ impl<'a> Next<'a> {
         self.contents.next_seq = self.contents.next_seq.max(highest_seq(store, &numbers) + 1);
         let mut files = Vec::new();
         for number in numbers {
-            let name = format!("journal-{number}.bad");
-            files.push(store.move_aside(&journal::path(root, number), &name)?);
+            let path = journal::path(root, number);
+            files.push(store.copy_aside(&path, &format!("journal-{number}"))?);
         }
         Ok(QuarantineReport { files, missing })
     }

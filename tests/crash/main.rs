@@ -18,6 +18,7 @@ mod opening;
 mod oracle;
 mod power;
 mod program;
+mod quarantine;
 mod sabotage;
 mod seeds;
 mod sim;
