@@ -4,6 +4,7 @@
 mod oracle;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use oracle::{Fold, Random, START, book_stream, import, key, trade_stream};
@@ -722,6 +723,110 @@ fn a_damaged_segment_is_moved_aside_and_what_it_held_is_a_gap() {
         let report = open(&folder).verify(|_, _| {}).unwrap();
         assert!(report.damage.is_empty(), "{:?}", report.damage);
     }
+}
+
+/// Changes a bit in the middle of the newest segment of a stream; its path.
+fn damage_newest(folder: &tempfile::TempDir, snapshot: &Snapshot, key: &StreamKey) -> PathBuf {
+    let id = snapshot.stream_id(&key.instrument, key.kind).unwrap();
+    let newest = snapshot.segments(id).last().unwrap();
+    let day = tickreel::quantity::Day(newest.day);
+    let path = tickreel::catalog::segment_path(folder.path(), id, day, newest.segment_id);
+    let mut bytes = std::fs::read(&path).unwrap();
+    let at = bytes.len() / 2;
+    bytes[at] ^= 0x10;
+    std::fs::remove_file(&path).unwrap();
+    std::fs::write(&path, bytes).unwrap();
+    path
+}
+
+/// Books and trades of two instruments, 30 messages of each in a segment and 30 in the journal.
+fn half_sealed(store: &Store) -> (Writer, Vec<(StreamKey, Batch)>) {
+    let mut streams = Vec::new();
+    for (name, seed) in [("test:A", 1), ("test:B", 2)] {
+        streams.push((key(name, Kind::Book), book_stream(60, START, 1_000_000, seed)));
+        streams.push((key(name, Kind::Trades), trade_stream(60, START, 1_000_000, seed)));
+    }
+    let mut writer = store.writer(options()).unwrap();
+    for messages in [0..30, 30..60] {
+        if messages.start > 0 {
+            writer.seal_all().unwrap();
+        }
+        for (key, rows) in &streams {
+            writer.append(key, &rows.slice_messages(messages.clone())).unwrap();
+        }
+        writer.commit().unwrap();
+    }
+    (writer, streams)
+}
+
+#[test]
+fn rows_that_go_on_with_a_damaged_segment_are_the_only_ones_that_cannot_be_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder);
+    let (writer, streams) = half_sealed(&store);
+    let (broken, rows) = &streams[0];
+    drop(writer);
+    let path = damage_newest(&folder, &store.snapshot().unwrap(), broken);
+
+    let elsewhere = Store::open(folder.path()).unwrap();
+
+    let snapshot = elsewhere.snapshot().unwrap();
+    for (key, rows) in &streams[1..] {
+        assert_eq!(hash(&scan_all(&snapshot, key)), hash(rows), "{key}");
+    }
+    let live = TsNs(rows.ts_recv()[30]);
+    let is_said = |error: tickreel::Error| {
+        assert_eq!((error.kind(), error.path()), (ErrorKind::Corrupt, Some(&*path)), "{error}");
+    };
+    let scanned = snapshot.scan(&broken.instrument, Kind::Book, live..TsNs::MAX, ColumnMask::ALL);
+    is_said(scanned.and_then(|mut scan| scan.next_batch().map(drop)).unwrap_err());
+    is_said(snapshot.book_at(&broken.instrument, TsNs::MAX).unwrap_err());
+    let replay = snapshot.replay(std::slice::from_ref(broken), live..TsNs::MAX);
+    is_said(replay.and_then(|mut replay| replay.play(true, |_| Ok(true))).unwrap_err());
+    let refused = open(&folder).writer(options()).map(drop).unwrap_err();
+    assert_eq!((refused.kind(), refused.path()), (ErrorKind::Corrupt, Some(&*path)), "{refused}");
+    let report = store.verify(|_, _| {}).unwrap();
+    assert_eq!(report.damage.len(), 1, "{:?}", report.damage);
+    assert!(report.journal_frames > 4);
+
+    Store::open_for_repair(folder.path()).unwrap().quarantine(&path).unwrap();
+
+    // The same process sees the next generation, and all rows that are not lost.
+    let snapshot = elsewhere.snapshot().unwrap();
+    let left = scan_all(&snapshot, broken);
+    let later = left.ts_recv().partition_point(|&ts| ts < live.0);
+    let rest = left.slice_messages(later..left.messages());
+    assert_eq!(hash(&rest), hash(&rows.slice_messages(30..60)));
+    let last = *rows.ts_recv().last().unwrap();
+    let found = Fold::of(&snapshot.book_at(&broken.instrument, TsNs(last)).unwrap());
+    assert_eq!(found, Fold::at(&left, last));
+    drop(store.writer(options()).unwrap());
+}
+
+#[test]
+fn rows_behind_a_damaged_segment_are_read_again_when_they_are_sealed() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder);
+    let (mut writer, streams) = half_sealed(&store);
+    let (broken, rows) = &streams[0];
+    damage_newest(&folder, &store.snapshot().unwrap(), broken);
+    let elsewhere = Store::open(folder.path()).unwrap();
+    let before = elsewhere.snapshot().unwrap();
+    assert!(before.book_at(&broken.instrument, TsNs::MAX).is_err());
+
+    // The writer knows the book without the segment.
+    writer.seal_all().unwrap();
+    let later = book_stream(5, START + 1_000_000_000_000, 1_000_000, 9);
+    writer.append(broken, &later).unwrap();
+    writer.commit().unwrap();
+
+    let now = elsewhere.snapshot().unwrap();
+    let last = *rows.ts_recv().last().unwrap();
+    let found = Fold::of(&now.book_at(&broken.instrument, TsNs(last)).unwrap());
+    assert_eq!(found, Fold::at(rows, last));
+    let live = TsNs(later.ts_recv()[0])..TsNs::MAX;
+    let mut scan = now.scan(&broken.instrument, Kind::Book, live, ColumnMask::ALL).unwrap();
+    assert_eq!(scan.next_batch().unwrap().map(hash), Some(hash(&later)));
 }
 
 #[test]

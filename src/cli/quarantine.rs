@@ -26,7 +26,7 @@ pub struct Args {
 /// # Errors
 /// The file is none of the store or is not damaged, or a writer has the store.
 pub fn run(args: &Args) -> Result<()> {
-    let report = Store::open(&args.store)?.quarantine(&args.file)?;
+    let report = Store::open_for_repair(&args.store)?.quarantine(&args.file)?;
     let mut out = screen::output();
     if args.json {
         let missing: Vec<_> = report.missing.iter().map(json).collect();

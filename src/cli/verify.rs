@@ -23,7 +23,7 @@ pub struct Args {
 /// # Errors
 /// [`crate::ErrorKind::Corrupt`] if anything is damaged.
 pub fn run(args: &Args) -> Result<()> {
-    let store = Store::open(&args.store)?;
+    let store = Store::open_for_repair(&args.store)?;
     let bar = screen::progress(0, "verifying [{bar:30}] {bytes}/{total_bytes} {eta}");
     let report = store.verify(|done, total| {
         bar.set_length(total);

@@ -94,6 +94,25 @@ impl Store {
         Ok(store)
     }
 
+    /// As [`Store::open`], without a look at the journal: [`Store::verify`] and
+    /// [`Store::quarantine`] are for stores in which anything may be damaged.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_for_repair(root: impl AsRef<Path>) -> Result<Self> {
+        Self::open_for_repair_on(Arc::new(OsDisk), root.as_ref())
+    }
+
+    /// As [`Store::open_for_repair`], on any disk.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_for_repair_on(disk: Arc<dyn Disk>, root: &Path) -> Result<Self> {
+        let store = Self::on(disk, root);
+        Manifest::load(store.disk(), root)?;
+        Ok(store)
+    }
+
     /// Opens the store in this folder, or makes an empty one if the folder is empty or missing.
     ///
     /// # Errors

@@ -210,6 +210,7 @@ impl<'a> Next<'a> {
         let mut reader = store.journal_reader(&self.contents);
         let books = store.sealed_books(snapshot.manifest_arc());
         let read = refill.read_all(&mut reader, &books).and_then(|_| reader.torn());
+        refill.check().map_err(|error| error.context("this segment is to be moved aside first"))?;
         match read {
             Err(error) if error.kind() == ErrorKind::Corrupt => {}
             Err(error) => return Err(error),

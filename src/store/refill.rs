@@ -69,6 +69,26 @@ impl Refill {
         }
     }
 
+    /// Forgets the rows of streams that go on with a damaged segment, to be read again; whether
+    /// there are any.
+    fn forget_damaged(&mut self) -> bool {
+        let damaged = self.tail.damaged();
+        for id in &damaged {
+            Arc::make_mut(&mut self.tail).forget(*id);
+            self.streams.get_mut(id).into_iter().for_each(|known| known.next_row = 0);
+        }
+        !damaged.is_empty()
+    }
+
+    /// Whether the rows of all streams can be shown.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Corrupt`] with the damaged segment of a book that rows go on with.
+    pub(super) fn check(&self) -> Result<()> {
+        let mut damaged = self.tail.damaged().into_iter();
+        damaged.try_for_each(|id| self.tail.stream(id).map_or(Ok(()), |stream| stream.check()))
+    }
+
     /// Goes on from a newer manifest: what it has in segments is no longer in the tail.
     fn rebase(&mut self, manifest: &Manifest) -> Result<()> {
         for entry in &manifest.contents().streams {
@@ -128,6 +148,7 @@ impl Refill {
     }
 
     /// Adds what a frame of journal file `journal` said; rows that are there already are left out.
+    /// Those of a book whose last segment is damaged are noted and not shown.
     fn take(&mut self, item: &Item, journal: u64, opening: Opening<'_>) -> Result<()> {
         let (stream_id, first_row, batch) = match item {
             Item::Nothing => return Ok(()),
@@ -164,14 +185,19 @@ impl Refill {
         if tail.stream(stream_id).is_none() {
             known.first_journal = journal;
         }
-        tail.append(&known.entry, known.next_row, batch, limit::CHECKPOINT_ROWS, || {
-            opening(stream_id)
-        })?;
+        let (entry, row) = (&known.entry, known.next_row);
+        match tail.append(entry, row, batch, limit::CHECKPOINT_ROWS, || opening(stream_id)) {
+            // Nothing but this stream needs the segment.
+            Err(error) if error.kind() == ErrorKind::Corrupt && of_segment(&error) => {
+                tail.append_damaged(entry, row, batch, error)?;
+            }
+            appended => appended?,
+        }
         known.next_row = end_row;
         Ok(())
     }
 
-    /// Adds all whole frames; how many.
+    /// Adds all whole frames; how many. [`Refill::check`] says whether all rows can be shown.
     pub(super) fn read_all(
         &mut self,
         reader: &mut JournalReader,
@@ -252,7 +278,9 @@ impl Follower {
 
     /// The rows that are durable and not in the segments of `manifest`.
     ///
-    /// What damaged bytes held, and all rows after them, are left out; `verify` reports them.
+    /// What damaged bytes of the journal held, and all rows after them, are left out; `verify`
+    /// reports them. Rows that go on with a damaged segment are an error for those who ask for
+    /// them, until there is another generation.
     pub(super) fn tail(
         &mut self,
         manifest: &Manifest,
@@ -263,6 +291,7 @@ impl Follower {
         if contents.generation != self.generation {
             self.generation = contents.generation;
             let gone = self.reader.number().is_none_or(|number| number < contents.first_journal);
+            let damaged = self.refill.forget_damaged();
             if gone {
                 // Of what was read, only what segments have counts: perhaps it was moved aside as
                 // damaged, and its numbers of rows were given again.
@@ -270,16 +299,14 @@ impl Follower {
             } else {
                 self.refill.rebase(manifest)?;
             }
-            if gone || self.stopped {
+            if gone || damaged || self.stopped {
                 self.restart(reader());
             }
         }
         if !self.stopped {
             match self.read_durable(opening) {
                 Ok(()) => {}
-                Err(error) if error.kind() == ErrorKind::Corrupt && !of_segment(&error) => {
-                    self.stopped = true;
-                }
+                Err(error) if error.kind() == ErrorKind::Corrupt => self.stopped = true,
                 Err(error) => {
                     self.restart(reader());
                     return Err(error);

@@ -203,7 +203,7 @@ impl Snapshot {
     /// Opens part `index` of a stream; `None` if there are fewer.
     ///
     /// # Errors
-    /// As [`Snapshot::open`].
+    /// As [`Snapshot::open`]; live rows of a book need the segment before them.
     pub fn open_part(&self, stream_id: u32, kind: Kind, index: usize) -> Result<Option<Part>> {
         let parts = self.parts(stream_id);
         match parts.segments.get(index) {
@@ -211,7 +211,7 @@ impl Snapshot {
             Some(entry) => Ok(Some(Part::Sealed(self.open(entry, kind)?))),
             None => {
                 let tail = parts.tail.filter(|_| index == parts.segments.len());
-                Ok(tail.map(|tail| Part::Live(tail.clone())))
+                tail.map(|tail| tail.check().map(|()| Part::Live(tail.clone()))).transpose()
             }
         }
     }

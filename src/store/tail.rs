@@ -40,6 +40,8 @@ pub struct StreamTail {
     /// Rows since the last book that was kept.
     rows_since: u64,
     bounds: Bounds,
+    /// Why the book before the first row is not known, and so no row can be shown.
+    damage: Option<Arc<Error>>,
 }
 
 /// Some messages, one after another.
@@ -194,6 +196,34 @@ impl Tail {
         Ok(())
     }
 
+    /// As [`Tail::append`], with the first rows of a book that cannot be shown because of `damage`.
+    pub(super) fn append_damaged(
+        &mut self,
+        entry: &StreamEntry,
+        first_row: u64,
+        batch: &Batch,
+        damage: Error,
+    ) -> Result<()> {
+        let mut stream = StreamTail::new(entry.clone(), first_row, None);
+        stream.damage = Some(Arc::new(damage));
+        stream.append(batch, u64::MAX, None)?;
+        self.streams.insert(entry.id, Arc::new(stream));
+        Ok(())
+    }
+
+    /// The streams whose rows cannot be shown.
+    pub(super) fn damaged(&self) -> Vec<u32> {
+        let damaged = self.streams.iter().filter(|(_, stream)| stream.damage.is_some());
+        let mut damaged: Vec<u32> = damaged.map(|(id, _)| *id).collect();
+        damaged.sort_unstable();
+        damaged
+    }
+
+    /// Forgets all rows of a stream.
+    pub(super) fn forget(&mut self, stream_id: u32) {
+        self.streams.remove(&stream_id);
+    }
+
     /// Forgets the rows of a stream before number `row`.
     pub(super) fn forget_before(&mut self, stream_id: u32, row: u64) -> Result<()> {
         let Some(stream) = self.streams.get(&stream_id) else { return Ok(()) };
@@ -229,6 +259,7 @@ impl StreamTail {
             chunks: Vec::new(),
             rows_since: 0,
             bounds: opening.map(Bounds::of).unwrap_or_default(),
+            damage: None,
         }
     }
 
@@ -236,6 +267,14 @@ impl StreamTail {
     #[must_use]
     pub fn entry(&self) -> &StreamEntry {
         &self.entry
+    }
+
+    /// Whether the rows can be shown.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Corrupt`] with the damaged segment whose book the rows go on with.
+    pub(super) fn check(&self) -> Result<()> {
+        self.damage.as_ref().map_or(Ok(()), |damage| Err(damage.again()))
     }
 
     /// Number of the first row in its stream.
@@ -341,7 +380,7 @@ impl StreamTail {
     }
 
     fn append(&mut self, batch: &Batch, spacing: u64, opening: Option<&Tracker>) -> Result<()> {
-        let is_book = self.entry.key.kind == Kind::Book;
+        let is_book = self.entry.key.kind == Kind::Book && self.damage.is_none();
         let mut bounds = if is_book { self.bounds.with(batch)? } else { self.bounds };
         if bounds.levels > limit::LEVELS_PER_SIDE_MAX {
             bounds.levels = self.count_levels(batch, opening)?;
@@ -483,8 +522,10 @@ impl StreamTail {
     /// Makes `tracker` the book before message `message`.
     ///
     /// # Errors
-    /// [`crate::ErrorKind::Invalid`] if the stream holds no book.
+    /// [`crate::ErrorKind::Invalid`] if the stream holds no book; [`crate::ErrorKind::Corrupt`] if
+    /// the segment before it is damaged.
     pub fn restore(&self, message: u64, tracker: &mut Tracker) -> Result<()> {
+        self.check()?;
         let Some((start, opening)) = self.opening_before(message) else {
             return Err(Error::invalid(format!("{} has no book", self.entry.key.kind)));
         };

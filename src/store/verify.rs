@@ -49,7 +49,8 @@ impl Store {
     /// # Errors
     /// The manifest cannot be loaded; damage further down is in the report.
     pub fn verify(&self, mut progress: impl FnMut(u64, u64)) -> Result<VerifyReport> {
-        let snapshot = self.snapshot()?;
+        let manifest = Arc::new(Manifest::load(self.disk(), self.root())?);
+        let snapshot = Snapshot::new(self.clone(), manifest, Arc::default());
         let mut report = VerifyReport::default();
         let bytes_total = snapshot.manifest().segments().iter().map(|e| e.file_len).sum();
         for stream in snapshot.streams() {
@@ -74,17 +75,25 @@ impl Store {
             }
         }
         match self.verify_journal() {
-            Ok(frames) => report.journal_frames = frames,
+            Ok((frames, unread)) => {
+                report.journal_frames = frames;
+                let known = |error: &Error| {
+                    report.damage.iter().any(|damage| damage.error.path() == error.path())
+                };
+                let unread = unread.err().filter(|error| !known(error));
+                report.damage.extend(unread.map(|error| Damage { stream: None, error }));
+            }
             Err(error) => report.damage.push(Damage { stream: None, error }),
         }
         report.strangers = snapshot.strangers()?;
         Ok(report)
     }
 
-    /// Checks the journal of the generation in force; how many frames it has.
-    fn verify_journal(&self) -> Result<u64> {
+    /// Checks the journal of the generation in force; how many frames it has, and whether all rows
+    /// in them can be shown.
+    fn verify_journal(&self) -> Result<(u64, Result<()>)> {
         const TRIES: usize = 8;
-        let mut verified = Ok(0);
+        let mut verified = Ok((0, Ok(())));
         for _ in 0..TRIES {
             let manifest = Arc::new(Manifest::load(self.disk(), self.root())?);
             verified = self.verify_journal_of(&manifest);
@@ -96,13 +105,15 @@ impl Store {
         verified
     }
 
-    fn verify_journal_of(&self, manifest: &Arc<Manifest>) -> Result<u64> {
+    fn verify_journal_of(&self, manifest: &Arc<Manifest>) -> Result<(u64, Result<()>)> {
         let mut reader = self.journal_reader(manifest.contents());
-        let frames = Refill::new(manifest).read_all(&mut reader, &self.sealed_books(manifest))?;
+        let mut refill = Refill::new(manifest);
+        let frames = refill.read_all(&mut reader, &self.sealed_books(manifest))?;
+        let unread = refill.check();
         // While a writer is at work, the end of the journal is not whole at every moment.
         match self.lock() {
-            Ok(_lock) => reader.torn().map(|_| frames),
-            Err(error) if error.kind() == ErrorKind::Locked => Ok(frames),
+            Ok(_lock) => reader.torn().map(|_| (frames, unread)),
+            Err(error) if error.kind() == ErrorKind::Locked => Ok((frames, unread)),
             Err(error) => Err(error),
         }
     }

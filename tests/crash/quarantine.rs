@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tickreel::event::StreamKey;
-use tickreel::store::{QuarantineReport, Store};
+use tickreel::store::{QuarantineReport, Store, VerifyReport};
 use tickreel::{Error, ErrorKind};
 
 use crate::live::{LIVE_START, is_clear, live_batch, live_options};
@@ -102,6 +102,18 @@ impl Damaged {
         Self { file, lost: None, rows, bytes, state }
     }
 
+    /// A segment between others, the newest, which rows of the journal go on with, or none.
+    fn segments() -> [Self; 5] {
+        let [book, trades] = [0, 1].map(stream_key);
+        [
+            Self::segment(&book, 0),
+            Self::segment(&book, 1),
+            Self::segment(&trades, 1),
+            Self::segment(&book, 1).gone(),
+            Self::segment(&trades, 0).gone(),
+        ]
+    }
+
     /// Segment `number` of a stream is damaged.
     fn segment(key: &StreamKey, number: usize) -> Self {
         let whole = whole_store();
@@ -119,6 +131,14 @@ impl Damaged {
         assert!(!of_stream.is_empty() && of_stream.len() < before);
         let bytes = vec![state.bytes(node).unwrap().to_vec()];
         Self { file, lost: Some(lost), rows, bytes, state }
+    }
+
+    /// The same without the file.
+    fn gone(mut self) -> Self {
+        self.state.unlink(&self.file).unwrap();
+        self.state = self.state.crash(|_| true);
+        self.bytes.clear();
+        self
     }
 
     fn quarantine(&self, disk: &SimDisk) -> tickreel::Result<QuarantineReport> {
@@ -258,14 +278,38 @@ fn a_quarantine_of_a_journal_whose_operations_fail_loses_nothing() {
 
 #[test]
 fn a_quarantine_of_a_segment_that_ends_anywhere_loses_nothing() {
-    Damaged::segment(&stream_key(0), 0).every_end();
-    Damaged::segment(&stream_key(1), 1).every_end();
+    for damaged in Damaged::segments() {
+        damaged.every_end();
+    }
 }
 
 #[test]
 fn a_quarantine_of_a_segment_whose_operations_fail_loses_nothing() {
-    Damaged::segment(&stream_key(0), 0).every_failure();
-    Damaged::segment(&stream_key(1), 1).every_failure();
+    for damaged in Damaged::segments() {
+        damaged.every_failure();
+    }
+}
+
+/// Neither a verification nor a quarantine needs the journal to be readable to begin.
+#[test]
+fn a_segment_is_moved_aside_where_the_journal_cannot_be_read() {
+    let damaged = Damaged::segment(&stream_key(1), 0);
+    let (_, journal) = files(&damaged.state, ".jnl").remove(0);
+    let disk = SimDisk::new(damaged.state.clone()).lose_sector(journal, 0);
+    let root = Path::new(ROOT);
+    assert!(open(&disk).is_err(), "it cannot be read");
+    let store = Store::open_for_repair_on(Arc::new(disk.clone()), root).unwrap();
+    let named = |report: &VerifyReport| {
+        let paths = report.damage.iter().map(|damage| damage.error.path().unwrap().to_owned());
+        paths.collect::<Vec<_>>()
+    };
+
+    let before = named(&store.verify(|_, _| ()).unwrap());
+    let report = store.quarantine(&damaged.file).unwrap();
+
+    assert_eq!((before.len(), &before[0]), (2, &damaged.file));
+    assert_eq!(report.files.len(), 1);
+    assert_eq!(named(&store.verify(|_, _| ()).unwrap()), before[1..]);
 }
 
 /// What was moved aside before has its name for ever.
