@@ -45,6 +45,8 @@ struct Owed {
     why: String,
     /// It was logged that the gap is refused too.
     logged: bool,
+    /// The stream takes nothing until a damaged segment is moved aside, which needs this to stop.
+    ended: bool,
 }
 
 impl Storing {
@@ -93,7 +95,7 @@ impl Storing {
     }
 
     fn owe(&mut self, key: &StreamKey, batch: &Batch, why: String) {
-        let new = || Owed { messages: 0, ts_recv: i64::MIN, why, logged: false };
+        let new = || Owed { messages: 0, ts_recv: i64::MIN, why, logged: false, ended: false };
         let owed = self.owed.entry(key.clone()).or_insert_with(new);
         owed.messages += batch.messages() as u64;
         owed.ts_recv = batch.ts_recv().last().copied().unwrap_or(i64::MIN).max(owed.ts_recv);
@@ -103,20 +105,25 @@ impl Storing {
     /// may follow.
     fn pay(&mut self, key: &StreamKey, before: Option<i64>, now: Instant) -> Result<bool> {
         let Some(owed) = self.owed.get(key) else { return Ok(true) };
+        if owed.ended {
+            return Ok(false);
+        }
         let ts_recv = before.map_or(owed.ts_recv, |before| before.max(owed.ts_recv));
         let detail = format!("{} not stored: {}", key.kind.name(), owed.why);
         let mut refusal = None;
         if key.kind == Kind::Book {
             refusal = self.store_gap(key, TsNs(ts_recv), owed.messages, now)?;
         }
-        if refusal.is_none() && key.kind != Kind::Status {
+        let ended = refusal.as_ref().is_some_and(|error| error.kind() == ErrorKind::Corrupt);
+        if (refusal.is_none() || ended) && key.kind != Kind::Status {
             let status = StreamKey { instrument: key.instrument.clone(), kind: Kind::Status };
             let told = self.append_counted(&status, &gap_status(TsNs(ts_recv), &detail)?, now)?;
             // The gap of a book stands in the book.
-            refusal = told.filter(|_| key.kind != Kind::Book);
+            refusal = refusal.or(told.filter(|_| key.kind != Kind::Book));
         }
         match (refusal, self.owed.get_mut(key)) {
             (Some(refusal), Some(owed)) => {
+                owed.ended = ended;
                 if !std::mem::replace(&mut owed.logged, true) {
                     error!(stream = %key, error = %refusal, "not even the gap is taken");
                 }
@@ -199,6 +206,11 @@ impl Storing {
                     std::thread::sleep(FULL_WAIT);
                 }
                 ErrorKind::Invalid | ErrorKind::Limit => return Ok(Err(error)),
+                // The others go on, whatever became of the segment that this stream goes on with.
+                ErrorKind::Corrupt => {
+                    let what = "no row is recorded before `tickreel quarantine` moves this aside";
+                    return Ok(Err(error.context(what)));
+                }
                 _ => return Err(error),
             }
         }

@@ -2,6 +2,7 @@
 
 use super::super::clock::{Now, ReceiveClock, WallClock};
 use super::*;
+use crate::catalog::segment_path;
 use crate::event::{Action, MessageHead, Side, TradeRow, TradeSide, Value, book, status};
 use crate::quantity::Decimal;
 use crate::segment::ColumnMask;
@@ -51,7 +52,7 @@ fn now(ts: i64) -> Now {
 
 /// A recording thread without a thread.
 struct Bench {
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
     instrument: Instrument,
     thread: Thread,
     doubted: Arc<Mutex<usize>>,
@@ -60,7 +61,11 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::on(tempfile::tempdir().unwrap())
+    }
+
+    /// On the store in this folder.
+    fn on(folder: tempfile::TempDir) -> Self {
         let store = Store::open_or_create(folder.path().join("store")).unwrap();
         let recorder =
             Recorder::start(store.writer(LiveOptions::default()).unwrap(), GroupCommit::default());
@@ -82,7 +87,7 @@ impl Bench {
         let mut thread = Thread::new(recording, vec![Box::new(feed)]);
         let books = BTreeSet::from([instrument.clone()]);
         thread.take(Incoming::Expect(books, Duration::ZERO)).unwrap();
-        Self { _folder: folder, instrument, thread, doubted, stats }
+        Self { folder, instrument, thread, doubted, stats }
     }
 
     /// Hears messages at the same time, and stores them.
@@ -191,6 +196,42 @@ fn prints_that_are_refused_are_a_row_of_status() {
     let detail = String::from_utf8_lossy(detail);
     assert!(detail.starts_with("trades not stored: ") && detail.contains("late row"), "{detail}");
     assert_eq!((bench.figures(), *bench.doubted.lock().unwrap()), ((2, 2, 0), 0));
+}
+
+/// A book in a segment that is damaged, which nobody knows yet.
+fn with_damaged_book() -> tempfile::TempDir {
+    let mut bench = Bench::new();
+    bench.hear(5, &["snapshot"]);
+    bench.thread.recording.recorder.close().unwrap().seal_all().unwrap();
+    let snapshot = bench.snapshot();
+    let id = snapshot.stream_id(&bench.instrument, Kind::Book).unwrap();
+    let entry = snapshot.segments(id)[0];
+    let root = snapshot.store().root();
+    let path = segment_path(root, id, crate::quantity::Day(entry.day), entry.segment_id);
+    let mut bytes = std::fs::read(&path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 4;
+    std::fs::remove_file(&path).unwrap();
+    std::fs::write(&path, bytes).unwrap();
+    bench.folder
+}
+
+#[test]
+fn a_book_that_cannot_go_on_stops_no_other_stream() {
+    let mut bench = Bench::on(with_damaged_book());
+
+    bench.hear(10, &["snapshot", "print"]);
+    bench.hear(11, &["change", "print"]);
+    bench.hear(12, &["snapshot"]);
+
+    assert_eq!(bench.rows(Kind::Trades).ts_recv(), [10, 11]);
+    let told = bench.rows(Kind::Status);
+    assert_eq!((told.u8s(status::WHAT), told.ts_recv()), (&[StatusWhat::Gap as u8][..], &[10][..]));
+    let Value::Text(detail) = told.value(0, 0, status::DETAIL) else { panic!("no text") };
+    let detail = String::from_utf8_lossy(detail);
+    assert!(detail.starts_with("book not stored: ") && detail.contains("quarantine"), "{detail}");
+    // Two prints and the row of status; the rows of the book are lost.
+    assert_eq!(bench.figures(), (3, 5, 0));
 }
 
 #[test]
