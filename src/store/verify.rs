@@ -106,15 +106,30 @@ impl Store {
     }
 
     fn verify_journal_of(&self, manifest: &Arc<Manifest>) -> Result<(u64, Result<()>)> {
+        let books = self.sealed_books(manifest);
         let mut reader = self.journal_reader(manifest.contents());
         let mut refill = Refill::new(manifest);
-        let frames = refill.read_all(&mut reader, &self.sealed_books(manifest))?;
-        let unread = refill.check();
-        // While a writer is at work, the end of the journal is not whole at every moment.
-        match self.lock() {
-            Ok(_lock) => reader.torn().map(|_| (frames, unread)),
-            Err(error) if error.kind() == ErrorKind::Locked => Ok((frames, unread)),
-            Err(error) => Err(error),
+        let mut frames = refill.read_all(&mut reader, &books)?;
+        // While a writer is at work, the end of the journal is not whole at every moment. Whoever
+        // may not write here is told of none.
+        let _lock = match self.lock() {
+            Err(error) if error.kind() == ErrorKind::Locked => {
+                return Ok((frames, refill.check()));
+            }
+            lock => lock.ok(),
+        };
+        let mut damage = None;
+        loop {
+            // One that was at work until now may have written more.
+            let more = refill.read_all(&mut reader, &books)?;
+            frames += more;
+            if let Some(error) = damage.filter(|_| more == 0) {
+                return Err(error);
+            }
+            match reader.torn() {
+                Ok(_) => return Ok((frames, refill.check())),
+                Err(error) => damage = Some(error),
+            }
         }
     }
 }

@@ -9,8 +9,8 @@ use tickreel::store::Store;
 
 use crate::live::live_options;
 use crate::model::{Contents, ROOT, read, without_panic};
-use crate::program::small_live;
-use crate::sim::{NodeId, SECTOR, SimDisk, State};
+use crate::program::{Step, small_live};
+use crate::sim::{Fault, NodeId, Plan, SECTOR, SimDisk, State};
 use crate::world::World;
 
 /// A store all rows of which are acknowledged, and its journal files, oldest first.
@@ -159,4 +159,45 @@ fn every_lost_or_foreign_part_of_a_journal_is_reported() {
             }
         }
     }
+}
+
+/// What `verify` says is wrong.
+fn verified(disk: &SimDisk) -> Vec<String> {
+    let store = Store::open_on(Arc::new(disk.clone()), Path::new(ROOT)).unwrap();
+    let report = store.verify(|_, _| ()).unwrap();
+    report.damage.iter().map(|damage| damage.error.to_string()).collect()
+}
+
+#[test]
+fn a_store_that_may_not_be_written_is_verified_like_any_other() {
+    let (state, _, files) = small_store(1);
+    let forever = |fault| Plan { at: 0, fault, forever: true };
+    let (_, newest) = files[files.len() - 1];
+    let mut bytes = state.bytes(newest).unwrap().to_vec();
+    bytes[size_of::<tickreel::format::journal::Header>() + 20] ^= 1;
+    for fault in [Fault::Erofs, Fault::Enospc] {
+        let read_only = |state: &State| SimDisk::new(state.clone()).plan(forever(fault));
+        let disk = read_only(&state);
+
+        assert_eq!(verified(&disk), [""; 0], "{fault:?}");
+
+        assert!(disk.struck() > 0, "no lock was refused");
+        let damage = verified(&read_only(&state.with_bytes(newest, bytes.clone())));
+        assert!(damage.len() == 1 && damage[0].contains("are damaged"), "{damage:?}");
+    }
+}
+
+/// Frames that it has not read yet are no damage.
+#[test]
+fn a_writer_that_ends_while_its_journal_is_verified_leaves_no_damage() {
+    let append = |seed| Step::Append { stream: 1, messages: 3, seed, after_ns: 5 };
+    let mut world = World::empty(|disk| disk);
+    world.run(&[Step::Open, append(1), Step::Commit]).unwrap();
+    let before = world.disk.state();
+    world.run(&[append(2), Step::Commit, append(3), Step::Commit]).unwrap();
+
+    let disk = SimDisk::new(before).until_lock(world.disk.state());
+
+    assert_eq!(verified(&disk), [""; 0]);
+    assert_eq!(disk.state().digest(), world.disk.state().digest(), "no lock was asked for");
 }

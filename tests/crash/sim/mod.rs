@@ -179,6 +179,8 @@ struct Machine {
     /// Files whose sync comes late, and whether a manifest has become the current one since.
     late: (Vec<NodeId>, bool),
     unreadable: Option<(NodeId, usize)>,
+    /// What another process makes of the disk just before the next lock is asked for.
+    at_lock: Option<State>,
     locks: BTreeMap<NodeId, Held>,
 }
 
@@ -202,6 +204,7 @@ impl SimDisk {
             sabotage: None,
             late: (Vec::new(), false),
             unreadable: None,
+            at_lock: None,
             locks: BTreeMap::new(),
         })))
     }
@@ -233,6 +236,12 @@ impl SimDisk {
     /// One sector of a file can no longer be read.
     pub fn lose_sector(self, file: NodeId, sector: usize) -> Self {
         self.machine().unreadable = Some((file, sector));
+        self
+    }
+
+    /// Another process goes on until just before the next lock; the disk is `later` then.
+    pub fn until_lock(self, later: State) -> Self {
+        self.machine().at_lock = Some(later);
         self
     }
 
@@ -486,6 +495,9 @@ impl Disk for SimDisk {
 
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Send + Sync>>> {
         let (mut machine, _) = self.begin(What::Lock, path)?;
+        if let Some(later) = machine.at_lock.take() {
+            machine.state = later;
+        }
         let node = match machine.state.find(path) {
             Ok(node) => node,
             Err(_) => machine.state.create(path)?,
