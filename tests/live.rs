@@ -11,8 +11,8 @@ use oracle::{Fold, Random, START, book_stream, import, key, trade_stream};
 use proptest::prelude::*;
 use tickreel::disk::OsDisk;
 use tickreel::event::{
-    Batch, BatchBuilder, Column, ContentHash, Kind, MessageHead, Side, StreamKey, Values, book,
-    trades,
+    Batch, BatchBuilder, Column, ContentHash, Kind, MessageHead, Side, StatusRow, StatusWhat,
+    StreamKey, Value, Values, book, status, trades,
 };
 use tickreel::segment::{ColumnMask, WriterOptions};
 use tickreel::store::{GroupCommit, ImportOptions, LiveOptions, Recorder, Snapshot, Store, Writer};
@@ -865,8 +865,24 @@ fn a_damaged_journal_is_moved_aside_and_everything_after_it_may_be_missing() {
     assert_eq!(hash(&kept.slice_messages(0..messages)), hash(&levels.slice_messages(0..messages)));
     let now = snapshot.book_at(&book.instrument, TsNs::MAX).unwrap();
     assert!(matches!(now.state(), tickreel::book::State::Stale { .. }));
+    // What may be missing of the other kinds is told as well, with the time of each.
+    let status = key("test:A", Kind::Status);
+    let told = scan_all(&snapshot, &status);
+    let [since_book, since_trades] = [&report.missing[0], &report.missing[1]].map(|m| m.since);
+    assert_eq!(told.ts_recv(), [since_book.max(since_trades).0]);
+    let Value::Text(detail) = told.value(0, 0, status::DETAIL) else { panic!("no text") };
+    let detail = String::from_utf8_lossy(detail);
+    assert!(detail.contains(&format!("trades after {since_trades}")), "{detail}");
+    let coverage = snapshot.coverage(&status.instrument).unwrap();
+    let gaps: Vec<_> = coverage.iter().map(|found| (found.key.kind, found.gaps.len())).collect();
+    assert_eq!(gaps, [(Kind::Book, 1), (Kind::Trades, 0), (Kind::Status, 1)]);
     // Appending goes on; a reset makes the book live again.
     let mut writer = store.writer(options()).unwrap();
+    let mut facts = BatchBuilder::new(Kind::Status);
+    let (ts_recv, ts_event) = (TsNs(START + 1_000_000_000_000), None);
+    facts.status(&StatusRow { ts_recv, ts_event, what: StatusWhat::Connected, detail: "again" });
+    writer.append(&status, &facts.finish().unwrap()[0]).unwrap();
+    assert_eq!(scan_all(&store.snapshot().unwrap(), &status).rows(), 2);
     let later = book_stream(5, START + 1_000_000_000_000, 1_000_000, 9);
     writer.append(&book, &later).unwrap();
     writer.commit().unwrap();

@@ -4,7 +4,7 @@
 //! where the next part shows what the book was; a lost part of another stream stays in the manifest
 //! as lost. The answers around it do not change.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,13 +14,16 @@ use super::{Snapshot, Store};
 use crate::book::{State, Tracker};
 use crate::catalog::{self, Manifest, segment_path};
 use crate::error::{Error, ErrorKind, Result};
-use crate::event::{BatchBuilder, Kind, MessageHead, Side, StreamKey};
+use crate::event::{
+    Batch, BatchBuilder, Kind, MessageHead, Side, StatusRow, StatusWhat, StreamKey,
+};
 use crate::format::manifest::{
     Contents, FLAG_LOST, FLAG_REPAIRED, SegmentEntry, StreamEntry, segment_order,
 };
 use crate::format::segment::FLAG_STARTS_WITH_RESET;
 use crate::journal::{self, JournalFile};
-use crate::quantity::{Day, Decimal, TsNs};
+use crate::limit;
+use crate::quantity::{Day, Decimal, Instrument, TsNs};
 use crate::segment::WriterOptions;
 
 /// What is missing after a file was moved aside.
@@ -186,7 +189,7 @@ impl<'a> Next<'a> {
         if let Some(next) = next.filter(|next| next.flags & FLAG_STARTS_WITH_RESET == 0) {
             let mut book = Tracker::new();
             let segment = snapshot.open(next, Kind::Book)?;
-            segment.restore(0, &mut book, &mut crate::event::Batch::new(Kind::Book))?;
+            segment.restore(0, &mut book, &mut Batch::new(Kind::Book))?;
             write_book(&mut builder, &book, TsNs(lost.ts_recv_last));
         }
         let mut files = Sealing::stream(stream.id, Kind::Book, before);
@@ -221,13 +224,29 @@ impl<'a> Next<'a> {
             let journal_rows = known.next_row;
             streams.insert(known.entry.id, StreamEntry { journal_rows, ..known.entry });
         }
+        let last_of = |stream: &StreamEntry| {
+            let tail = refill.tail.stream(stream.id).map(|tail| tail.times().1);
+            tail.or(snapshot.segments(stream.id).last().map(|entry| entry.ts_recv_last))
+        };
         let mut missing = Vec::new();
         for stream in streams.values() {
+            let Some(last) = last_of(stream) else { continue };
+            let key = stream.key.clone();
+            missing.push(Missing { key, since: TsNs(last), until: None, rows: None });
+        }
+        let holes = holes(&missing);
+        name_status(&mut streams, holes.keys(), self.contents.next_stream_id)?;
+        for stream in streams.values() {
+            let (StreamKey { instrument, kind }, last) = (&stream.key, last_of(stream));
+            let hole = match kind {
+                Kind::Book => last.map(book_hole).transpose()?,
+                Kind::Status => holes.get(instrument).map(|hole| status_hole(hole)).transpose()?,
+                _ => None,
+            };
+            if last.is_none() && hole.is_none() {
+                continue;
+            }
             let tail = refill.tail.stream(stream.id);
-            let sealed = snapshot.segments(stream.id).last();
-            let last = tail.map(|tail| tail.times().1).or(sealed.map(|entry| entry.ts_recv_last));
-            let Some(last) = last else { continue };
-            let kind = stream.key.kind;
             let opening = match (kind, tail) {
                 (Kind::Book, Some(tail)) => {
                     let mut tracker = Tracker::new();
@@ -237,22 +256,12 @@ impl<'a> Next<'a> {
                 (Kind::Book, None) => Some(books(stream.id)?),
                 _ => None,
             };
-            let mut files = Sealing::stream(stream.id, kind, opening);
-            for batch in tail.iter().flat_map(|tail| tail.batches()) {
+            let mut files = Sealing::stream(stream.id, *kind, opening);
+            let batches = tail.iter().flat_map(|tail| tail.batches());
+            for batch in batches.chain(hole.iter().flatten()) {
                 self.sealing.append(&mut files, batch)?;
             }
-            if kind == Kind::Book {
-                let mut builder = BatchBuilder::new(Kind::Book);
-                builder.begin(MessageHead { ts_recv: TsNs(last), ..MessageHead::default() });
-                builder.gap(0);
-                builder.end();
-                for batch in builder.finish()? {
-                    self.sealing.append(&mut files, &batch)?;
-                }
-            }
             self.written.push(files);
-            let key = stream.key.clone();
-            missing.push(Missing { key, since: TsNs(last), until: None, rows: None });
         }
         self.contents.streams = streams.into_values().collect();
         let given = self.contents.streams.last().map_or(0, |stream| stream.id + 1);
@@ -266,6 +275,56 @@ impl<'a> Next<'a> {
         }
         Ok(QuarantineReport { files, missing })
     }
+}
+
+/// What may be missing of each instrument, by kind.
+fn holes(missing: &[Missing]) -> BTreeMap<Instrument, Vec<(Kind, TsNs)>> {
+    let mut holes: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for Missing { key, since, .. } in missing {
+        holes.entry(key.instrument.clone()).or_default().push((key.kind, *since));
+    }
+    holes
+}
+
+/// Names a stream of `status` of each instrument that has none, with numbers from `next` on.
+fn name_status<'a>(
+    streams: &mut BTreeMap<u32, StreamEntry>,
+    instruments: impl Iterator<Item = &'a Instrument>,
+    next: u32,
+) -> Result<()> {
+    let named: BTreeSet<StreamKey> = streams.values().map(|stream| stream.key.clone()).collect();
+    let mut id = streams.last_key_value().map_or(0, |(last, _)| last + 1).max(next);
+    for instrument in instruments {
+        let key = StreamKey { instrument: instrument.clone(), kind: Kind::Status };
+        if named.contains(&key) {
+            continue;
+        }
+        if id as usize >= limit::STREAMS_MAX {
+            return Err(Error::limit("streams:", id, limit::STREAMS_MAX));
+        }
+        streams.insert(id, StreamEntry { id, key, journal_rows: 0 });
+        id += 1;
+    }
+    Ok(())
+}
+
+/// The gap of a book after its last row.
+fn book_hole(last: i64) -> Result<Vec<Batch>> {
+    let mut builder = BatchBuilder::new(Kind::Book);
+    builder.begin(MessageHead { ts_recv: TsNs(last), ..MessageHead::default() });
+    builder.gap(0);
+    builder.end();
+    builder.finish()
+}
+
+/// The row of `status` that tells what of an instrument may be missing.
+fn status_hole(hole: &[(Kind, TsNs)]) -> Result<Vec<Batch>> {
+    let kinds: Vec<_> = hole.iter().map(|(kind, since)| format!("{kind} after {since}")).collect();
+    let detail = &format!("perhaps missing, the journal was damaged: {}", kinds.join(", "));
+    let ts_recv = hole.iter().map(|(_, since)| *since).max().unwrap_or_default();
+    let mut builder = BatchBuilder::new(Kind::Status);
+    builder.status(&StatusRow { ts_recv, ts_event: None, what: StatusWhat::Gap, detail });
+    builder.finish()
 }
 
 /// The highest sequence that any whole frame of these files has, damaged ones between them or not.
