@@ -396,12 +396,14 @@ impl JournalReader {
         self.last_offset
     }
 
-    /// The error, with file and offset of the frame given last.
+    /// The error, with file and offset of the frame given last unless it is one of another file.
     #[must_use]
     pub fn located(&self, error: Error) -> Error {
         match &self.current {
-            Some(current) => error.at_path(&current.path).at_byte(self.last_offset),
-            None => error,
+            Some(current) if error.path().is_none() => {
+                error.at_path(&current.path).at_byte(self.last_offset)
+            }
+            _ => error,
         }
     }
 

@@ -312,6 +312,18 @@ fn a_segment_is_moved_aside_where_the_journal_cannot_be_read() {
     assert_eq!(named(&store.verify(|_, _| ()).unwrap()), before[1..]);
 }
 
+#[test]
+fn an_error_of_a_segment_names_no_place_in_the_journal() {
+    let damaged = Damaged::segment(&stream_key(0), 1);
+    let node = damaged.state.find(&damaged.file).unwrap();
+    let disk = SimDisk::new(whole_store()).lose_sector(node, 0);
+    let store = Store::open_for_repair_on(Arc::new(disk), Path::new(ROOT)).unwrap();
+
+    let error = store.writer(live_options()).map(drop).unwrap_err();
+
+    assert_eq!((error.path(), error.byte_offset()), (Some(&*damaged.file), None), "{error}");
+}
+
 /// What was moved aside before has its name for ever.
 #[test]
 fn a_file_in_quarantine_is_never_replaced() {
