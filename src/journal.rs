@@ -8,11 +8,16 @@ use std::sync::Arc;
 
 use crate::disk::{Disk, ReadFile, WriteFile, temporary};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::journal::{Frame, FrameHead, Header, MAGIC, decode_frame, frame_len};
+use crate::format::journal::{
+    Frame, FrameHead, Header, MAGIC, decode_frame, decode_unchecked, frame_len,
+};
 use crate::limit;
 
 /// Bytes read at once.
 const READ_BYTES: usize = 1 << 20;
+/// How many times the bytes at the end of a journal frames may claim together when they are looked
+/// for. Those that a writer made never overlap, however damaged they are.
+const CLAIMED_MAX: usize = 8;
 /// Bytes read at once where a file may have grown.
 const GROWN_BYTES: usize = 4 << 10;
 
@@ -292,24 +297,36 @@ impl JournalFile {
         }
     }
 
-    /// Highest sequence of the whole frames after the next one, whatever lies between them; `None`
-    /// if there are none or the file cannot be read.
+    /// Highest sequence of the whole frames after the next one, whatever lies between them, as far
+    /// as they are looked for; `None` if there are none or the file cannot be read.
     #[must_use]
     pub fn highest_seq(&self) -> Option<u64> {
         let rest = self.to_end().ok()?;
-        let starts = (0..rest.len()).step_by(8).filter_map(|at| rest.get(at..));
-        let frames = starts.filter_map(|bytes| decode_frame(bytes, self.header.journal_id));
-        frames.map(|frame| frame.head.seq).max()
+        let highest = self.largest(&rest, |head| head.seq).unwrap_or_else(|so_far| so_far);
+        Some(highest).filter(|&highest| highest > 0)
     }
 
-    /// Highest watermark that a whole frame among `rest` states; `rest` has the zeros at its end.
-    fn watermark_in(&self, rest: &[u8]) -> u64 {
-        let starts = (0..rest.len()).step_by(8).filter_map(|at| rest.get(at..));
-        starts
-            .filter_map(|bytes| decode_frame(bytes, self.header.journal_id))
-            .map(|frame| frame.head.watermark)
-            .max()
-            .unwrap_or(0)
+    /// The largest `value` of the whole frames at any multiple of 8 of `rest`, which has the zeros
+    /// at its end; 0 if there are none.
+    ///
+    /// # Errors
+    /// The largest so far, if what looks like frames claims many times the bytes there are.
+    fn largest(
+        &self,
+        rest: &[u8],
+        value: impl Fn(&FrameHead) -> u64,
+    ) -> std::result::Result<u64, u64> {
+        let journal_id = self.header.journal_id;
+        let (mut left, mut largest) = (rest.len().saturating_mul(CLAIMED_MAX), 0);
+        for at in (0..rest.len()).step_by(8) {
+            let bytes = rest.get(at..).unwrap_or_default();
+            let Some(claimed) = decode_unchecked(bytes, journal_id) else { continue };
+            left = left.checked_sub(claimed.head.len as usize).ok_or(largest)?;
+            if decode_frame(bytes, journal_id).is_some() {
+                largest = largest.max(value(&claimed.head));
+            }
+        }
+        Ok(largest)
     }
 }
 
@@ -475,19 +492,22 @@ impl JournalReader {
     pub fn torn(&self) -> Result<Option<Torn>> {
         let Some(current) = &self.current else { return Ok(None) };
         let rest = current.to_end()?;
-        let watermark = current.watermark_in(&rest);
+        let wrong =
+            |text: String| Err(Error::corrupt(text).at_path(&current.path).at_byte(current.offset));
         self.check_not_missing(current.header.number + 1)?;
+        let Ok(watermark) = current.largest(&rest, |head| head.watermark) else {
+            return wrong("too many frames begin in the end of the journal".to_owned());
+        };
         if watermark >= self.next_seq {
-            let text =
-                format!("acknowledged rows of the journal are damaged: frame {}", self.next_seq);
-            return Err(Error::corrupt(text).at_path(&current.path).at_byte(current.offset));
+            let seq = self.next_seq;
+            return wrong(format!("acknowledged rows of the journal are damaged: frame {seq}"));
         }
         if current.len < current.header.file_len {
             // No crash cuts a file: there may have been frames that nothing else tells of.
             let (made, found) = (current.header.file_len, current.len);
-            let text =
-                format!("journal file is shorter than when it was made: {found} bytes of {made}");
-            return Err(Error::corrupt(text).at_path(&current.path).at_byte(current.offset));
+            return wrong(format!(
+                "journal file is shorter than when it was made: {found} bytes of {made}"
+            ));
         }
         let (path, offset, bytes) = (current.path.clone(), current.offset, without_room(rest));
         let torn = Torn { path, offset, bytes };

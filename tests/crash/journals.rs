@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tickreel::ErrorKind;
+use tickreel::format::journal::{FrameHead, FrameKind, Header};
 use tickreel::store::Store;
 
 use crate::live::live_options;
@@ -117,7 +118,7 @@ fn every_flipped_bit_of_a_journal_is_reported_unless_it_is_the_torn_end() {
 
 /// Bytes of a frame that holds nothing.
 fn size_of_mark() -> usize {
-    size_of::<tickreel::format::journal::FrameHead>()
+    size_of::<FrameHead>()
 }
 
 #[test]
@@ -174,7 +175,7 @@ fn a_store_that_may_not_be_written_is_verified_like_any_other() {
     let forever = |fault| Plan { at: 0, fault, forever: true };
     let (_, newest) = files[files.len() - 1];
     let mut bytes = state.bytes(newest).unwrap().to_vec();
-    bytes[size_of::<tickreel::format::journal::Header>() + 20] ^= 1;
+    bytes[size_of::<Header>() + 20] ^= 1;
     for fault in [Fault::Erofs, Fault::Enospc] {
         let read_only = |state: &State| SimDisk::new(state.clone()).plan(forever(fault));
         let disk = read_only(&state);
@@ -200,4 +201,29 @@ fn a_writer_that_ends_while_its_journal_is_verified_leaves_no_damage() {
 
     assert_eq!(verified(&disk), [""; 0]);
     assert_eq!(disk.state().digest(), world.disk.state().digest(), "no lock was asked for");
+}
+
+/// Heads whose frames would overlap would cost the square of their number.
+#[test]
+fn a_journal_of_heads_that_claim_each_other_is_not_searched_to_its_end() {
+    let (state, _, files) = small_store(1);
+    let (_, newest) = files[files.len() - 1];
+    let bytes = state.bytes(newest).unwrap();
+    let header = Header::decode(bytes).unwrap();
+    let with_heads = |kind| {
+        let mut hostile = bytes[..used(bytes).next_multiple_of(8)].to_vec();
+        for left in (2..=1000u32).rev() {
+            let (len, journal_id, seq) = (left * 40, header.journal_id, 1 << 40);
+            let head = FrameHead { len, journal_id, seq, kind, ..bytemuck::Zeroable::zeroed() };
+            hostile.extend_from_slice(bytemuck::bytes_of(&head));
+        }
+        hostile.extend_from_slice(&[7; 40]);
+        SimDisk::new(state.with_bytes(newest, hostile))
+    };
+
+    let damage = verified(&with_heads(FrameKind::Rows as u8));
+
+    assert!(damage.len() == 1 && damage[0].contains("too many frames begin"), "{damage:?}");
+    // No writer made these: bytes that a crash left, and nothing more.
+    assert_eq!(verified(&with_heads(9)), [""; 0]);
 }
