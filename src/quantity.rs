@@ -16,9 +16,11 @@ pub const NULL: i64 = i64::MIN;
 /// Smallest and largest value that is not null; null if there is none.
 #[must_use]
 pub fn min_max(values: impl Iterator<Item = i64>) -> (i64, i64) {
-    values.filter(|&value| value != NULL).fold((NULL, NULL), |(low, high), value| {
-        (if low == NULL { value } else { low.min(value) }, high.max(value))
-    })
+    // One less, null is the largest number.
+    let (low, high) = values.fold((i64::MAX, NULL), |(low, high), value| {
+        (low.min(value.wrapping_sub(1)), high.max(value))
+    });
+    (low.wrapping_add(1), high)
 }
 
 /// Nanoseconds of one UTC day.

@@ -34,6 +34,9 @@ const K: [u64; 16] = [
     0x47b5_481d_befa_4fa5,
 ];
 
+/// Messages whose rows are hashed at once: their hashes stay in the fastest memory.
+const MESSAGES_AT_ONCE: usize = 512;
+
 /// The running hash of rows and their count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ContentHash {
@@ -150,37 +153,18 @@ impl ContentHash {
     /// As [`ContentHash::update`], for rows of several streams in one hash: `key` tells the stream
     /// (see [`ContentHash::key_of`]).
     pub fn update_keyed(&mut self, batch: &Batch, messages: std::ops::Range<usize>, key: u64) {
-        if messages.is_empty() {
-            return;
-        }
-        let specs = batch.schema().columns;
-        let grouped = batch.schema().is_grouped();
-        let first_row = batch.message_rows(messages.start).start;
-        let end_row = batch.message_rows(messages.end - 1).end;
-        let mut heads = vec![0; if grouped { messages.len() } else { 0 }];
-        let mut rows = vec![0; end_row - first_row];
-        for (at, spec) in specs.iter().enumerate() {
-            let (start, sums) = match spec.per_message {
-                true => (messages.start, &mut heads),
-                false => (first_row, &mut rows),
-            };
-            add_column(batch.column(at), spec.ty, K[at], start, sums);
-        }
-        for (message, &head) in messages.zip(&heads) {
-            let range = batch.message_rows(message);
-            let last = range.end - 1;
-            for row in range {
-                // The last row of a message is marked, so that message borders count too.
-                let mark = if row == last { K[15] } else { K[14] };
-                let sum = &mut rows[row - first_row];
-                *sum = mix(*sum ^ mark, head | 1);
+        let (mut heads, mut rows) = (Vec::new(), Vec::new());
+        let mut start = messages.start;
+        while start < messages.end {
+            let some = start..messages.end.min(start + MESSAGES_AT_ONCE);
+            hash_rows(batch, some.clone(), &mut heads, &mut rows);
+            if key != 0 {
+                rows.iter_mut().for_each(|hash| *hash = mix(*hash ^ key, K[12]));
             }
+            self.value = add_rows(self.value, &rows);
+            self.rows += rows.len() as u64;
+            start = some.end;
         }
-        if key != 0 {
-            rows.iter_mut().for_each(|hash| *hash = mix(*hash ^ key, K[12]));
-        }
-        self.value = add_rows(self.value, &rows);
-        self.rows += rows.len() as u64;
     }
 
     /// The key of a stream for [`ContentHash::update_keyed`], from its name.
@@ -192,6 +176,39 @@ impl ContentHash {
     /// Adds every message of a batch that has every column.
     pub fn update_all(&mut self, batch: &Batch) {
         self.update(batch, 0..batch.messages());
+    }
+}
+
+/// Makes `rows` the hash of each row of some messages, at least one; `heads` is memory for those of
+/// the messages.
+fn hash_rows(
+    batch: &Batch,
+    messages: std::ops::Range<usize>,
+    heads: &mut Vec<u64>,
+    rows: &mut Vec<u64>,
+) {
+    let grouped = batch.schema().is_grouped();
+    let first_row = batch.message_rows(messages.start).start;
+    let end_row = batch.message_rows(messages.end - 1).end;
+    heads.clear();
+    heads.resize(if grouped { messages.len() } else { 0 }, 0);
+    rows.clear();
+    rows.resize(end_row - first_row, 0);
+    for (at, spec) in batch.schema().columns.iter().enumerate() {
+        let (start, sums) = match spec.per_message {
+            true => (messages.start, &mut *heads),
+            false => (first_row, &mut *rows),
+        };
+        add_column(batch.column(at), spec.ty, K[at], start, sums);
+    }
+    let mut rest = rows.as_mut_slice();
+    for (message, &mut head) in messages.zip(heads) {
+        let (of_message, others) = rest.split_at_mut(batch.message_rows(message).len());
+        rest = others;
+        // The last row of a message is marked, so that message borders count too.
+        let Some((last, before)) = of_message.split_last_mut() else { continue };
+        before.iter_mut().for_each(|sum| *sum = mix(*sum ^ K[14], head | 1));
+        *last = mix(*last ^ K[15], head | 1);
     }
 }
 

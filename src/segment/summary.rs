@@ -9,14 +9,17 @@ pub(super) fn zones(block: &Batch) -> [i64; 4] {
     let mut zones = [NULL; 4];
     let decimals = block.schema().columns.iter().enumerate();
     let decimals = decimals.filter(|(_, spec)| spec.ty == ColumnType::Decimal).map(|(at, _)| at);
-    let actions = if block.kind() == Kind::Book { block.u8s(book::ACTION) } else { &[] };
     for (at, zone) in decimals.zip(zones.as_chunks_mut::<2>().0) {
-        let values = block.i64s(at).iter().enumerate();
-        let (low, high) = min_max(values.map(|(row, &value)| match actions.get(row) {
-            Some(&action) if action != Action::Set as u8 => NULL,
-            _ => value,
-        }));
-        *zone = [low, high];
+        let values = block.i64s(at).iter().copied();
+        *zone = match block.kind() {
+            Kind::Book => min_max(
+                values
+                    .zip(block.u8s(book::ACTION))
+                    .map(|(value, &action)| if action == Action::Set as u8 { value } else { NULL }),
+            ),
+            _ => min_max(values),
+        }
+        .into();
     }
     zones
 }
