@@ -1,137 +1,101 @@
-//! Makes pages of bins: which bins, which codes, which way of looking at the values.
+//! Makes pages of bins: which bins, which codes, and their streams.
 
 use super::Encoding;
 use super::bins::{
     BINS_MAX, CODE_BITS_MAX, ENTRY_BYTES, Entry, Header, PLACE_BITS_MAX, STREAMS, TAIL_BYTES,
     codes_in_order, reversed,
 };
-use super::integers::{SAMPLE_GROUPS, encode_integers, multiplier, reduce};
+use super::keys::{Finder, sorted};
+use super::units::Units;
 use crate::limit::GROUP_VALUES;
 
 /// Bits that a bin costs in the table of a page.
 const BIN_BITS: u64 = 48;
 
-/// As [`encode_integers`], in bins where that is smaller: takes longer to write and to read. With
-/// `sides`, one for each value, they may be written as distances that are mirrored for side 0;
-/// whether they are. They have to be read by [`super::IntegerPage::read_mirrored`] then.
-pub fn encode_compact(
-    values: &[i64],
-    plain_bytes: usize,
-    sides: Option<&[u8]>,
-    out: &mut Vec<u8>,
-) -> (Encoding, bool) {
-    let start = out.len();
-    let packed = encode_integers(values, plain_bytes, out);
-    let (Some((&first, rest)), false) = (values.split_first(), packed == Encoding::Constant) else {
-        return (packed, false);
-    };
-    let multiplier = multiplier(first, rest);
-    let reduced = reduce(values, first, multiplier);
-    let Some((plan, mirrored)) = best_bins(&reduced, sides) else { return (packed, false) };
-    let mut bytes = Vec::new();
-    plan.write(first, multiplier, &mut bytes);
-    if bytes.len() >= out.len() - start {
-        return (packed, false);
-    }
-    out.truncate(start);
-    out.append(&mut bytes);
-    let encoding = if plan.has_differences() { Encoding::DeltaBins } else { Encoding::Bins };
-    (encoding, mirrored)
+/// What the numbers of a page of bins are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Look {
+    /// The values as they are.
+    Plain,
+    /// Differences from each value to the next.
+    Differences,
+    /// Distances from the middle of each group.
+    Around,
+    /// As `Around`, mirrored where the side is 0.
+    Mirrored,
 }
 
-/// The way to look at values that takes the fewest bits, and whether it is that with sides; found
-/// by some of the groups.
-fn best_bins(values: &[i64], sides: Option<&[u8]>) -> Option<(Plan, bool)> {
-    type Look<'a> = (fn(&[i64], Option<&[u8]>) -> Numbers, Option<&'a [u8]>);
-    let looks: [Look<'_>; 4] = [
-        (|values, _| Numbers::plain(values), None),
-        (|values, _| Numbers::differences(values), None),
-        (Numbers::around, None),
-        (Numbers::around, sides),
-    ];
-    let step = (values.len() / GROUP_VALUES / SAMPLE_GROUPS).max(1);
-    let sampled = |sides: Option<&[u8]>| -> Option<Vec<u8>> {
-        let groups = sides?.chunks(GROUP_VALUES).step_by(step);
-        Some(groups.flatten().copied().collect())
-    };
-    let groups = values.chunks(GROUP_VALUES).step_by(step);
-    let sample: Vec<i64> = groups.flatten().copied().collect();
-    let looks = looks.into_iter().take(if sides.is_some() { 4 } else { 3 });
-    let bits = |&(look, sides): &Look<'_>| {
-        look(&sample, sampled(sides).as_deref()).plan().map_or(u64::MAX, |plan| plan.bits)
-    };
-    let (look, sides) = looks.min_by_key(bits)?;
-    Some((look(values, sides).plan()?, sides.is_some()))
+impl Look {
+    pub(super) fn encoding(self) -> Encoding {
+        match self {
+            Self::Plain | Self::Around | Self::Mirrored => Encoding::Bins,
+            Self::Differences => Encoding::DeltaBins,
+        }
+    }
 }
 
 /// Values as the numbers that a page of bins holds.
 pub(super) struct Numbers {
+    look: Look,
     /// Of each group.
     bases: Vec<i64>,
     /// Of all groups, one after the other.
     numbers: Vec<i64>,
-    differences: bool,
+    /// How many values they are of.
+    count: usize,
 }
 
 impl Numbers {
-    /// The values as they are.
-    pub(super) fn plain(values: &[i64]) -> Self {
-        let bases = vec![0; values.len().div_ceil(GROUP_VALUES)];
-        Self { bases, numbers: values.to_vec(), differences: false }
-    }
-
-    /// Distances from the middle of each group, mirrored where there is a side and it is 0.
-    pub(super) fn around(values: &[i64], sides: Option<&[u8]>) -> Self {
+    pub(super) fn of(values: &[i64], units: &Units, look: Look, sides: Option<&[u8]>) -> Self {
         let mut bases = Vec::with_capacity(values.len().div_ceil(GROUP_VALUES));
         let mut numbers = Vec::with_capacity(values.len());
-        let mut sorted = Vec::with_capacity(GROUP_VALUES);
-        for (index, group) in values.chunks(GROUP_VALUES).enumerate() {
-            sorted.clear();
-            sorted.extend_from_slice(group);
-            let middle = sorted.len() / 2;
-            let base = *sorted.select_nth_unstable(middle).1;
+        let mut reduced = Vec::with_capacity(GROUP_VALUES);
+        let mut sides = sides.unwrap_or_default().chunks(GROUP_VALUES);
+        for group in values.chunks(GROUP_VALUES) {
+            units.reduce(group, &mut reduced);
+            let sides = sides.next().unwrap_or_default();
+            let base = match look {
+                Look::Plain => 0,
+                Look::Differences => reduced.first().copied().unwrap_or_default(),
+                Look::Around | Look::Mirrored => middle(&reduced),
+            };
             bases.push(base);
-            let distances = group.iter().map(|value| value.wrapping_sub(base));
-            match sides.and_then(|sides| sides.get(index * GROUP_VALUES..)) {
-                Some(sides) => numbers.extend(distances.zip(sides).map(|(distance, &side)| {
+            let distances = reduced.iter().map(|value| value.wrapping_sub(base));
+            match look {
+                Look::Plain | Look::Around => numbers.extend(distances),
+                Look::Differences => {
+                    let after = reduced.iter().skip(1).zip(&reduced);
+                    numbers.extend(after.map(|(next, value)| next.wrapping_sub(*value)));
+                }
+                Look::Mirrored => numbers.extend(distances.zip(sides).map(|(distance, &side)| {
                     if side == 0 { distance.wrapping_neg() } else { distance }
                 })),
-                None => numbers.extend(distances),
             }
         }
-        Self { bases, numbers, differences: false }
-    }
-
-    /// Differences from each value to the next.
-    pub(super) fn differences(values: &[i64]) -> Self {
-        let groups = values.chunks(GROUP_VALUES);
-        let mut numbers = Vec::with_capacity(values.len());
-        for group in groups.clone() {
-            let after = group.iter().skip(1).zip(group);
-            numbers.extend(after.map(|(next, value)| next.wrapping_sub(*value)));
-        }
-        let bases = groups.filter_map(|group| group.first().copied()).collect();
-        Self { bases, numbers, differences: true }
+        Self { look, bases, numbers, count: values.len() }
     }
 
     /// The bins that these numbers are written with fewest bits by; `None` if they are too far
     /// apart.
     pub(super) fn plan(self) -> Option<Plan> {
-        let mut sorted = self.numbers.clone();
-        sorted.sort_unstable();
+        let sorted = sorted(&self.numbers);
         let bins = [1, 2, 4].into_iter().map(|share| {
             let mut bins = first_bins(&sorted, share);
             while join(&mut bins, sorted.len() as u64) {}
             bins
         });
         let bins = bins.into_iter().find(|bins| (1..=BINS_MAX).contains(&bins.len()))?;
-        let counts: Vec<u64> = bins.iter().map(|bin| bin.count).collect();
-        let code_bits = code_lengths(&counts);
-        let bits = bins.iter().zip(&code_bits).map(|(bin, &code)| {
-            bin.count * (u64::from(code) + u64::from(bin.place_bits())) + BIN_BITS
-        });
-        let bits = bits.sum();
-        Some(Plan { numbers: self, bins, code_bits, bits })
+        Some(Plan { numbers: self, bins })
+    }
+}
+
+/// The middle one of the values of a group.
+fn middle(group: &[i64]) -> i64 {
+    let mut values = group.to_vec();
+    let middle = values.len() / 2;
+    match values.is_empty() {
+        true => 0,
+        false => *values.select_nth_unstable(middle).1,
     }
 }
 
@@ -141,39 +105,44 @@ struct Bin {
     low: i64,
     high: i64,
     count: u64,
+    /// Bits of all its numbers and of the bin itself, times 256.
+    cost: u64,
 }
 
 impl Bin {
+    /// Of `count` numbers among `total`.
+    fn new(low: i64, high: i64, count: u64, total: u64) -> Self {
+        let mut bin = Self { low, high, count, cost: 0 };
+        let code = log2(total).saturating_sub(log2(count));
+        bin.cost = count * (code + u64::from(bin.place_bits()) * 256) + BIN_BITS * 256;
+        bin
+    }
+
     fn place_bits(&self) -> u32 {
         let span = self.high.wrapping_sub(self.low).cast_unsigned();
         u64::BITS - span.leading_zeros()
     }
 
     /// This one and the next as one, if a place in it fits.
-    fn with(&self, next: &Self) -> Option<Self> {
-        let both = Self { low: self.low, high: next.high, count: self.count + next.count };
+    fn with(&self, next: &Self, total: u64) -> Option<Self> {
+        let both = Self::new(self.low, next.high, self.count + next.count, total);
         (both.place_bits() <= PLACE_BITS_MAX).then_some(both)
-    }
-
-    /// Bits that it costs among `count` numbers, times 256.
-    fn cost(&self, count: u64) -> u64 {
-        let code = log2(count).saturating_sub(log2(self.count));
-        self.count * (code + u64::from(self.place_bits()) * 256) + BIN_BITS * 256
     }
 }
 
 /// The logarithm to base 2 of a number of at least 1, times 256. Without floating point, so that
 /// the same rows make the same bytes everywhere.
 fn log2(number: u64) -> u64 {
-    let whole = number.max(1).ilog2();
+    let number = number.max(1);
+    let whole = number.ilog2();
     // 1 to 2, in units of 2^-31.
-    let mut rest = u128::from(number.max(1)) << 31 >> whole;
+    let mut rest = number << number.leading_zeros() >> 32;
     let mut log = u64::from(whole);
     for _ in 0..8 {
         rest = (rest * rest) >> 31;
-        let more = rest >= 1 << 32;
-        log = log * 2 + u64::from(more);
-        rest >>= u32::from(more);
+        let more = rest >> 32;
+        log = log * 2 + more;
+        rest >>= more;
     }
     log
 }
@@ -181,30 +150,33 @@ fn log2(number: u64) -> u64 {
 /// Bins of about as many numbers each, so many times those of a [`BINS_MAX`]th; a number that comes
 /// often is one of its own.
 fn first_bins(sorted: &[i64], times: usize) -> Vec<Bin> {
+    let total = sorted.len() as u64;
     let often = (sorted.len() * times / BINS_MAX).max(1) as u64;
-    let mut bins: Vec<Bin> = Vec::new();
+    let mut bins: Vec<(i64, i64, u64)> = Vec::new();
     let mut open = false;
     for equal in sorted.chunk_by(|a, b| a == b) {
-        let Some(&value) = equal.first() else { continue };
-        let bin = Bin { low: value, high: value, count: equal.len() as u64 };
-        let fits = |last: &Bin| last.count + bin.count <= often && last.with(&bin).is_some();
-        match bins.last_mut().filter(|last| open && bin.count < often && fits(last)) {
-            Some(last) => (last.high, last.count) = (bin.high, last.count + bin.count),
-            None => bins.push(bin),
+        let (Some(&value), count) = (equal.first(), equal.len() as u64) else { continue };
+        let fits = |&(low, _, before): &(i64, i64, u64)| {
+            let place = u64::BITS - value.wrapping_sub(low).cast_unsigned().leading_zeros();
+            before + count <= often && place <= PLACE_BITS_MAX
+        };
+        match bins.last_mut().filter(|last| open && count < often && fits(last)) {
+            Some(last) => (last.1, last.2) = (value, last.2 + count),
+            None => bins.push((value, value, count)),
         }
-        open = bin.count < often;
+        open = count < often;
     }
-    bins
+    bins.into_iter().map(|(low, high, count)| Bin::new(low, high, count, total)).collect()
 }
 
-/// Joins neighbours where that saves bits, or there are too many; whether any were joined.
-fn join(bins: &mut Vec<Bin>, count: u64) -> bool {
+/// Joins neighbours where that saves bits; whether any were joined.
+fn join(bins: &mut Vec<Bin>, total: u64) -> bool {
     let before = bins.len();
     let mut joined: Vec<Bin> = Vec::with_capacity(before);
     for bin in bins.iter() {
         if let Some(last) = joined.last_mut()
-            && let Some(both) = last.with(bin)
-            && both.cost(count) < last.cost(count) + bin.cost(count)
+            && let Some(both) = last.with(bin, total)
+            && both.cost < last.cost + bin.cost
         {
             *last = both;
         } else {
@@ -228,23 +200,30 @@ fn code_lengths(counts: &[u64]) -> Vec<u8> {
     Vec::new()
 }
 
+/// Bits of the code of each of these counts.
 fn huffman(counts: impl Iterator<Item = u64>) -> Vec<u8> {
-    use std::cmp::Reverse;
-    use std::collections::BinaryHeap;
-    let mut heap: BinaryHeap<_> =
-        counts.enumerate().map(|(at, count)| Reverse((count, at))).collect();
-    let leaves = heap.len();
-    let mut parents = vec![0; leaves];
-    while let Some(Reverse((a, first))) = heap.pop() {
-        let Some(Reverse((b, second))) = heap.pop() else { break };
-        let parent = parents.len();
+    let mut leaves: Vec<(u64, usize)> = counts.enumerate().map(|(at, count)| (count, at)).collect();
+    leaves.sort_unstable();
+    // Joins of two come in the order of their counts: the next rarest is the first of them that is
+    // left, or the first leaf that is left.
+    let mut parents = vec![0; leaves.len()];
+    let mut joins: Vec<(u64, usize)> = Vec::with_capacity(leaves.len());
+    let (mut leaf, mut join) = (0, 0);
+    let mut rarest = |joins: &[(u64, usize)]| {
+        let next = (leaves.get(leaf), joins.get(join));
+        let is_leaf = matches!(next, (Some(leaf), join) if join.is_none_or(|join| leaf < join));
+        (leaf, join) = (leaf + usize::from(is_leaf), join + usize::from(!is_leaf));
+        if is_leaf { next.0.copied() } else { next.1.copied() }
+    };
+    for parent in leaves.len()..(2 * leaves.len()).saturating_sub(1) {
+        let (Some((a, first)), Some((b, second))) = (rarest(&joins), rarest(&joins)) else { break };
         parents.push(0);
         for child in [first, second] {
             if let Some(place) = parents.get_mut(child) {
                 *place = parent;
             }
         }
-        heap.push(Reverse((a + b, parent)));
+        joins.push((a + b, parent));
     }
     // The last node is the root; every other one is below a later one.
     let mut depths = vec![0u8; parents.len()];
@@ -254,7 +233,7 @@ fn huffman(counts: impl Iterator<Item = u64>) -> Vec<u8> {
             *place = above.saturating_add(1);
         }
     }
-    depths.truncate(leaves);
+    depths.truncate(leaves.len());
     depths
 }
 
@@ -262,51 +241,68 @@ fn huffman(counts: impl Iterator<Item = u64>) -> Vec<u8> {
 pub(super) struct Plan {
     numbers: Numbers,
     bins: Vec<Bin>,
-    code_bits: Vec<u8>,
-    /// Bits of the streams and of the table.
-    pub(super) bits: u64,
 }
 
 impl Plan {
-    /// Whether the numbers are differences.
-    pub(super) fn has_differences(&self) -> bool {
-        self.numbers.differences
+    pub(super) fn look(&self) -> Look {
+        self.numbers.look
     }
 
-    /// Appends the page of these numbers; values are in units of `multiplier` from `offset` on.
-    pub(super) fn write(&self, offset: i64, multiplier: u64, out: &mut Vec<u8>) {
+    /// How many values it is of.
+    pub(super) fn count(&self) -> usize {
+        self.numbers.count
+    }
+
+    /// Bits of the streams and of the table, by guess.
+    pub(super) fn bits(&self) -> u64 {
+        self.bins.iter().map(|bin| bin.cost).sum::<u64>() / 256
+    }
+
+    /// Bytes of a page of so many values like these, by guess.
+    pub(super) fn bytes_of(&self, count: usize) -> usize {
+        let table = self.bins.len() as u64 * BIN_BITS;
+        let streams = (self.bits() - table) as usize / 8 * count / self.numbers.count.max(1);
+        // A stream ends with a whole byte.
+        let groups = count.div_ceil(GROUP_VALUES) * (ENTRY_BYTES + STREAMS / 2);
+        size_of::<Header>() + table as usize / 8 + streams + groups + TAIL_BYTES
+    }
+
+    /// Appends the page of these numbers.
+    pub(super) fn write(&self, units: &Units, out: &mut Vec<u8>) {
         let start = out.len();
         let narrow = self.bins.iter().all(|bin| i32::try_from(bin.low).is_ok());
         let low_bytes = if narrow { 4 } else { 8 };
         let header = Header {
-            offset,
-            multiplier,
+            offset: units.offset,
+            multiplier: units.multiplier,
             group_count: self.numbers.bases.len() as u32,
             bin_count: self.bins.len() as u16,
             low_bytes: low_bytes as u8,
             reserved: [0; 9],
         };
+        let counts: Vec<u64> = self.bins.iter().map(|bin| bin.count).collect();
+        let code_bits = code_lengths(&counts);
         out.extend_from_slice(bytemuck::bytes_of(&header));
         for bin in &self.bins {
             out.extend(bin.low.to_le_bytes().into_iter().take(low_bytes));
         }
         out.extend(self.bins.iter().map(|bin| bin.place_bits() as u8));
-        out.extend_from_slice(&self.code_bits);
+        out.extend_from_slice(&code_bits);
         let directory = out.len();
         out.resize(directory + self.numbers.bases.len() * ENTRY_BYTES, 0);
-        let codes = self.codes();
-        let mut streams: [BitWriter; STREAMS] = Default::default();
-        let per_group = GROUP_VALUES - usize::from(self.numbers.differences);
+        let tokens = Tokens::new(&self.bins, &code_bits);
+        let mut streams = [const { BitWriter::new() }; STREAMS];
+        let per_group = GROUP_VALUES - usize::from(self.numbers.look == Look::Differences);
         let mut groups = self.numbers.numbers.chunks(per_group);
         for (index, &base) in self.numbers.bases.iter().enumerate() {
             for four in groups.next().unwrap_or_default().chunks(STREAMS) {
                 for (stream, &number) in streams.iter_mut().zip(four) {
-                    self.put(stream, &codes, number);
+                    let (token, bits) = tokens.of(number);
+                    stream.put(token, bits);
                 }
             }
             let data_offset = (out.len() - start) as u32;
-            let lens = streams.each_mut().map(|stream| stream.end(out));
-            let [a, b, c, _] = lens;
+            let [a, b, c, _] = streams.each_mut().map(|stream| stream.end(out));
             let entry = Entry::new(base, data_offset, [a, b, c]);
             let at = directory + index * ENTRY_BYTES;
             if let Some(place) = out.get_mut(at..at + ENTRY_BYTES) {
@@ -315,67 +311,98 @@ impl Plan {
         }
         out.resize(out.len() + TAIL_BYTES, 0);
     }
+}
 
-    /// The code of each bin, its first bit lowest.
-    fn codes(&self) -> Vec<u64> {
-        let mut codes = vec![0; self.bins.len()];
+/// How the numbers of each bin are written.
+struct Tokens {
+    finder: Finder,
+    bins: Vec<Token>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Token {
+    low: i64,
+    /// First bit lowest.
+    code: u64,
+    code_bits: u32,
+    /// Of code and place.
+    bits: u32,
+}
+
+impl Tokens {
+    fn new(bins: &[Bin], code_bits: &[u8]) -> Self {
+        let finder = Finder::new(bins.iter().map(|bin| bin.low));
+        let token = |bin: &Bin| Token { low: bin.low, bits: bin.place_bits(), ..Token::default() };
+        let mut tokens: Vec<Token> = bins.iter().map(token).collect();
         let mut next = 0;
-        for (bin, bits) in codes_in_order(&self.code_bits) {
-            if let Some(code) = codes.get_mut(bin) {
-                *code = reversed(next, bits) as u64;
+        for (bin, bits) in codes_in_order(code_bits) {
+            if let Some(token) = tokens.get_mut(bin) {
+                token.code = reversed(next, bits) as u64;
+                token.code_bits = bits;
+                token.bits += bits;
             }
             next += 1 << (CODE_BITS_MAX - bits);
         }
-        codes
+        Self { finder, bins: tokens }
     }
 
-    fn put(&self, stream: &mut BitWriter, codes: &[u64], number: i64) {
-        let at = self.bins.partition_point(|bin| bin.low <= number).saturating_sub(1);
-        let (Some(bin), Some(&code), Some(&bits)) =
-            (self.bins.get(at), codes.get(at), self.code_bits.get(at))
-        else {
-            return;
-        };
-        stream.put(code, bits.into());
-        stream.put(number.wrapping_sub(bin.low).cast_unsigned(), bin.place_bits());
+    /// Code and place of a number, and how many bits they have.
+    #[inline]
+    fn of(&self, number: i64) -> (u64, u32) {
+        let near = self.bins.get(self.finder.find(number)).unwrap_or_default();
+        let after = near.partition_point(|token| token.low <= number);
+        let token = near.get(after.saturating_sub(1)).copied().unwrap_or_default();
+        let place = number.wrapping_sub(token.low).cast_unsigned();
+        (token.code | place << token.code_bits, token.bits)
     }
 }
 
+/// Bytes that a stream of a group may take, with a word behind them.
+const STREAM_BYTES: usize =
+    GROUP_VALUES / STREAMS * (CODE_BITS_MAX + PLACE_BITS_MAX) as usize / 8 + 8;
+
 /// A stream of bits, the first one lowest in its byte.
-#[derive(Default)]
 struct BitWriter {
-    bytes: Vec<u8>,
-    /// Bits that are in no byte yet.
+    bytes: [u8; STREAM_BYTES],
+    /// Whole bytes so far.
+    len: usize,
+    /// What follows them, less than a byte.
     word: u64,
     bits: u32,
 }
 
 impl BitWriter {
-    /// Adds a number of at most 45 bits.
+    const fn new() -> Self {
+        Self { bytes: [0; STREAM_BYTES], len: 0, word: 0, bits: 0 }
+    }
+
+    /// Adds a number of at most 56 bits.
+    #[inline]
     fn put(&mut self, number: u64, bits: u32) {
         self.word |= number << self.bits;
         self.bits += bits;
-        while self.bits >= 8 {
-            self.bytes.push(self.word as u8);
-            self.word >>= 8;
-            self.bits -= 8;
+        let behind = self.bytes.get_mut(self.len..).unwrap_or_default();
+        if let Some(place) = behind.first_chunk_mut::<8>() {
+            *place = self.word.to_le_bytes();
         }
+        let whole = self.bits / 8;
+        self.len += whole as usize;
+        self.word >>= whole * 8;
+        self.bits %= 8;
     }
 
     /// Fills up the last byte, appends all to `out` and begins anew; how many bytes there were.
     fn end(&mut self, out: &mut Vec<u8>) -> u16 {
-        if self.bits > 0 {
-            self.put(0, 8 - self.bits);
-        }
-        let len = self.bytes.len() as u16;
-        out.append(&mut self.bytes);
-        len
+        let len = self.len + usize::from(self.bits > 0);
+        out.extend_from_slice(self.bytes.get(..len).unwrap_or_default());
+        (self.len, self.word, self.bits) = (0, 0, 0);
+        len as u16
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Fault, IntegerPage};
+    use super::super::{Fault, IntegerPage, encode_compact};
     use super::*;
     use crate::quantity::NULL;
     use proptest::prelude::*;

@@ -32,8 +32,8 @@ pub fn pack(values: &[u64], width: u32, out: &mut Vec<u8>) {
     } else {
         pack_stream(values, width, packed.as_flattened_mut());
     }
-    let words = packed.as_flattened().iter().take(packed_len(values.len(), width) / 8);
-    words.for_each(|word| out.extend_from_slice(&word.to_le_bytes()));
+    let bytes: &[u8] = bytemuck::cast_slice(packed.as_flattened());
+    out.extend_from_slice(bytes.get(..packed_len(values.len(), width)).unwrap_or_default());
 }
 
 fn pack_lanes(values: &[[u64; LANES]], width: u32, packed: &mut Group) {

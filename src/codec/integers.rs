@@ -8,194 +8,36 @@ use bytemuck::{Pod, Zeroable};
 
 use super::bins::BinsPage;
 use super::bits::{self, Group, LANE_VALUES, LANES};
-use super::plan::Plan;
 use super::{Encoding, Fault, Result};
 use crate::limit::GROUP_VALUES;
-use crate::quantity::NULL;
 
 /// Start of a packed page, 32 bytes. `format-spec/04-encodings.md`, table 4.1.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
-struct PageHeader {
-    offset: i64,        //  0  added to every value
-    multiplier: u64,    //  8  at least 1
-    group_count: u32,   // 16
-    reserved: [u8; 12], // 20  written 0
+pub(super) struct PageHeader {
+    pub(super) offset: i64,        //  0  added to every value
+    pub(super) multiplier: u64,    //  8  at least 1
+    pub(super) group_count: u32,   // 16
+    pub(super) reserved: [u8; 12], // 20  written 0
 }
 
 /// One group of a packed page, 24 bytes. `format-spec/04-encodings.md`, table 4.2.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
-struct GroupEntry {
-    base: i64,            //  0  added to every residual; delta pages: value before the first
-    delta_base: i64,      //  8  delta pages: added to every packed difference; else 0
-    data_offset: u32,     // 16  bytes from the start of the page, multiple of 8
-    exception_count: u16, // 20
-    width: u8,            // 22  bits of a packed residual, at most 64
-    exception_bytes: u8,  // 23  1, 2, 4 or 8; 0 without exceptions
+pub(super) struct GroupEntry {
+    // Added to every residual; of delta pages the value before the first.
+    pub(super) base: i64, //  0
+    // Of delta pages added to every packed difference; else 0.
+    pub(super) delta_base: i64,      //  8
+    pub(super) data_offset: u32,     // 16  bytes from the start of the page, multiple of 8
+    pub(super) exception_count: u16, // 20
+    pub(super) width: u8,            // 22  bits of a packed residual, at most 64
+    pub(super) exception_bytes: u8,  // 23  1, 2, 4 or 8; 0 without exceptions
 }
 
 const HEADER_BYTES: usize = size_of::<PageHeader>();
-const ENTRY_BYTES: usize = size_of::<GroupEntry>();
+pub(super) const ENTRY_BYTES: usize = size_of::<GroupEntry>();
 const _: () = assert!(HEADER_BYTES == 32 && ENTRY_BYTES == 24);
-
-/// Groups looked at to choose between packing values and packing differences.
-pub(super) const SAMPLE_GROUPS: usize = 8;
-
-/// Appends `values` to `out` in the smallest encoding and says which.
-///
-/// `plain_bytes` is the size of one value in a plain page (8, 4 or 1): packing is used only where
-/// it is smaller.
-pub fn encode_integers(values: &[i64], plain_bytes: usize, out: &mut Vec<u8>) -> Encoding {
-    let Some((&first, rest)) = values.split_first() else { return Encoding::Plain };
-    if rest.iter().all(|&value| value == first) {
-        out.extend_from_slice(&first.to_le_bytes());
-        return Encoding::Constant;
-    }
-    let multiplier = multiplier(first, rest);
-    let reduced = reduce(values, first, multiplier);
-    let delta = differences_are_smaller(&reduced);
-    let start = out.len();
-    write_packed(&reduced, first, multiplier, delta, out);
-    if out.len() - start < values.len() * plain_bytes {
-        return if delta { Encoding::Delta } else { Encoding::Packed };
-    }
-    out.truncate(start);
-    for value in values {
-        out.extend(value.to_le_bytes().into_iter().take(plain_bytes));
-    }
-    Encoding::Plain
-}
-
-/// As [`encode_integers`], of values of one byte.
-pub fn encode_codes(codes: &[u8], out: &mut Vec<u8>) -> Encoding {
-    if let Some((&first, rest)) = codes.split_first()
-        && rest.iter().all(|&code| code == first)
-    {
-        return encode_integers(&[i64::from(first)], 1, out);
-    }
-    let wide: Vec<i64> = codes.iter().map(|&code| i64::from(code)).collect();
-    encode_integers(&wide, 1, out)
-}
-
-/// Distances from `first` in units of `multiplier`, which divides them.
-pub(super) fn reduce(values: &[i64], first: i64, multiplier: u64) -> Vec<i64> {
-    if multiplier == 1 {
-        return values.iter().map(|&value| value.wrapping_sub(first)).collect();
-    }
-    let divisor = multiplier as i64;
-    values.iter().map(|&value| (value - first) / divisor).collect()
-}
-
-/// The largest number that divides every distance from `first`; 1 where a distance overflows.
-pub(super) fn multiplier(first: i64, rest: &[i64]) -> u64 {
-    let mut gcd = 0u64;
-    for &value in rest {
-        let Some(distance) = value.checked_sub(first) else { return 1 };
-        if value == NULL || distance == NULL {
-            return 1;
-        }
-        let distance = distance.unsigned_abs();
-        if gcd == 0 || !distance.is_multiple_of(gcd) {
-            gcd = greatest_common_divisor(gcd, distance);
-            if gcd == 1 {
-                return 1;
-            }
-        }
-    }
-    gcd.max(1)
-}
-
-fn greatest_common_divisor(mut a: u64, mut b: u64) -> u64 {
-    while b != 0 {
-        (a, b) = (b, a % b);
-    }
-    a
-}
-
-fn differences(group: &[i64], out: &mut Vec<i64>) {
-    out.clear();
-    out.extend(group.windows(2).map(|pair| match pair {
-        [a, b] => b.wrapping_sub(*a),
-        _ => 0,
-    }));
-}
-
-fn differences_are_smaller(values: &[i64]) -> bool {
-    let groups = values.len().div_ceil(GROUP_VALUES);
-    let step = (groups / SAMPLE_GROUPS).max(1);
-    let (mut plain, mut delta) = (0, 0);
-    let mut scratch = Vec::with_capacity(GROUP_VALUES);
-    for group in values.chunks(GROUP_VALUES).step_by(step) {
-        plain += Plan::new(group, group.len()).cost;
-        differences(group, &mut scratch);
-        delta += Plan::new(&scratch, group.len()).cost;
-    }
-    delta < plain
-}
-
-fn write_packed(values: &[i64], offset: i64, multiplier: u64, delta: bool, out: &mut Vec<u8>) {
-    let start = out.len();
-    let groups = values.len().div_ceil(GROUP_VALUES);
-    let group_count = u32::try_from(groups).unwrap_or(u32::MAX);
-    let header = PageHeader { offset, multiplier, group_count, reserved: [0; 12] };
-    out.extend_from_slice(bytemuck::bytes_of(&header));
-    let directory = out.len();
-    out.resize(directory + groups * ENTRY_BYTES, 0);
-    let mut scratch = Vec::with_capacity(GROUP_VALUES);
-    let mut packed = Vec::with_capacity(GROUP_VALUES);
-    for (index, group) in values.chunks(GROUP_VALUES).enumerate() {
-        let data_offset = u32::try_from(out.len() - start).unwrap_or(u32::MAX);
-        let first = group.first().copied().unwrap_or(0);
-        let (plan, base, delta_base) = if delta {
-            differences(group, &mut scratch);
-            let plan = Plan::new(&scratch, group.len());
-            // The first value has no difference: it is packed as 0 and `base` makes it right.
-            scratch.insert(0, plan.base);
-            (plan, first.wrapping_sub(plan.base), plan.base)
-        } else {
-            scratch.clear();
-            scratch.extend_from_slice(group);
-            let plan = Plan::new(group, group.len());
-            (plan, plan.base, 0)
-        };
-        let exceptions = write_group(&scratch, &plan, &mut packed, out);
-        let entry = GroupEntry {
-            base,
-            delta_base,
-            data_offset,
-            exception_count: exceptions,
-            width: plan.width as u8,
-            exception_bytes: if exceptions == 0 { 0 } else { plan.exception_bytes as u8 },
-        };
-        let at = directory + index * ENTRY_BYTES;
-        if let Some(place) = out.get_mut(at..at + ENTRY_BYTES) {
-            place.copy_from_slice(bytemuck::bytes_of(&entry));
-        }
-    }
-}
-
-/// Appends the packed residuals, then positions and values of the exceptions; how many there are.
-fn write_group(values: &[i64], plan: &Plan, packed: &mut Vec<u64>, out: &mut Vec<u8>) -> u16 {
-    packed.clear();
-    packed.extend(values.iter().map(|value| value.wrapping_sub(plan.base).cast_unsigned()));
-    let mut positions = Vec::new();
-    let mut residuals = Vec::new();
-    if plan.exception_bytes > 0 {
-        for (position, residual) in (0u16..).zip(packed.iter_mut()) {
-            if !plan.holds(*residual) {
-                positions.extend_from_slice(&position.to_le_bytes());
-                residuals.extend(residual.to_le_bytes().into_iter().take(plan.exception_bytes));
-                *residual = 0;
-            }
-        }
-    }
-    bits::pack(packed, plan.width, out);
-    out.extend_from_slice(&positions);
-    out.extend_from_slice(&residuals);
-    out.resize(out.len().next_multiple_of(8), 0);
-    (positions.len() / 2) as u16
-}
 
 const NOT_MIRRORED: Fault = Fault("page that refers to a side is not of bins");
 const CODE_TOO_LARGE: Fault = Fault("code or flag above 255");
@@ -575,7 +417,9 @@ fn read<T: Pod>(bytes: &[u8], at: usize) -> Option<T> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::encode_integers;
     use super::*;
+    use crate::quantity::NULL;
     use proptest::prelude::*;
 
     fn round_trip(values: &[i64]) -> (Encoding, usize) {

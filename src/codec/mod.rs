@@ -9,12 +9,17 @@
 mod bins;
 mod bins_writer;
 mod bits;
+mod draft;
 mod integers;
+mod integers_writer;
+mod keys;
 mod plan;
 mod text;
+mod units;
 
-pub use bins_writer::encode_compact;
-pub use integers::{IntegerPage, encode_codes, encode_integers};
+pub use draft::{Draft, encode_compact};
+pub use integers::IntegerPage;
+pub use integers_writer::encode_integers;
 pub use text::{decode_texts, encode_texts};
 
 /// How a page's values became bytes.

@@ -1,6 +1,6 @@
 //! Encodes the pages of one block.
 
-use crate::codec::{self, Encoding};
+use crate::codec::{self, Draft, Encoding};
 use crate::event::{Batch, Kind, Values, book};
 use crate::format::segment::{ENDS_COLUMN, NO_REFERENCE, PageEntry};
 use crate::format::{ALIGNMENT, Identity, Region, checksum};
@@ -58,7 +58,7 @@ impl Pages {
         if block.schema().is_grouped() {
             let ends: Vec<i64> = block.ends().iter().map(|&end| i64::from(end)).collect();
             self.add(ENDS_COLUMN, ends.len(), 4, out, |out| {
-                (encode_integers(&ends, 4, compact, out), NO_REFERENCE)
+                (draft(&ends, 4, compact).write(out).0, NO_REFERENCE)
             });
         }
         for (at, column) in block.columns().iter().enumerate() {
@@ -73,10 +73,10 @@ impl Pages {
                     self.add(number, count, 8, out, |out| encode_prices(values, sides, out));
                 }
                 Values::I64(values) => self.add(number, count, 8, out, |out| {
-                    (encode_integers(values, 8, compact, out), NO_REFERENCE)
+                    (draft(values, 8, compact).write(out).0, NO_REFERENCE)
                 }),
                 Values::U8(codes) => self.add(number, count, 1, out, |out| {
-                    (codec::encode_codes(codes, out), NO_REFERENCE)
+                    (codec::encode_integers(codes, 1, out), NO_REFERENCE)
                 }),
                 Values::Text(texts) => self.add(number, count, 0, out, |out| {
                     (codec::encode_texts(texts, out), NO_REFERENCE)
@@ -113,15 +113,10 @@ impl Pages {
     }
 }
 
-fn encode_integers(
-    values: &[i64],
-    plain_bytes: usize,
-    compact: bool,
-    out: &mut Vec<u8>,
-) -> Encoding {
+fn draft(values: &[i64], plain_bytes: usize, compact: bool) -> Draft<'_> {
     match compact {
-        true => codec::encode_compact(values, plain_bytes, None, out).0,
-        false => codec::encode_integers(values, plain_bytes, out),
+        true => Draft::compact(values, plain_bytes, None),
+        false => Draft::packed(values, plain_bytes),
     }
 }
 
@@ -138,16 +133,11 @@ fn encode_event_times(
     compact: bool,
     out: &mut Vec<u8>,
 ) -> (Encoding, u8) {
-    let start = out.len();
-    let alone = encode_integers(events, 8, compact, out);
     let latencies: Vec<i64> =
         events.iter().zip(receives).map(|(event, receive)| event.wrapping_sub(*receive)).collect();
-    let mut relative = Vec::new();
-    let encoding = encode_integers(&latencies, 8, compact, &mut relative);
-    if relative.len() >= out.len() - start {
-        return (alone, NO_REFERENCE);
+    let (alone, relative) = (draft(events, 8, compact), draft(&latencies, 8, compact));
+    match relative.bytes() < alone.bytes() {
+        true => (relative.write(out).0, 0),
+        false => (alone.write(out).0, NO_REFERENCE),
     }
-    out.truncate(start);
-    out.append(&mut relative);
-    (encoding, 0)
 }
