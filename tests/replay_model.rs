@@ -8,6 +8,7 @@ use tickreel::event::{
     TradeSide, Values,
 };
 use tickreel::quantity::{Decimal, NULL};
+use tickreel::replay::{Replay, Step};
 use tickreel::segment::{ColumnMask, WriterOptions};
 use tickreel::store::{ImportOptions, Snapshot, Store};
 use tickreel::{ErrorKind, TsNs};
@@ -155,6 +156,79 @@ fn merged(streams: &[(StreamKey, &Batch)], from: i64, to: i64) -> Vec<(i64, u8, 
     merged
 }
 
+/// Plays everything from `from` on: time, stream and number of each message.
+fn played(
+    replay: &mut Replay,
+    streams: &[(StreamKey, &Batch)],
+    from: i64,
+) -> Vec<(i64, usize, usize)> {
+    let before = |(_, batch): &(_, &Batch)| batch.ts_recv().partition_point(|&ts| ts < from);
+    let mut next: Vec<usize> = streams.iter().map(before).collect();
+    let mut played = Vec::new();
+    let each = |step: &Step<'_>| {
+        for message in step.messages() {
+            played.push((step.batch.ts_recv()[message], step.stream, next[step.stream]));
+            next[step.stream] += 1;
+        }
+        Ok(true)
+    };
+    replay.play(true, each).unwrap();
+    played
+}
+
+#[test]
+fn messages_of_one_time_come_in_the_same_order_wherever_blocks_end() {
+    // About four messages to a time, two to a block of the first layout.
+    let books = [book_stream(900, START, 1, 21), book_stream(700, START, 1, 22)];
+    let trades = [trade_stream(800, START, 1, 23), trade_stream(300, START, 1, 24)];
+    let streams = [
+        (key("a:X", Kind::Book), &books[0]),
+        (key("a:X", Kind::Trades), &trades[0]),
+        (key("b:X", Kind::Book), &books[1]),
+        (key("b:Y", Kind::Trades), &trades[1]),
+    ];
+    let names: Vec<StreamKey> = streams.iter().map(|(key, _)| key.clone()).collect();
+    let expected: Vec<_> =
+        merged(&streams, START, i64::MAX).into_iter().map(|(ts, _, p, m)| (ts, p, m)).collect();
+    for layout in [options(4, 4), options(40, 9), options(65_536, 8192)] {
+        let (_folder, store) = store_with(&streams, layout);
+        let all = TsNs::MIN..TsNs::MAX;
+        let mut replay = store.snapshot().unwrap().replay(&names, all).unwrap();
+        assert_eq!(played(&mut replay, &streams, START), expected);
+        for (place, (key, batch)) in streams.iter().enumerate() {
+            if key.kind == Kind::Book {
+                let fold = Fold::at(batch, i64::MAX);
+                assert_eq!(Fold::of(replay.book(place).unwrap()), fold);
+            }
+        }
+    }
+}
+
+#[test]
+fn only_the_messages_that_come_next_are_accepted() {
+    let books = [book_stream(9, START, 1000, 31), book_stream(9, START, 1000, 32)];
+    let streams = [(key("a:X", Kind::Book), &books[0]), (key("b:X", Kind::Book), &books[1])];
+    let names: Vec<StreamKey> = streams.iter().map(|(key, _)| key.clone()).collect();
+    let (_folder, store) = store_with(&streams, options(40, 9));
+    let mut replay = store.snapshot().unwrap().replay(&names, TsNs::MIN..TsNs::MAX).unwrap();
+
+    let step = replay.step(usize::MAX).unwrap().unwrap();
+    let (stream, messages) = (step.stream, step.messages());
+    for (stream, messages) in [
+        (1 - stream, messages.clone()),
+        (stream, messages.start..messages.end + 1),
+        (stream, messages.start + 1..messages.end + 1),
+        (7, messages.clone()),
+    ] {
+        let error = replay.accept(stream, messages, true).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+    }
+    replay.accept(stream, messages, true).unwrap();
+    replay.play(true, |_| Ok(true)).unwrap();
+    let rows: u64 = books.iter().map(|batch| batch.rows() as u64).sum();
+    assert_eq!(replay.total().rows(), rows);
+}
+
 #[test]
 fn a_replay_merges_in_the_total_order_with_books_and_a_stable_hash() {
     let books =
@@ -178,23 +252,9 @@ fn a_replay_merges_in_the_total_order_with_books_and_a_stable_hash() {
                 let (_, batch) = streams.iter().find(|(key, _)| key == opening.key).unwrap();
                 assert_eq!(Fold::of(opening.book), Fold::at(batch, from - 1));
             }
-            let mut played = Vec::new();
-            replay
-                .play(true, |step| {
-                    let (_, batch) = &streams[step.stream];
-                    let base = batch.ts_recv().partition_point(|&ts| ts < from);
-                    let before =
-                        played.iter().filter(|(_, place, _)| *place == step.stream).count();
-                    for (at, message) in step.messages().enumerate() {
-                        let number = base + before + at;
-                        played.push((step.batch.ts_recv()[message], step.stream, number));
-                    }
-                    Ok(true)
-                })
-                .unwrap();
             let expected: Vec<_> =
                 merged(&streams, from, to).into_iter().map(|(ts, _, p, m)| (ts, p, m)).collect();
-            assert_eq!(played, expected);
+            assert_eq!(played(&mut replay, &streams, from), expected);
             for (place, (key, batch)) in streams.iter().enumerate() {
                 if key.kind == Kind::Book {
                     let fold = Fold::at(batch, to - 1);

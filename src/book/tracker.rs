@@ -229,7 +229,42 @@ impl Tracker {
         Ok(())
     }
 
+    /// Whether messages of a batch may be given to [`Tracker::set_levels_each`]: each row sets a
+    /// level of a known side, and the units of the book are, or have become, those of the batch.
+    pub(crate) fn takes_levels_of(&mut self, batch: &Batch) -> bool {
+        let Ok(rows) = Rows::new(batch, 0..batch.messages()) else { return false };
+        let plain = rows.check_codes().is_ok() && rows.special_from(0) == rows.actions.len();
+        let (price, qty) = (batch.scale(book::PRICE), batch.scale(book::QTY));
+        plain
+            && self.book.raise_scales(price, qty).is_ok()
+            && (self.book.price_scale, self.book.qty_scale) == (price, qty)
+    }
+
+    /// As [`Tracker::apply_each`], of a batch that it takes as it is: cheaper where messages come
+    /// one by one, for nothing is checked again.
+    pub(crate) fn set_levels_each(
+        &mut self,
+        batch: &Batch,
+        messages: Range<usize>,
+        mut after: impl FnMut(usize, &Self),
+    ) {
+        let levels = LevelRows {
+            sides: batch.u8s(book::SIDE),
+            prices: batch.i64s(book::PRICE),
+            qtys: batch.i64s(book::QTY),
+        };
+        for message in messages {
+            let ladders = self.book.ladders_mut();
+            levels.for_each(batch.message_rows(message), |side, price, qty| {
+                ladders[side as usize].set(price, qty);
+            });
+            self.set_head(batch, message);
+            after(message, self);
+        }
+    }
+
     /// Takes over times and sequence of a message of a batch, whose levels were applied before.
+    #[inline]
     pub(crate) fn set_head(&mut self, batch: &Batch, message: usize) {
         let value = |index: usize| batch.i64s(index).get(message).copied().unwrap_or(NULL);
         self.ts_recv = value(book::TS_RECV);

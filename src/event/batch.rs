@@ -274,6 +274,7 @@ impl Batch {
 
     /// The column at `index`, if it is there.
     #[must_use]
+    #[inline]
     pub fn column(&self, index: usize) -> Option<&Column> {
         self.columns.get(index)?.as_ref()
     }
@@ -312,6 +313,7 @@ impl Batch {
 
     /// Receive time of each message.
     #[must_use]
+    #[inline]
     pub fn ts_recv(&self) -> &[i64] {
         self.i64s(0)
     }

@@ -208,6 +208,12 @@ impl Schema {
         self.columns.iter().any(|column| column.per_message)
     }
 
+    /// Whether a column holds texts.
+    #[must_use]
+    pub fn has_texts(&self) -> bool {
+        self.columns.iter().any(|column| column.ty == ColumnType::Text)
+    }
+
     /// Position of the column called `name`.
     ///
     /// # Errors

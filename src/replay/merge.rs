@@ -5,13 +5,12 @@
 //! stream that come before every other stream's next message, so the order is exact while the cost
 //! is per run.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
 use std::ops::Range;
 use std::sync::Arc;
 
 use super::order::ReplayOrder;
-use super::stream::{Place, StreamCursor, Turn};
+use super::plan::Plan;
+use super::stream::{Place, StreamCursor};
 use crate::book::Tracker;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Batch, ContentHash, Kind, StreamKey};
@@ -19,11 +18,14 @@ use crate::limit;
 use crate::quantity::TsNs;
 use crate::store::{Snapshot, StreamTail};
 
-/// Rows that all cursors of a replay decode ahead together, so that memory does not depend on how
-/// many streams there are or how long they are.
-const ROWS_AHEAD: u64 = 1 << 20;
-/// Messages that one cursor decodes ahead at least.
-const MESSAGES_AHEAD_MIN: u64 = 1024;
+/// Messages that all streams of a replay decode ahead together, so that memory does not depend on
+/// how many streams there are or how long they are, and what was decoded is still in the cache when
+/// it is played.
+const MESSAGES_AHEAD: u64 = 1 << 16;
+/// The same of streams with texts: whichever texts of a block are read, all are unpacked.
+const TEXTS_AHEAD: u64 = 1 << 20;
+/// Messages that one stream decodes ahead at least: as many as are packed together.
+const MESSAGES_AHEAD_MIN: u64 = limit::GROUP_VALUES as u64;
 
 impl Snapshot {
     /// Plays streams from `range.start` (inclusive) to `range.end` (exclusive) in the total order.
@@ -99,7 +101,6 @@ impl Snapshot {
                 limit::REQUEST_STREAMS_MAX,
             ));
         }
-        let ahead = (ROWS_AHEAD / keys.len().max(1) as u64).max(MESSAGES_AHEAD_MIN);
         let mut cursors = Vec::with_capacity(keys.len());
         for key in keys {
             cursors.push(StreamCursor::new(self, key, order, range.end, recv_end)?);
@@ -110,9 +111,8 @@ impl Snapshot {
             started: range.start,
             range,
             recv_end,
-            ahead,
             cursors,
-            heap: BinaryHeap::new(),
+            plan: Plan::default(),
             hash: ContentHash::EMPTY,
             last: None,
         })
@@ -133,10 +133,8 @@ pub struct Replay {
     pub(super) order: ReplayOrder,
     range: Range<TsNs>,
     recv_end: TsNs,
-    ahead: u64,
     pub(super) cursors: Vec<StreamCursor>,
-    /// Next message of every stream that has one.
-    heap: BinaryHeap<Reverse<Turn>>,
+    plan: Plan,
     hash: ContentHash,
     /// Where the last seek went.
     pub(super) started: TsNs,
@@ -180,6 +178,7 @@ impl Step<'_> {
 
     /// The rows of the step.
     #[must_use]
+    #[inline]
     pub fn rows(&self) -> Range<usize> {
         if self.first_message >= self.end_message {
             return 0..0;
@@ -285,6 +284,7 @@ impl Replay {
             let cursor = &self.cursors[stream];
             if cursor.key.kind == Kind::Book && cursor.tracker.is_none() {
                 self.cursors[stream].tracker = Some(self.opening_book(stream)?.0);
+                self.cursors[stream].prepare_book();
             }
         }
         Ok(())
@@ -293,7 +293,7 @@ impl Replay {
     /// Time of the next message, receive time unless the order is another; `None` at the end.
     #[must_use]
     pub fn next_ts(&self) -> Option<TsNs> {
-        self.heap.peek().map(|Reverse((time, ..))| TsNs(*time))
+        self.plan.next().map(|(_, time)| TsNs(time))
     }
 
     /// Goes to the first message at `at` or later, with the books before it. Rows played and
@@ -308,30 +308,33 @@ impl Replay {
         for stream in 0..self.cursors.len() {
             self.open(stream, Place { time: start.0, done: 0 }, true)?;
         }
+        self.plan.make(&self.cursors);
         Ok(())
     }
 
     /// Forgets what was played.
     pub(super) fn start_over(&mut self) {
-        self.heap.clear();
+        self.plan.clear();
         self.hash = ContentHash::EMPTY;
         self.last = None;
-        for cursor in &mut self.cursors {
-            cursor.hash = ContentHash::EMPTY;
-            cursor.recv_last = i64::MIN;
-        }
+        self.cursors.iter_mut().for_each(StreamCursor::start_over);
     }
 
-    /// Opens a stream after `place`, with its book if `books` says so, and puts its first message
-    /// into the order.
-    pub(super) fn open(&mut self, stream: usize, place: Place, books: bool) -> Result<()> {
-        let Self { snapshot, cursors, ahead, .. } = self;
+    /// Opens a stream after `place`, with its book if `books` says so, and reads its next batch.
+    fn open(&mut self, stream: usize, place: Place, books: bool) -> Result<()> {
+        let Self { snapshot, cursors, .. } = self;
+        let streams = cursors.len() as u64;
         let cursor = &mut cursors[stream];
-        cursor.open(snapshot, place, *ahead)?;
+        let together = match cursor.key.kind.schema().has_texts() {
+            true => TEXTS_AHEAD,
+            false => MESSAGES_AHEAD,
+        };
+        cursor.open(snapshot, place, (together / streams).max(MESSAGES_AHEAD_MIN))?;
         if books && cursor.tracker.is_some() {
             cursor.tracker = Some(cursor.opening_book(snapshot)?.0);
         }
-        self.refill(stream)
+        cursor.refill()?;
+        Ok(())
     }
 
     /// The book of a book stream before its next message, and the most decimals its prices and
@@ -347,17 +350,9 @@ impl Replay {
         let key = cursor.key.clone();
         let Self { snapshot, order, range, recv_end, .. } = self;
         let mut here = StreamCursor::new(snapshot, key, *order, range.end, *recv_end)?;
-        here.recv_last = cursor.recv_last;
+        here.recv_before = cursor.recv_last();
         here.open(&self.snapshot, cursor.played(), 1)?;
         here.opening_book(&self.snapshot)
-    }
-
-    /// Reads the next batch of a stream and puts its first message into the order.
-    fn refill(&mut self, stream: usize) -> Result<()> {
-        if self.cursors[stream].refill()? {
-            self.heap.push(Reverse(self.cursors[stream].turn(stream, 0)));
-        }
-        Ok(())
     }
 
     /// The next run of messages, at most `messages_max` of them; `None` at the end.
@@ -365,15 +360,16 @@ impl Replay {
     /// # Errors
     /// [`ErrorKind::Corrupt`] with file and offset.
     pub fn step(&mut self, messages_max: usize) -> Result<Option<Step<'_>>> {
-        let Some((stream, messages)) = self.advance(messages_max)? else { return Ok(None) };
+        let Some((stream, _)) = self.plan.next() else { return Ok(None) };
         let cursor = &self.cursors[stream];
+        let end_message = cursor.message + self.plan.run(messages_max.max(1));
         Ok(Some(Step {
             stream,
             key: &cursor.key,
             batch: &cursor.batch,
             plain: cursor.plain,
-            first_message: messages.start,
-            end_message: messages.end,
+            first_message: cursor.message,
+            end_message,
             before: cursor.tracker.as_ref(),
             times: cursor.times(),
         }))
@@ -385,11 +381,9 @@ impl Replay {
     /// # Errors
     /// [`ErrorKind::Corrupt`] if the rows are no book.
     pub fn accept(&mut self, stream: usize, messages: Range<usize>, hash: bool) -> Result<()> {
-        let Some(cursor) = self.cursors.get_mut(stream) else { return Ok(()) };
-        cursor.check_next(&messages)?;
-        if let Some(tracker) = &mut cursor.tracker {
-            tracker.apply(&cursor.batch, messages.clone())?;
-        }
+        self.check_next(stream, &messages)?;
+        let cursor = &mut self.cursors[stream];
+        cursor.apply(messages.clone())?;
         if hash {
             cursor.hash.update(&cursor.batch, messages.clone());
             self.hash.update_keyed(&cursor.batch, messages.clone(), cursor.hash_key);
@@ -408,38 +402,42 @@ impl Replay {
         messages: Range<usize>,
         mut each: impl FnMut(TsNs, &Tracker) -> Result<()>,
     ) -> Result<()> {
-        let Some(cursor) = self.cursors.get_mut(stream) else { return Ok(()) };
-        cursor.check_next(&messages)?;
+        self.check_next(stream, &messages)?;
+        let cursor = &mut self.cursors[stream];
         let mut done = Ok(());
-        if let Some(mut tracker) = cursor.tracker.take() {
-            let times = cursor.times();
-            let applied = tracker.apply_each(&cursor.batch, messages.clone(), |message, book| {
-                if done.is_ok() {
-                    done = each(TsNs(times[message]), book);
-                }
-            });
-            cursor.tracker = Some(tracker);
-            applied?;
-        }
+        cursor.apply_each(messages.clone(), |time, book| {
+            if done.is_ok() {
+                done = each(TsNs(time), book);
+            }
+        })?;
         done?;
         self.pass(stream, messages)
+    }
+
+    /// Refuses messages that are not those which come next.
+    fn check_next(&self, stream: usize, messages: &Range<usize>) -> Result<()> {
+        let next = self.plan.next().is_some_and(|(next, _)| next == stream);
+        let run = self.plan.run(messages.len());
+        if next && messages.start == self.cursors[stream].message && messages.len() == run {
+            return Ok(());
+        }
+        Err(Error::invalid("messages accepted are not those of the last step"))
     }
 
     /// Moves on over messages that were accepted.
     fn pass(&mut self, stream: usize, messages: Range<usize>) -> Result<()> {
         let cursor = &mut self.cursors[stream];
-        cursor.take(&messages);
+        cursor.message = messages.end;
         self.last = Some(stream);
-        if cursor.message < cursor.batch.messages() {
-            let next = cursor.turn(stream, cursor.message);
-            // Its place in the order is found from the top, where it was.
-            if let Some(mut top) = self.heap.peek_mut() {
-                *top = Reverse(next);
-            }
-            return Ok(());
+        self.plan.pass(messages.len());
+        let read = match cursor.message < cursor.batch.messages() {
+            true => Ok(true),
+            false => cursor.refill(),
+        };
+        if self.plan.next().is_none() {
+            self.plan.make(&self.cursors);
         }
-        self.heap.pop();
-        self.refill(stream)
+        read.map(drop)
     }
 
     /// Plays everything that is left, handing each step to `each`, which may stop it with `false`.
@@ -460,21 +458,6 @@ impl Replay {
             }
         }
         Ok(())
-    }
-
-    /// The stream whose message is next, and how many of its messages come before any other's.
-    fn advance(&mut self, messages_max: usize) -> Result<Option<(usize, Range<usize>)>> {
-        let Some(&Reverse((.., stream))) = self.heap.peek() else { return Ok(None) };
-        // The runner-up is one of the two children of the top.
-        let rival = self.heap.as_slice().iter().skip(1).take(2).map(|Reverse(order)| *order).min();
-        let cursor = &self.cursors[stream];
-        let start = cursor.message;
-        let room = cursor.batch.messages() - start;
-        let count = match rival {
-            None => room,
-            Some(rival) => cursor.run_before(stream, rival),
-        };
-        Ok(Some((stream, start..start + count.min(messages_max.max(1)))))
     }
 
     /// A place to come back to with [`Replay::resume`].
@@ -509,10 +492,11 @@ impl Replay {
 
     /// Opens every stream after its place, with its book.
     pub(super) fn open_all(&mut self, places: &[Place]) -> Result<()> {
-        self.heap.clear();
+        self.plan.clear();
         for (stream, &place) in places.iter().enumerate() {
             self.open(stream, place, true)?;
         }
+        self.plan.make(&self.cursors);
         Ok(())
     }
 
@@ -530,7 +514,6 @@ impl Replay {
             self.check_followed(cursor, newer)?;
         }
         self.snapshot = newer.clone();
-        self.heap.retain(|Reverse((.., stream))| same[*stream]);
         for (stream, same) in same.into_iter().enumerate() {
             if same {
                 self.cursors[stream].follow(newer);
@@ -539,6 +522,7 @@ impl Replay {
                 self.open(stream, place, false)?;
             }
         }
+        self.plan.make(&self.cursors);
         Ok(())
     }
 
@@ -558,7 +542,7 @@ impl Replay {
             Err(Error::new(ErrorKind::Stale, format!("{}: rows that were {what}", cursor.key)))
         };
         let Place { time, done } = cursor.played();
-        let ts = if self.order == ReplayOrder::Recv { time } else { cursor.recv_last };
+        let ts = if self.order == ReplayOrder::Recv { time } else { cursor.recv_last() };
         let parts = newer.parts(cursor.stream_id);
         let first = parts.times(0).map_or(i64::MAX, |(first, _)| first);
         if cursor.batch.ts_recv().get(cursor.message).is_some_and(|&next| next < first) {

@@ -9,6 +9,7 @@ mod coverage;
 mod filter;
 mod merge;
 mod order;
+mod plan;
 mod position;
 mod scan;
 mod stream;

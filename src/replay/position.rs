@@ -155,7 +155,7 @@ impl Replay {
                     return Ok(());
                 }
             }
-            cursor.take(&(0..cursor.batch.messages()));
+            cursor.message = cursor.batch.messages();
         }
         Ok(())
     }

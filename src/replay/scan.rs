@@ -217,6 +217,16 @@ impl Scan {
         }
     }
 
+    /// Whether there may be more to read, from what is known without reading.
+    pub(super) fn has_more(&self) -> bool {
+        if self.open.as_ref().is_some_and(|(_, messages)| !messages.is_empty()) {
+            return true;
+        }
+        let next = self.part + usize::from(self.open.is_some());
+        let times = self.snapshot.parts(self.stream_id).times(next);
+        times.is_some_and(|(first, _)| first < self.range.end.0)
+    }
+
     /// Goes on as it is in a newer snapshot that shows the same of the stream; the old one, and
     /// what it holds of other streams, is let go.
     pub(super) fn follow(&mut self, newer: &Snapshot) {

@@ -11,6 +11,9 @@ use crate::event::{Action, Batch, ContentHash, Kind, StreamKey, book};
 use crate::quantity::{NULL, TsNs};
 use crate::store::Snapshot;
 
+/// Messages of a run from which on it is cheaper to look for the best levels once, at its end.
+const LONG_RUN_MESSAGES: usize = 16;
+
 /// Column of the event time, in every kind.
 const TS_EVENT: usize = 1;
 
@@ -52,10 +55,12 @@ pub(super) struct StreamCursor {
     pub(super) batch: Batch,
     /// No row of the batch resets a book or says that messages are missing.
     pub(super) plain: bool,
+    /// The book takes the batch as it is.
+    bookable: bool,
     /// Next message of the batch.
     pub(super) message: usize,
-    /// Receive time of the last message that was played.
-    pub(super) recv_last: i64,
+    /// Receive time of the last message that was played before the batch.
+    pub(super) recv_before: i64,
     order: ReplayOrder,
     scan: Scan,
     /// Times of the batch's messages, if the order is not that of receive times.
@@ -87,8 +92,9 @@ impl StreamCursor {
             tracker: (key.kind == Kind::Book).then(Tracker::new),
             batch: Batch::new(key.kind),
             plain: false,
+            bookable: false,
             message: 0,
-            recv_last: i64::MIN,
+            recv_before: i64::MIN,
             order,
             scan: Scan::of_order(snapshot, stream_id, key.kind, TsNs::MAX..TsNs::MAX, order),
             events: Vec::new(),
@@ -110,8 +116,8 @@ impl StreamCursor {
         let first = snapshot.parts(self.stream_id).times(0).map_or(i64::MIN, |(first, _)| first);
         let last = match self.order {
             ReplayOrder::Recv => place.time,
-            ReplayOrder::Event if self.recv_last == i64::MIN => i64::MAX,
-            ReplayOrder::Event => self.recv_last,
+            ReplayOrder::Event if self.recv_last() == i64::MIN => i64::MAX,
+            ReplayOrder::Event => self.recv_last(),
         };
         let (start, done) = match place.done > 0 && first > last {
             true => (i64::MIN, 0),
@@ -122,6 +128,7 @@ impl StreamCursor {
             .with_messages_max(ahead)
             .with_skipped(done);
         self.place = place;
+        self.recv_before = self.recv_last();
         self.ended = false;
         self.message = 0;
         self.batch.clear();
@@ -171,6 +178,7 @@ impl StreamCursor {
     /// [`crate::ErrorKind::Corrupt`] with file and offset; nothing of a damaged page is given out.
     pub(super) fn refill(&mut self) -> Result<bool> {
         self.place = self.played();
+        self.recv_before = self.recv_last();
         self.message = 0;
         self.events.clear();
         let reuse = std::mem::replace(&mut self.batch, Batch::new(self.key.kind));
@@ -178,12 +186,56 @@ impl StreamCursor {
             return Ok(false);
         }
         let Some(batch) = self.scan.next_into(reuse)? else { return Ok(false) };
+        if !batch.ts_recv().is_sorted() {
+            return Err(Error::corrupt(format!("{}: receive times fall", self.key)));
+        }
         self.batch = batch;
         self.plain = self.is_plain();
         if self.order == ReplayOrder::Event {
             self.take_event_times();
         }
+        self.prepare_book();
         Ok(self.batch.messages() > 0)
+    }
+
+    /// Notes whether the book, if one is kept, takes the batch as it is.
+    pub(super) fn prepare_book(&mut self) {
+        let Self { tracker, batch, .. } = self;
+        self.bookable = tracker.as_mut().is_some_and(|tracker| tracker.takes_levels_of(batch));
+    }
+
+    /// Applies messages of the batch to the book, if one is kept.
+    ///
+    /// # Errors
+    /// As [`Tracker::apply`].
+    pub(super) fn apply(&mut self, messages: Range<usize>) -> Result<()> {
+        let Some(tracker) = &mut self.tracker else { return Ok(()) };
+        if self.bookable && messages.len() < LONG_RUN_MESSAGES {
+            tracker.set_levels_each(&self.batch, messages, |_, _| ());
+            return Ok(());
+        }
+        tracker.apply(&self.batch, messages)
+    }
+
+    /// As [`StreamCursor::apply`], with a call after each message: its time in the order, and the
+    /// book.
+    ///
+    /// # Errors
+    /// As [`Tracker::apply_each`].
+    pub(super) fn apply_each(
+        &mut self,
+        messages: Range<usize>,
+        mut each: impl FnMut(i64, &Tracker),
+    ) -> Result<()> {
+        let Self { tracker, batch, order, events, bookable, .. } = self;
+        let Some(tracker) = tracker else { return Ok(()) };
+        let times = times_of(*order, batch, events);
+        let each = |message: usize, book: &Tracker| each(times[message], book);
+        if *bookable {
+            tracker.set_levels_each(batch, messages, each);
+            return Ok(());
+        }
+        tracker.apply_each(batch, messages, each)
     }
 
     fn is_plain(&self) -> bool {
@@ -218,26 +270,31 @@ impl StreamCursor {
 
     /// Times of the order of the batch's messages.
     pub(super) fn times(&self) -> &[i64] {
-        match self.order {
-            ReplayOrder::Recv => self.batch.ts_recv(),
-            ReplayOrder::Event => &self.events,
-        }
+        times_of(self.order, &self.batch, &self.events)
     }
 
-    /// Refuses messages that are not those which come next.
-    pub(super) fn check_next(&self, messages: &Range<usize>) -> Result<()> {
-        if messages.start != self.message || messages.end > self.batch.messages() {
-            return Err(Error::invalid("messages accepted are not those of the last step"));
-        }
-        Ok(())
+    /// Times of the messages that were read and not played yet.
+    #[inline]
+    pub(super) fn times_left(&self) -> &[i64] {
+        self.times().get(self.message..).unwrap_or_default()
     }
 
-    /// Moves on over messages of the batch.
-    pub(super) fn take(&mut self, messages: &Range<usize>) {
-        if let Some(&recv) = self.batch.ts_recv().get(messages.end.wrapping_sub(1)) {
-            self.recv_last = recv;
-        }
-        self.message = messages.end;
+    /// Whether more messages may come than were read.
+    pub(super) fn has_more(&self) -> bool {
+        !self.ended && self.scan.has_more()
+    }
+
+    /// Receive time of the last message that was played; `i64::MIN` if there is none.
+    pub(super) fn recv_last(&self) -> i64 {
+        let last = self.message.checked_sub(1).and_then(|last| self.batch.ts_recv().get(last));
+        last.copied().unwrap_or(self.recv_before)
+    }
+
+    /// Forgets what was played.
+    pub(super) fn start_over(&mut self) {
+        self.hash = ContentHash::EMPTY;
+        self.recv_before = i64::MIN;
+        self.message = 0;
     }
 
     /// What was played.
@@ -248,6 +305,11 @@ impl StreamCursor {
     /// Where a message of the batch is in the order.
     pub(super) fn turn(&self, stream: usize, message: usize) -> Turn {
         (self.times()[message], self.batch.ts_recv()[message], self.rank(message), stream)
+    }
+
+    /// Where the next message is in the order; `None` at the end.
+    pub(super) fn next_turn(&self, stream: usize) -> Option<Turn> {
+        (self.message < self.batch.messages()).then(|| self.turn(stream, self.message))
     }
 
     fn rank(&self, message: usize) -> u8 {
@@ -280,5 +342,12 @@ impl StreamCursor {
             sure += 1;
         }
         sure
+    }
+}
+
+fn times_of<'a>(order: ReplayOrder, batch: &'a Batch, events: &'a [i64]) -> &'a [i64] {
+    match order {
+        ReplayOrder::Recv => batch.ts_recv(),
+        ReplayOrder::Event => events,
     }
 }
