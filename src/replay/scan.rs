@@ -29,6 +29,11 @@ impl Snapshot {
     }
 }
 
+/// Messages that are decoded at once into memory that the next ones reuse: a part of a block, so
+/// that it stays in the cache and little memory is touched for the first time. Texts of a block are
+/// unpacked together, and so given out together.
+const MESSAGES_REUSED: u64 = 1 << 13;
+
 /// A walk over the rows of one stream.
 pub struct Scan {
     snapshot: Snapshot,
@@ -118,13 +123,15 @@ impl Scan {
         self
     }
 
-    /// The next rows; `None` at the end of the range. The batch is reused by the next call.
+    /// The next rows, a part of a block at most; `None` at the end of the range. The batch is reused
+    /// by the next call.
     ///
     /// # Errors
     /// [`crate::ErrorKind::Corrupt`] with file and offset; nothing of a damaged page is given out.
     pub fn next_batch(&mut self) -> Result<Option<&Batch>> {
         let reuse = std::mem::replace(&mut self.batch, Batch::new(self.kind));
-        match self.read_next(reuse)? {
+        let texts = self.kind.schema().has_texts();
+        match self.read_next(reuse, if texts { u64::MAX } else { MESSAGES_REUSED })? {
             Some(batch) => {
                 self.batch = batch;
                 Ok(Some(&self.batch))
@@ -133,12 +140,12 @@ impl Scan {
         }
     }
 
-    /// As [`Scan::next_batch`], to keep.
+    /// The next rows, a block at most, to keep; `None` at the end of the range.
     ///
     /// # Errors
     /// As [`Scan::next_batch`].
     pub fn next_owned(&mut self) -> Result<Option<Batch>> {
-        self.read_next(Batch::new(self.kind))
+        self.read_next(Batch::new(self.kind), u64::MAX)
     }
 
     /// As [`Scan::next_owned`], decoding into the memory of `reuse`.
@@ -146,7 +153,7 @@ impl Scan {
     /// # Errors
     /// As [`Scan::next_batch`].
     pub fn next_into(&mut self, reuse: Batch) -> Result<Option<Batch>> {
-        self.read_next(reuse)
+        self.read_next(reuse, u64::MAX)
     }
 
     /// As [`Scan::next_owned`], but reads one block at most: none of its rows may be wanted.
@@ -154,11 +161,11 @@ impl Scan {
     /// # Errors
     /// As [`Scan::next_batch`].
     pub fn next_block(&mut self) -> Result<Option<Batch>> {
-        self.read_block(Batch::new(self.kind))
+        self.read_block(Batch::new(self.kind), u64::MAX)
     }
 
-    fn read_next(&mut self, mut reuse: Batch) -> Result<Option<Batch>> {
-        while let Some(batch) = self.read_block(reuse)? {
+    fn read_next(&mut self, mut reuse: Batch, messages_max: u64) -> Result<Option<Batch>> {
+        while let Some(batch) = self.read_block(reuse, messages_max)? {
             if !batch.is_empty() {
                 return Ok(Some(batch));
             }
@@ -167,7 +174,7 @@ impl Scan {
         Ok(None)
     }
 
-    fn read_block(&mut self, mut reuse: Batch) -> Result<Option<Batch>> {
+    fn read_block(&mut self, mut reuse: Batch, messages_max: u64) -> Result<Option<Batch>> {
         if !self.advance()? {
             return Ok(None);
         }
@@ -181,7 +188,8 @@ impl Scan {
                 return Ok(Some(reuse));
             }
         }
-        let end = messages.end.min(messages.start.saturating_add(self.messages_max));
+        let most = messages_max.min(self.messages_max);
+        let end = messages.end.min(messages.start.saturating_add(most));
         let batch = part.read(messages.start..end, self.columns, reuse)?;
         messages.start += batch.messages() as u64;
         Ok(Some(self.filter.keep(batch)))
