@@ -14,7 +14,7 @@ use tickreel::{Result, TsNs};
 /// Seconds that a rate is measured for.
 const SECONDS: f64 = 1.0;
 
-/// A store of the files named on the command line, or of a made-up market.
+/// The store named on the command line, or one of the files named there, or of a made-up market.
 pub struct Market {
     folder: tempfile::TempDir,
     pub store: Store,
@@ -33,12 +33,10 @@ impl Market {
         if files.is_empty() {
             files = made(folder.path())?;
         }
-        let store = Store::open_or_create(folder.path().join("bench.reel"))?;
-        let mut import = store.import(ImportOptions::default())?;
-        for mut input in ingest::open_all(&files, &OpenOptions::default())? {
-            ingest::load(&mut *input.source, &mut import, &mut Strict)?;
-        }
-        import.commit()?;
+        let store = match files.as_slice() {
+            [file] if file.is_dir() => Store::open(file)?,
+            _ => import(&files, &folder.path().join("bench.reel"))?,
+        };
         let snapshot = store.snapshot()?;
         let infos = snapshot.stream_infos();
         let books = infos.iter().filter(|info| info.key.kind == Kind::Book);
@@ -80,6 +78,16 @@ impl Market {
         );
         Ok(())
     }
+}
+
+fn import(files: &[PathBuf], root: &std::path::Path) -> Result<Store> {
+    let store = Store::open_or_create(root)?;
+    let mut import = store.import(ImportOptions::default())?;
+    for mut input in ingest::open_all(files, &OpenOptions::default())? {
+        ingest::load(&mut *input.source, &mut import, &mut Strict)?;
+    }
+    import.commit()?;
+    Ok(store)
 }
 
 /// Prints rows per second of this thread's processor time. A `pass` gives rows and a hash; the
