@@ -304,6 +304,7 @@ mod tests {
             members: 1,
             live: false,
             cursor: bytes::Bytes::new(),
+            epoch: 0,
         }
     }
 

@@ -24,7 +24,7 @@ use super::proto;
 use super::proto::tickreel_server::Tickreel;
 use super::scans::{Producer, SampleProducer, ScanProducer, pump};
 use super::session::{Session, Surroundings};
-use super::sessions::Sessions;
+use super::sessions::{Joined, Sessions};
 use super::status::{Reporter, only_reads, report, too_many_open};
 use super::workers::Workers;
 use crate::error::{Error, Result};
@@ -314,7 +314,7 @@ impl Tickreel for Service {
         let permits = self.replay_permits(&grant)?;
         let joined = matches!(first, First::Join(_));
         let (sessions, shown) = (self.inner.sessions.clone(), Arc::clone(&grant));
-        let (player, extent, query, member) = self
+        let (player, extent, query, member, heard) = self
             .ask(&grant, &self.inner.parts, move |snapshot| match first {
                 First::Open(mut query) => {
                     shown.name_kinds(&mut query, &snapshot)?;
@@ -322,17 +322,18 @@ impl Tickreel for Service {
                     let player = Player::open(&snapshot, &query, recv_end)?;
                     let extent = player.extent()?;
                     let member = sessions.open(&player, extent, &query)?;
-                    Ok((player, extent, *query, member))
+                    Ok((player, extent, *query, member, None))
                 }
                 First::Join(join) => {
-                    let (member, mark) = sessions.join(&join.session)?;
+                    let joined = sessions.join(&join.session, &join.resume_cursor)?;
+                    let Joined { member, mark, heard } = joined;
                     let (snapshot, recv_end) = (member.snapshot(), member.recv_end());
                     shown.check_session(member.query(), recv_end, snapshot)?;
                     let query = join.of(member.query());
                     let mut player = Player::open(snapshot, &query, recv_end)?;
                     mark.map_or(Ok(()), |mark| player.go_to(&mark))?;
                     let extent = player.extent()?;
-                    Ok((player, extent, query, member))
+                    Ok((player, extent, query, member, heard))
                 }
             })
             .await?;
@@ -346,7 +347,7 @@ impl Tickreel for Service {
             pacer: pacer.clone(),
             reporter: reporter.clone(),
         };
-        let session = Session::new(player, extent, query, member, outlet, around);
+        let session = Session::new(player, extent, query, (member, heard), outlet, around);
         tokio::spawn(session.run(opened, joined, commands));
         Ok(Response::new(answers))
     }

@@ -20,9 +20,9 @@ use super::player::{Bounds, Extent, Played, Player};
 use super::proto;
 use super::proto::replay_end::Reason;
 use super::proto::replay_response::Event;
-use super::sessions::Membership;
+use super::sessions::{Heard, Membership};
 use super::status::{Reporter, code_of, report};
-use super::transport::{Plan, Reach, Report};
+use super::transport::{Mark, Plan, Reach, Report};
 use super::workers::Workers;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limit;
@@ -58,8 +58,10 @@ pub(super) struct Session {
     next_ts: Option<TsNs>,
     rows: u64,
     rows_at_most: u64,
-    /// After the last message that was sent.
-    cursor: Bytes,
+    /// Of the player, after the last message that was played.
+    played: Bytes,
+    /// Nothing is told again that the client has heard.
+    heard: Option<Heard>,
     /// Commands of the session that the client was told of, and what it was told last.
     commands_told: u64,
     told: PlayState,
@@ -84,14 +86,15 @@ impl Session {
         player: Player,
         extent: Extent,
         query: ReplayQuery,
-        member: Membership,
+        (member, heard): (Membership, Option<Heard>),
         outlet: Outlet<proto::ReplayResponse>,
         around: Surroundings,
     ) -> Self {
         let now = Instant::now();
         Self {
             next_ts: player.next_ts(),
-            cursor: player.cursor(),
+            played: player.cursor(),
+            heard,
             rows: player.rows(),
             player: Some(player),
             outlet,
@@ -127,13 +130,14 @@ impl Session {
 
     async fn serve(
         &mut self,
-        opened: proto::ReplayOpened,
+        mut opened: proto::ReplayOpened,
         joined: bool,
         commands: &mut Streaming<proto::ReplayRequest>,
     ) -> Result<(), Over> {
+        (opened.cursor, opened.epoch) = (self.cursor(), self.member.place().epoch);
         self.tell(Event::Opened(opened)).await?;
         if joined {
-            self.tell_state(None, false).await?;
+            self.tell_state(None, true).await?;
         }
         self.tell_books().await?;
         loop {
@@ -215,6 +219,15 @@ impl Session {
         self.member.with(|transport, id| transport.motion_of(id))
     }
 
+    /// Where the client goes on after all that it was told.
+    fn cursor(&self) -> Bytes {
+        match &self.heard {
+            Some(heard) => heard.cursor.clone(),
+            None if self.query.session.is_some() => self.member.place().cursor(&self.played),
+            None => self.played.clone(),
+        }
+    }
+
     fn is_paced(&self) -> bool {
         self.member
             .with(|transport, _| transport.speed() != Speed::FLAT_OUT && transport.is_running())
@@ -229,16 +242,8 @@ impl Session {
     async fn carry_out(&mut self, plan: Plan) -> Result<bool, Over> {
         match plan {
             Plan::Seek(epoch, start) => self.seek(epoch, start, true).await?,
-            Plan::Lap => {
-                self.tell_end(Reason::Looped).await?;
-                let start = self.query.range.start;
-                let mark = self
-                    .with_player(move |player| player.seek(start).map(|()| player.mark()))
-                    .await?;
-                let now = Instant::now();
-                self.member.with(|transport, id| transport.lapped(id, mark, now));
-                self.tell_books().await?;
-            }
+            Plan::Lap => self.begin_lap().await?,
+            Plan::Watch(watch) => self.with_player(|player| player.watch_as(watch)).await?,
             Plan::Stops(stops) => {
                 let set =
                     move |player: &mut Player| player.set_stops(stops).map(|()| player.mark());
@@ -267,6 +272,38 @@ impl Session {
         Ok(true)
     }
 
+    /// Tells that a lap is over and goes to the beginning of the next.
+    async fn begin_lap(&mut self) -> Result<(), Over> {
+        let start = self.query.range.start;
+        let go = move |player: &mut Player| {
+            let end = player.end(Reason::Looped);
+            player.seek(start)?;
+            Ok((end, player.mark()))
+        };
+        let (mut end, mark) = self.with_player(go).await?;
+        self.member.with(|transport, id| transport.lapped(id, mark, Instant::now()));
+        if self.heard.is_some() {
+            return self.speak_up().await;
+        }
+        end.cursor = self.cursor();
+        self.tell(Event::End(end)).await?;
+        self.tell_books().await
+    }
+
+    /// Tells what is played from here on, if this is where the client was.
+    async fn speak_up(&mut self) -> Result<(), Over> {
+        let place = self.member.place();
+        let Some(heard) = self.heard.take_if(|heard| !place.is_before(heard.place)) else {
+            return Ok(());
+        };
+        let go = move |player: &mut Player| {
+            // There between two samples, and with nothing counted.
+            player.go_to(&Mark { cursor: heard.cursor, ..player.mark() })
+        };
+        self.with_player(go).await?;
+        self.tell_books().await
+    }
+
     /// Hands the player to a worker thread and back.
     async fn with_player<T: Send + 'static>(
         &mut self,
@@ -282,7 +319,7 @@ impl Session {
         match done.await {
             Ok((player, result)) => {
                 (self.next_ts, self.rows) = (player.next_ts(), player.rows());
-                self.cursor = player.cursor();
+                self.played = player.cursor();
                 self.player = Some(player);
                 Ok(result)
             }
@@ -311,6 +348,9 @@ impl Session {
             rows => rows,
         };
         let rows = rows_max.min(usize::try_from(rows).unwrap_or(usize::MAX));
+        // No frame is half heard.
+        let left = self.heard.as_ref().map(|heard| heard.messages_after(self.member.place()));
+        let messages = messages.min(left.unwrap_or(u64::MAX));
         let bounds = Bounds { until, messages, rows };
         let play = move |player: &mut Player| Ok((player.play(bounds)?, player.mark()));
         let (played, mark) = self.with_player(play).await?;
@@ -321,7 +361,10 @@ impl Session {
         let report = Report { messages, rows, last, stop };
         let now = Instant::now();
         self.member.with(|transport, id| transport.played(id, &report, mark, now));
-        self.deliver(played, room).await
+        match self.heard {
+            Some(_) => self.speak_up().await,
+            None => self.deliver(played, room).await,
+        }
     }
 
     /// Sends a frame and what belongs to it.
@@ -334,7 +377,8 @@ impl Session {
         counters.rows_sent.add(played.rows);
         self.rate.1 += played.rows;
         let mut room = Some(room);
-        if let Some(frame) = played.frame {
+        if let Some(mut frame) = played.frame {
+            frame.cursor = self.cursor();
             for part in frame_parts(frame) {
                 let bytes = part.chunks.iter().map(|chunk| chunk.data.len() as u64).sum();
                 counters.bytes_sent.add(bytes);
@@ -435,7 +479,7 @@ impl Session {
             Ok(player.mark())
         };
         let mark = self.with_player(go).await?;
-        self.live = false;
+        (self.live, self.heard) = (false, None);
         let commands = self.member.with(|transport, id| {
             transport.sought(id, epoch, mark);
             transport.commands()
@@ -474,7 +518,7 @@ impl Session {
 
     /// Sends the opening book of every book stream.
     async fn tell_books(&mut self) -> Result<(), Over> {
-        if self.query.opening_depth == Some(0) {
+        if self.query.opening_depth == Some(0) || self.heard.is_some() {
             return Ok(());
         }
         let at = self.member.with(|transport, _| transport.position(Instant::now()));
@@ -491,7 +535,7 @@ impl Session {
 
     async fn tell_state(&mut self, stop: Option<StopNotice>, by_other: bool) -> Result<(), Over> {
         let now = Instant::now();
-        let (rows, live, cursor) = (self.rows, self.live, self.cursor.clone());
+        let (rows, live, cursor) = (self.rows, self.live, self.cursor());
         let (state, told) = self.member.with(|transport, id| {
             let state = transport.motion_of(id);
             let told = proto::ReplayState {
@@ -505,6 +549,7 @@ impl Session {
                 members: transport.members() as u64,
                 live,
                 cursor,
+                epoch: transport.place(id).epoch,
             };
             (state, told)
         });
@@ -513,7 +558,8 @@ impl Session {
     }
 
     async fn tell_end(&mut self, reason: Reason) -> Result<(), Over> {
-        let end = self.with_player(move |player| Ok(player.end(reason))).await?;
+        let mut end = self.with_player(move |player| Ok(player.end(reason))).await?;
+        end.cursor = self.cursor();
         self.tell(Event::End(end)).await
     }
 
@@ -523,6 +569,7 @@ impl Session {
         self.progress_at = now + PROGRESS_INTERVAL;
         let (since, rows) = std::mem::replace(&mut self.rate, (now, 0));
         let seconds = now.saturating_duration_since(since).as_secs_f64();
+        let cursor = self.cursor();
         let progress = self.member.with(|transport, _| proto::ReplayProgress {
             position_ns: transport.position(now).0,
             rows: self.rows,
@@ -533,7 +580,7 @@ impl Session {
             rows_per_s: if seconds > 0.0 { rows as f64 / seconds } else { 0.0 },
             live: self.live,
             laps: transport.lap(),
-            cursor: self.cursor.clone(),
+            cursor,
         });
         self.tell(Event::Progress(progress)).await
     }

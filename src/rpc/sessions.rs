@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use bytes::Bytes;
 use tokio::sync::watch;
 
 use super::model::{ProtocolError, ReplayQuery, SessionSummary};
 use super::player::{Extent, Player};
-use super::transport::{Mark, MemberId, Transport};
+use super::transport::{Mark, MemberId, Place, Transport};
 use crate::error::{Error, ErrorKind, Result};
 use crate::limit;
 use crate::quantity::TsNs;
@@ -36,7 +37,28 @@ impl Shared {
     }
 }
 
-/// A place in a session. Dropping it leaves; the session ends with its last member.
+/// One who joined a session, or came back to it.
+pub(super) struct Joined {
+    pub(super) member: Membership,
+    /// Where its player begins; it is told to seek if there is none.
+    pub(super) mark: Option<Mark>,
+    pub(super) heard: Option<Heard>,
+}
+
+/// How far a member heard a session before it came back, if the others are behind.
+pub(super) struct Heard {
+    pub(super) place: Place,
+    pub(super) cursor: Bytes,
+}
+
+impl Heard {
+    /// Messages from `place` to there, to stop at.
+    pub(super) fn messages_after(&self, place: Place) -> u64 {
+        self.place.messages.saturating_sub(place.messages).max(1)
+    }
+}
+
+/// A member of a session. Dropping it leaves; the session ends with its last member.
 pub(super) struct Membership {
     sessions: Sessions,
     shared: Arc<Shared>,
@@ -63,7 +85,7 @@ impl Sessions {
             false => player.next_ts().unwrap_or(extent.span.1),
         };
         let mut transport = Transport::new(query, extent.span, position, now);
-        let id = transport.open(mark);
+        let id = transport.open(mark, Place::split(&query.resume_cursor).0);
         let (changed, receiver) = watch::channel(transport.changes());
         let shared = Arc::new(Shared {
             query: query.clone(),
@@ -87,21 +109,33 @@ impl Sessions {
         Ok(Membership { sessions: self.clone(), shared, id, changed: receiver })
     }
 
-    /// Joins a session: gives where the new member begins, unless it is told to seek.
+    /// Joins a session, or comes back to it with the cursor that a member had.
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`] if there is none of this name.
-    pub(super) fn join(&self, name: &str) -> Result<(Membership, Option<Mark>)> {
+    pub(super) fn join(&self, name: &str, cursor: &Bytes) -> Result<Joined> {
         // With the lock held the last member cannot leave meanwhile.
         let named = self.named();
         let shared = named.get(name).cloned().ok_or_else(|| {
             Error::new(ErrorKind::NotFound, format!("there is no session {name:?}"))
         })?;
         let changed = shared.changed.subscribe();
-        let (id, mark) = shared.transport().join();
-        let membership = Membership { sessions: self.clone(), shared, id, changed };
-        membership.announce();
-        Ok((membership, mark))
+        let from = Place::split(cursor).0;
+        let (id, mark) = shared.transport().join(from);
+        let member = Membership { sessions: self.clone(), shared, id, changed };
+        member.announce();
+        let place = member.place();
+        let cursor = cursor.clone();
+        Ok(match from.filter(|from| from.epoch == place.epoch) {
+            Some(from) if place.is_before(from) => {
+                Joined { member, mark, heard: Some(Heard { place: from, cursor }) }
+            }
+            Some(_) => {
+                let mark = mark.map(|mark| Mark { cursor, ..mark });
+                Joined { member, mark, heard: None }
+            }
+            None => Joined { member, mark, heard: None },
+        })
     }
 
     /// The sessions that `shown` says may be seen, by name.
@@ -147,6 +181,11 @@ impl Membership {
     /// No row is played that was received then or later.
     pub(super) fn recv_end(&self) -> TsNs {
         self.shared.recv_end
+    }
+
+    /// Where the member's player is.
+    pub(super) fn place(&self) -> Place {
+        self.shared.transport().place(self.id)
     }
 
     /// Uses the transport; whoever must look at what changed is woken.

@@ -11,7 +11,7 @@ use tickreel::store::{GroupCommit, LiveOptions, Recorder, Store};
 use tickreel::{ErrorKind, TsNs, limit};
 
 use crate::listener::Listener;
-use crate::market::{Dice, Served, book, btc, swap};
+use crate::market::{Dice, Served, book, btc, serve_at, swap};
 
 fn key(instrument: tickreel::Instrument) -> StreamKey {
     StreamKey { instrument, kind: Kind::Book }
@@ -182,13 +182,7 @@ async fn a_lasting_replay_follows_across_a_restart_of_its_server() {
     let rows: u64 = feed.rows.iter().map(|(_, batch)| batch.rows() as u64).sum();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let serve = |listener, store: Store| {
-        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-        let stopped = async move { drop(stopped.await) };
-        let server = tickreel::rpc::serve(store, listener, ServeOptions::default(), stopped);
-        (stop, tokio::spawn(server))
-    };
-    let (stop, server) = serve(listener, store.clone());
+    let (stop, server) = serve_at(listener, store.clone());
     let client = Client::connect(&format!("http://{address}")).await.unwrap();
     let mut session = client.replay_for_good(&following(), Patience::default()).await.unwrap();
     let mut heard = Listener::new(session.session().streams());
@@ -205,7 +199,7 @@ async fn a_lasting_replay_follows_across_a_restart_of_its_server() {
                     drop(stop);
                     server.await.unwrap().unwrap();
                     let listener = tokio::net::TcpListener::bind(address).await.unwrap();
-                    second = Some(serve(listener, store.clone()));
+                    second = Some(serve_at(listener, store.clone()));
                 }
             }
             Event::Reconnected => reconnected = true,

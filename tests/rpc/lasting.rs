@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use tickreel::TsNs;
 use tickreel::rpc::{
-    Access, Client, Credentials, EndReason, Event, LastingSession, Output, Patience, PlayState,
-    ReplayQuery, ServeOptions, SessionState, Speed, StepAmount, new_token,
+    Access, Client, Credentials, End, EndReason, Event, JoinQuery, LastingSession, Output,
+    Patience, PlayState, ReplayQuery, ServeOptions, SessionState, Speed, StepAmount, new_token,
 };
+use tickreel::{Result, TsNs};
 use tokio::io::{AsyncReadExt, copy, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -24,18 +24,18 @@ enum Told {
 }
 
 /// A way to a server that can be lost.
-struct Line {
+pub struct Line {
     url: String,
     told: watch::Sender<Told>,
 }
 
 impl Line {
-    async fn new(served: &Served) -> Self {
+    pub async fn new(served: &Served) -> Self {
         Self::breaking(served, u64::MAX).await
     }
 
     /// The first connection is lost after just so many bytes of answers.
-    async fn breaking(served: &Served, mut bytes: u64) -> Self {
+    pub async fn breaking(served: &Served, mut bytes: u64) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let target = served.url.trim_start_matches("http://").to_owned();
@@ -56,6 +56,27 @@ impl Line {
 
     fn tell(&self, told: Told) {
         self.told.send_replace(told);
+    }
+
+    /// Loses the connections that there are.
+    pub fn cut(&self) {
+        self.tell(Told::Cut);
+    }
+
+    /// A replay over this way that outlives it, and who listens to it.
+    pub async fn replay(&self, query: &ReplayQuery) -> Result<(LastingSession, Listener)> {
+        let client = Client::connect(&self.url).await?;
+        let session = client.replay_for_good(query, quick()).await?;
+        let listener = Listener::new(session.session().streams());
+        Ok((session, listener))
+    }
+
+    /// As [`Line::replay`], of one that others opened.
+    pub async fn join(&self, query: &JoinQuery) -> Result<(LastingSession, Listener)> {
+        let client = Client::connect(&self.url).await?;
+        let session = client.join_for_good(query, quick()).await?;
+        let listener = Listener::new(session.session().streams());
+        Ok((session, listener))
     }
 }
 
@@ -89,12 +110,12 @@ async fn carry(
     }
 }
 
-fn quick() -> Patience {
+pub fn quick() -> Patience {
     Patience { first: Duration::from_millis(1), longest: Duration::from_millis(20), attempts: 200 }
 }
 
 /// The next event that is no frame and tells no progress.
-async fn told(session: &mut LastingSession, listener: &mut Listener) -> Event {
+pub async fn told(session: &mut LastingSession, listener: &mut Listener) -> Event {
     loop {
         match session.next().await.unwrap().unwrap() {
             Event::Frame(frame) => listener.hear(&frame),
@@ -104,7 +125,7 @@ async fn told(session: &mut LastingSession, listener: &mut Listener) -> Event {
     }
 }
 
-async fn state(session: &mut LastingSession, listener: &mut Listener) -> SessionState {
+pub async fn state(session: &mut LastingSession, listener: &mut Listener) -> SessionState {
     loop {
         match told(session, listener).await {
             Event::State(state) => return state,
@@ -114,12 +135,23 @@ async fn state(session: &mut LastingSession, listener: &mut Listener) -> Session
     }
 }
 
-async fn reconnected(session: &mut LastingSession, listener: &mut Listener) {
+pub async fn reconnected(session: &mut LastingSession, listener: &mut Listener) {
     loop {
         match told(session, listener).await {
             Event::Reconnected => return,
             Event::OpeningBook(_) | Event::State(_) => {}
             other => panic!("expected a lost connection, found {other:?}"),
+        }
+    }
+}
+
+/// What the end tells, which comes after opening books and states.
+pub async fn end(session: &mut LastingSession, listener: &mut Listener) -> End {
+    loop {
+        match told(session, listener).await {
+            Event::End(end) => return end,
+            Event::OpeningBook(_) | Event::State(_) | Event::Reconnected => {}
+            other => panic!("expected the end, found {other:?}"),
         }
     }
 }
@@ -131,10 +163,8 @@ async fn a_step_that_a_lost_connection_cut_leaves_the_replay_paused() {
     for commands_after in [false, true] {
         // Far less than the step.
         let line = Line::breaking(&served, 60_000).await;
-        let client = Client::connect(&line.url).await.unwrap();
         let query = ReplayQuery { frame_rows_max: 50, paused: true, ..ReplayQuery::all(&[btc()]) };
-        let mut session = client.replay_for_good(&query, quick()).await.unwrap();
-        let mut listener = Listener::new(session.session().streams());
+        let (mut session, mut listener) = line.replay(&query).await.unwrap();
         let controls = session.controls();
         controls.step(StepAmount::Messages(19_000)).await.unwrap();
         if commands_after {
@@ -150,9 +180,7 @@ async fn a_step_that_a_lost_connection_cut_leaves_the_replay_paused() {
 
         controls.resume().await.unwrap();
         assert_eq!(state(&mut session, &mut listener).await.state, PlayState::Playing);
-        let Event::End(end) = told(&mut session, &mut listener).await else {
-            panic!("expected the end");
-        };
+        let end = end(&mut session, &mut listener).await;
         listener.assert_same(&end, &played(&market.store, &query));
     }
     served.stop().await;
@@ -163,12 +191,10 @@ async fn a_step_that_was_lost_with_the_connection_pauses_all_the_same() {
     let market = Market::new(1000);
     let served = market.serve().await;
     let line = Line::new(&served).await;
-    let client = Client::connect(&line.url).await.unwrap();
     // Plays for far longer than the test.
     let speed = Speed::times(0.001).unwrap();
     let query = ReplayQuery { speed, ..ReplayQuery::all(&[btc()]) };
-    let mut session = client.replay_for_good(&query, quick()).await.unwrap();
-    let mut listener = Listener::new(session.session().streams());
+    let (mut session, mut listener) = line.replay(&query).await.unwrap();
     let controls = session.controls();
     controls.set_speed(speed).await.unwrap();
     assert_eq!(state(&mut session, &mut listener).await.state, PlayState::Playing);
@@ -199,9 +225,8 @@ async fn opening_books_come_once_wherever_the_connection_is_lost() {
             paused: true,
             ..ReplayQuery::all(&[btc(), swap()])
         };
-        let Ok(client) = Client::connect(&line.url).await else { continue };
         // Only what was opened is opened again.
-        let Ok(mut session) = client.replay_for_good(&query, quick()).await else { continue };
+        let Ok((mut session, _)) = line.replay(&query).await else { continue };
         let controls = session.controls();
         controls.seek(at(650)).await.unwrap();
         controls.set_speed(Speed::FLAT_OUT).await.unwrap();
@@ -257,9 +282,7 @@ async fn every_lap_is_whole_wherever_the_connection_is_lost() {
     let mut lost = 0;
     for bytes in (500..12_000).step_by(500) {
         let line = Line::breaking(&served, bytes).await;
-        let Ok(client) = Client::connect(&line.url).await else { continue };
-        let Ok(mut session) = client.replay_for_good(&query, quick()).await else { continue };
-        let mut listener = Listener::new(session.session().streams());
+        let Ok((mut session, mut listener)) = line.replay(&query).await else { continue };
         let (mut laps, mut books) = (0, 0);
         while laps < 4 {
             match told(&mut session, &mut listener).await {
@@ -302,10 +325,7 @@ async fn dropping_the_future_that_connects_again_ends_nothing() {
     }
 
     session.controls().resume().await.unwrap();
-    state(&mut session, &mut listener).await;
-    let Event::End(end) = told(&mut session, &mut listener).await else {
-        panic!("expected the end");
-    };
+    let end = end(&mut session, &mut listener).await;
     listener.assert_same(&end, &played(&market.store, &query));
     served.stop().await;
 }
@@ -336,9 +356,7 @@ async fn a_server_that_still_counts_the_old_connection_is_asked_again() {
 
     session.controls().resume().await.unwrap();
     assert_eq!(state(&mut session, &mut listener).await.state, PlayState::Playing);
-    let Event::End(end) = told(&mut session, &mut listener).await else {
-        panic!("expected the end");
-    };
+    let end = end(&mut session, &mut listener).await;
     listener.assert_same(&end, &played(&market.store, &query));
     served.stop().await;
 }
@@ -348,13 +366,12 @@ async fn the_end_of_books_counts_those_of_every_connection() {
     let market = Market::new(5000);
     let served = market.serve().await;
     let line = Line::breaking(&served, 30_000).await;
-    let client = Client::connect(&line.url).await.unwrap();
     let query = ReplayQuery {
         output: Output::books(3),
         frame_rows_max: 100,
         ..ReplayQuery::all(&[btc(), swap()])
     };
-    let mut session = client.replay_for_good(&query, quick()).await.unwrap();
+    let (mut session, _) = line.replay(&query).await.unwrap();
     let (mut rows, mut reconnected) = (vec![0; 2], false);
     let end = loop {
         match session.next().await.unwrap().unwrap() {

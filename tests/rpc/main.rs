@@ -16,6 +16,7 @@ mod lasting;
 mod limits;
 mod listener;
 mod market;
+mod members;
 mod outputs;
 mod replay;
 mod resume;

@@ -155,6 +155,16 @@ fn status() -> Vec<Batch> {
     builder.finish().unwrap()
 }
 
+/// A server of `store` at `listener`, until the sender is dropped.
+pub fn serve_at(
+    listener: TcpListener,
+    store: Store,
+) -> (oneshot::Sender<()>, JoinHandle<Result<()>>) {
+    let (stop, stopped) = oneshot::channel::<()>();
+    let stopped = async move { drop(stopped.await) };
+    (stop, tokio::spawn(serve(store, listener, ServeOptions::default(), stopped)))
+}
+
 /// A server that runs, and a client of it.
 pub struct Served {
     pub client: Client,

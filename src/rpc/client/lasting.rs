@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::mpsc::Sender;
 use tokio::time::Instant;
 
 use super::ask::Client;
@@ -14,9 +13,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::event::{ContentHash, Kind};
 use crate::replay::StreamTotal;
 use crate::rpc::model::{
-    Command, End, EndReason, OpenedStream, PlayState, ReplayQuery, SessionState, Speed,
+    Command, End, EndReason, JoinQuery, OpenedStream, PlayState, ReplayQuery, SessionState, Speed,
 };
-use crate::rpc::proto;
 
 /// How patiently a lost connection is made again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,8 +42,13 @@ pub struct LastingSession {
     client: Client,
     session: Session,
     patience: Patience,
-    /// What to open: as the first time, with what commands changed since.
-    query: ReplayQuery,
+    /// What to open: as the first time, with what commands changed since. None if it was joined.
+    query: Option<ReplayQuery>,
+    /// How to join it again; without a name it cannot be.
+    join: JoinQuery,
+    /// After all that came, and since which seek.
+    cursor: Bytes,
+    epoch: u64,
     /// Commands that the server has answered on this connection.
     commands: u64,
     tally: Tally,
@@ -91,9 +94,9 @@ struct Openings {
 }
 
 impl Openings {
-    fn new(query: &ReplayQuery, streams: &[OpenedStream]) -> Self {
+    fn new(depth: Option<usize>, streams: &[OpenedStream]) -> Self {
         let books = streams.iter().filter(|stream| stream.key.kind == Kind::Book).count();
-        let all = if query.opening_depth == Some(0) { 0 } else { books };
+        let all = if depth == Some(0) { 0 } else { books };
         Self { all, due: all, again: 0 }
     }
 
@@ -180,8 +183,8 @@ impl Tally {
 impl Client {
     /// Opens a replay that goes on after its connection was lost.
     ///
-    /// One with a name goes on at the server as long as it has other members, and is theirs: then
-    /// the error says that it is open, and [`Client::join`] begins where they are.
+    /// One with a name is joined again if it has other members, who play on meanwhile; after a
+    /// seek of theirs it goes on where they are, which a state with another `epoch` tells.
     ///
     /// # Errors
     /// As [`Client::replay`].
@@ -191,22 +194,52 @@ impl Client {
         patience: Patience,
     ) -> Result<LastingSession> {
         let session = self.replay(query).await?;
-        session.controls().link().unanswered = Some(VecDeque::new());
-        Ok(LastingSession {
-            client: self.clone(),
-            tally: Tally::new(session.streams().len()),
-            openings: Openings::new(query, session.streams()),
-            session,
-            patience,
-            query: query.clone(),
-            commands: 0,
-            ended: false,
-            lost: None,
-        })
+        let join = JoinQuery {
+            opening_depth: query.opening_depth,
+            hash: query.hash,
+            form: query.form,
+            decimals: query.decimals,
+            frame_rows_max: query.frame_rows_max,
+            ..JoinQuery::new(query.session.as_deref().unwrap_or_default())
+        };
+        let lasting = LastingSession::new(self, session, join, patience);
+        Ok(LastingSession { query: Some(query.clone()), ..lasting })
+    }
+
+    /// Joins the session of a name, and does so again after the connection was lost, as
+    /// [`Client::replay_for_good`]. If nobody is in it any more, waits until it is opened again.
+    ///
+    /// # Errors
+    /// As [`Client::join`].
+    pub async fn join_for_good(
+        &self,
+        query: &JoinQuery,
+        patience: Patience,
+    ) -> Result<LastingSession> {
+        let session = self.join(query).await?;
+        Ok(LastingSession::new(self, session, query.clone(), patience))
     }
 }
 
 impl LastingSession {
+    fn new(client: &Client, session: Session, join: JoinQuery, patience: Patience) -> Self {
+        session.controls().link().unanswered = Some(VecDeque::new());
+        Self {
+            client: client.clone(),
+            tally: Tally::new(session.streams().len()),
+            openings: Openings::new(join.opening_depth, session.streams()),
+            cursor: session.cursor().clone(),
+            epoch: session.epoch(),
+            session,
+            patience,
+            query: None,
+            join,
+            commands: 0,
+            ended: false,
+            lost: None,
+        }
+    }
+
     /// The session on the connection there is now.
     #[must_use]
     pub fn session(&self) -> &Session {
@@ -246,19 +279,19 @@ impl LastingSession {
     fn hear(&mut self, mut event: Event) -> Option<Event> {
         match &mut event {
             Event::Frame(frame) => {
-                self.tally.add(frame, self.session.streams(), self.query.hash);
-                self.query.resume_cursor = frame.cursor.clone();
+                self.tally.add(frame, self.session.streams(), self.join.hash);
+                self.cursor = frame.cursor.clone();
             }
             Event::Books(frame) => {
                 self.tally.add_books(frame);
-                self.query.resume_cursor = frame.cursor.clone();
+                self.cursor = frame.cursor.clone();
             }
             Event::State(state) => self.hear_state(state),
             Event::Refused(_) => {
                 self.commands += 1;
                 self.answered();
             }
-            Event::Progress(progress) => self.query.resume_cursor = progress.cursor.clone(),
+            Event::Progress(progress) => self.cursor = progress.cursor.clone(),
             Event::End(end) => self.hear_end(end),
             Event::OpeningBook(_) => return self.openings.take().then_some(event),
             Event::Gap(_) | Event::Reconnected => {}
@@ -269,10 +302,8 @@ impl LastingSession {
     fn hear_end(&mut self, end: &mut End) {
         self.tally.complete(end, self.session.streams());
         self.ended = end.reason != EndReason::Looped;
-        self.query.resume_cursor = end.cursor.clone();
+        self.cursor = end.cursor.clone();
         if !self.ended {
-            // From the cursor of the end the same lap would end once more.
-            self.query.resume_cursor = Bytes::new();
             self.begin_anew();
         }
     }
@@ -284,28 +315,28 @@ impl LastingSession {
     }
 
     fn hear_state(&mut self, state: &SessionState) {
-        self.query.resume_cursor = state.cursor.clone();
-        if let Ok(speed) = Speed::times(state.speed) {
-            self.query.speed = speed;
+        self.cursor = state.cursor.clone();
+        if state.epoch != self.epoch {
+            (self.epoch, self.ended) = (state.epoch, false);
+            self.begin_anew();
         }
         // A state is also told when a step is done or a condition met.
         let counts = state.commands > self.commands;
         self.commands = self.commands.max(state.commands);
         let answered = if counts && !state.by_other { self.answered() } else { None };
+        let Some(query) = &mut self.query else { return };
+        if let Ok(speed) = Speed::times(state.speed) {
+            query.speed = speed;
+        }
         let still = state.state != PlayState::Playing;
-        self.query.paused = match answered {
+        query.paused = match answered {
             Some(Command::Pause | Command::Step(_)) => true,
             Some(Command::Resume | Command::Seek(_)) => still,
             // What is said to play may be a step, and stands still after it.
-            _ => still || (self.query.paused && !state.by_other),
+            _ => still || (query.paused && !state.by_other),
         };
-        match answered {
-            Some(Command::Seek(_)) => {
-                self.begin_anew();
-                self.ended = false;
-            }
-            Some(Command::SetStops(stops)) => self.query.stops = stops,
-            _ => {}
+        if let Some(Command::SetStops(stops)) = answered {
+            query.stops = stops;
         }
     }
 
@@ -319,8 +350,9 @@ impl LastingSession {
             tokio::time::sleep_until(lost.at).await;
             lost.attempts_left -= 1;
             let reopened = self.reopen().await;
+            let passes = reopened.as_ref().err().is_some_and(|error| self.may_pass(error));
             match (reopened, &mut self.lost) {
-                (Err(error), Some(lost)) if may_pass(&error) => lost.fail(error, self.patience),
+                (Err(error), Some(lost)) if passes => lost.fail(error, self.patience),
                 (reopened, _) => {
                     self.lost = None;
                     return reopened.map(|()| Some(Event::Reconnected));
@@ -335,40 +367,55 @@ impl LastingSession {
 
     async fn reopen(&mut self) -> Result<()> {
         let client = self.client.again().await?;
-        let session = client.replay(&self.query).await?;
-        self.session.move_to(session)?;
+        let (session, joined) = self.open_again(&client).await?;
+        self.session.move_to(session).await?;
         self.client = client;
-        self.tally.carried = true;
-        self.openings.reconnected();
         self.commands = 0;
-        let (sender, unanswered) = self.unanswered();
-        for command in unanswered {
-            // If it does not arrive it is sent on the connection after this.
-            drop(sender.send(command.into()).await);
+        let epoch = std::mem::replace(&mut self.epoch, self.session.epoch());
+        self.cursor = self.session.cursor().clone();
+        if joined && epoch != self.epoch {
+            // Others went elsewhere.
+            self.begin_anew();
+        } else {
+            self.tally.carried = true;
+            self.openings.reconnected();
         }
         Ok(())
     }
 
-    /// Where commands go now, and what to send there again.
-    fn unanswered(&self) -> (Sender<proto::ReplayRequest>, VecDeque<Command>) {
-        let controls = self.session.controls();
-        let mut link = controls.link();
-        for command in link.unanswered.iter_mut().flatten() {
-            if matches!(command, Command::Step(_)) {
-                *command = Command::Pause;
-            }
+    /// What goes on after the cursor, and whether that was joined.
+    async fn open_again(&self, client: &Client) -> Result<(Session, bool)> {
+        let resume_cursor = || self.cursor.clone();
+        let open = self.query.as_ref();
+        let open =
+            open.map(|query| ReplayQuery { resume_cursor: resume_cursor(), ..query.clone() });
+        if let Some(query) = open.as_ref().filter(|query| query.session.is_none()) {
+            return client.replay(query).await.map(|session| (session, false));
         }
-        (link.sender.clone(), link.unanswered.clone().unwrap_or_default())
+        let join = JoinQuery { resume_cursor: resume_cursor(), ..self.join.clone() };
+        match (client.join(&join).await, open) {
+            (Err(error), Some(query)) if error.kind() == ErrorKind::NotFound => {
+                client.replay(&query).await.map(|session| (session, false))
+            }
+            (joined, _) => joined.map(|session| (session, true)),
+        }
+    }
+
+    /// Whether a replay that could be opened once may be opened again a while after this error: a
+    /// server counts the old connection until it notices that it is gone; of several members that
+    /// were lost, one opens the session and the others join it.
+    fn may_pass(&self, error: &Error) -> bool {
+        is_lost(error)
+            || match error.kind() {
+                ErrorKind::Limit => true,
+                ErrorKind::NotFound => !self.join.session.is_empty(),
+                ErrorKind::Invalid => error.text().starts_with("session: "),
+                _ => false,
+            }
     }
 }
 
 /// Whether an error says that the server is not there, or not any more.
 fn is_lost(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::Remote | ErrorKind::Cancelled)
-}
-
-/// Whether a replay that could be opened once may be opened again a while after this error: a
-/// server counts the old connection until it notices that it is gone.
-fn may_pass(error: &Error) -> bool {
-    is_lost(error) || error.kind() == ErrorKind::Limit
 }

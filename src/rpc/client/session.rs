@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
 use tokio::sync::mpsc;
 use tonic::{Code, Streaming};
 
@@ -38,7 +39,7 @@ pub enum Event {
     /// Everything was played, or the session was closed.
     End(End),
     /// The connection was lost and made again; rows go on without a loss. A step that was not
-    /// finished is forgotten. Only in a
+    /// finished is forgotten, unless other members of the session did it. Only in a
     /// [`Client::replay_for_good`](super::Client::replay_for_good).
     Reconnected,
 }
@@ -54,6 +55,9 @@ pub struct Session {
     rows_at_most: u64,
     span: (TsNs, TsNs),
     name: Option<String>,
+    /// Where it begins, and since which seek.
+    cursor: Bytes,
+    epoch: u64,
 }
 
 impl Session {
@@ -82,6 +86,8 @@ impl Session {
             rows_at_most: opened.rows_at_most,
             span: (TsNs(opened.first_ns), TsNs(opened.last_ns)),
             name: Some(opened.session).filter(|name| !name.is_empty()),
+            cursor: opened.cursor,
+            epoch: opened.epoch,
         })
     }
 
@@ -121,18 +127,30 @@ impl Session {
         self.controls.clone()
     }
 
-    /// Goes on with what another connection tells, steered by the same controls.
-    pub(super) fn move_to(&mut self, other: Self) -> Result<()> {
+    /// A cursor of its beginning.
+    pub(super) fn cursor(&self) -> &Bytes {
+        &self.cursor
+    }
+
+    /// Another one after each seek.
+    pub(super) fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// Goes on with what another connection tells, steered by the same controls: what was not
+    /// answered is sent there first. Nothing has changed if the future is lost.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Stale`] if it plays other streams.
+    pub(super) async fn move_to(&mut self, other: Self) -> Result<()> {
         let keys = |session: &Self| -> Vec<_> {
             session.streams.iter().map(|stream| stream.key.clone()).collect()
         };
         if keys(self) != keys(&other) {
             return Err(Error::new(ErrorKind::Stale, "the server has other streams now"));
         }
-        let sender = other.controls.sender();
-        let controls = std::mem::replace(&mut self.controls, other.controls.clone());
-        *self = Self { controls, ..other };
-        self.controls.link().sender = sender;
+        self.controls.move_to(other.controls.sender()).await;
+        *self = Self { controls: self.controls.clone(), ..other };
         Ok(())
     }
 
@@ -203,6 +221,36 @@ impl Controls {
 
     fn sender(&self) -> mpsc::Sender<proto::ReplayRequest> {
         self.link().sender.clone()
+    }
+
+    /// Sends what was not answered, and from then on all commands, to another connection.
+    async fn move_to(&self, sender: mpsc::Sender<proto::ReplayRequest>) {
+        let mut sent = 0;
+        while let Some(command) = self.unanswered_or_move(sent, &sender) {
+            // If it does not arrive it is sent on the connection after this.
+            drop(sender.send(command.into()).await);
+            sent += 1;
+        }
+    }
+
+    /// The command to send again after `sent` others. If there is none, those that are given from
+    /// now on go to `sender`: under one lock, so that none is forgotten or overtakes another.
+    fn unanswered_or_move(
+        &self,
+        sent: usize,
+        sender: &mpsc::Sender<proto::ReplayRequest>,
+    ) -> Option<Command> {
+        let mut link = self.link();
+        let command = link.unanswered.as_mut().and_then(|commands| commands.get_mut(sent));
+        if let Some(command) = command {
+            if matches!(command, Command::Step(_)) {
+                // It may have been played in part.
+                *command = Command::Pause;
+            }
+            return Some(*command);
+        }
+        link.sender = sender.clone();
+        None
     }
 
     /// Sends any command.

@@ -350,7 +350,7 @@ pub struct ReplayOpen {
     /// was restarted, the store compacted or rows appended. The range must be that of the opening;
     /// opening books are those at the cursor; counts and hashes begin at it. Empty: from the first row.
     /// INVALID_ARGUMENT for a cursor of other streams, another order or another output; ABORTED if rows
-    /// before it are no longer there.
+    /// before it are no longer there. With the cursor of a member, a session goes on in the same epoch.
     #[prost(bytes = "bytes", tag = "12")]
     pub resume_cursor: ::prost::bytes::Bytes,
     /// after the last row, begins anew: `end` with LOOPED, books, rows
@@ -403,6 +403,14 @@ pub struct ReplayJoin {
     pub frame_rows_max: u32,
     #[prost(enumeration = "RowForm", tag = "6")]
     pub form: i32,
+    /// The last cursor that a member got before it lost its connection: goes on exactly after it. If the
+    /// others are ahead it hears what they heard, as fast as possible; if they are behind it hears
+    /// nothing until they are where it was. Counts and hashes begin at the cursor. Conditions that
+    /// stopped the session meanwhile are not told. If there was a seek meanwhile (`epoch` is not that of
+    /// before), or somebody else made a session of this name, it begins where the others are. Empty:
+    /// there, too.
+    #[prost(bytes = "bytes", tag = "7")]
+    pub resume_cursor: ::prost::bytes::Bytes,
 }
 /// When a replay stops by itself: it pauses right after the message that met a condition and tells so
 /// by a `state` with `stop`. Resuming goes on. An absent condition is none. Of several conditions that
@@ -582,6 +590,12 @@ pub struct ReplayOpened {
     /// frames hold books or metrics, not rows
     #[prost(bool, tag = "8")]
     pub books: bool,
+    /// before the first message
+    #[prost(bytes = "bytes", tag = "9")]
+    pub cursor: ::prost::bytes::Bytes,
+    /// as in ReplayState
+    #[prost(fixed64, tag = "10")]
+    pub epoch: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct OpenedStream {
@@ -702,8 +716,8 @@ pub struct ReplayProgress {
     #[prost(bytes = "bytes", tag = "10")]
     pub cursor: ::prost::bytes::Bytes,
 }
-/// The answer to a command, and what a session tells when a step is done, a condition stopped it, or
-/// another member gave a command.
+/// The answer to a command, and what a session tells when a step is done, a condition stopped it,
+/// another member gave a command, or one joined it (then first of all).
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ReplayState {
     #[prost(enumeration = "replay_state::State", tag = "1")]
@@ -721,7 +735,7 @@ pub struct ReplayState {
     /// present: this condition stopped it
     #[prost(message, optional, tag = "6")]
     pub stop: ::core::option::Option<ReplayStop>,
-    /// another member's command is told; several at once may be told as one
+    /// tells what others did, perhaps several commands as one
     #[prost(bool, tag = "7")]
     pub by_other: bool,
     /// of the session, with this one
@@ -732,6 +746,9 @@ pub struct ReplayState {
     pub live: bool,
     #[prost(bytes = "bytes", tag = "10")]
     pub cursor: ::prost::bytes::Bytes,
+    /// another one after each seek of any member: counts and hashes begin anew
+    #[prost(fixed64, tag = "11")]
+    pub epoch: u64,
 }
 /// Nested message and enum types in `ReplayState`.
 pub mod replay_state {
@@ -869,7 +886,7 @@ pub struct ReplayEnd {
     /// as in ReplayOpened
     #[prost(message, repeated, tag = "4")]
     pub streams: ::prost::alloc::vec::Vec<StreamTotal>,
-    /// after the last message that was sent
+    /// after the last message that was sent; if it begins anew, there
     #[prost(bytes = "bytes", tag = "5")]
     pub cursor: ::prost::bytes::Bytes,
 }
@@ -1496,7 +1513,9 @@ pub mod tickreel_client {
         /// ends its requests.
         ///
         /// A client that lost its connection opens again with the last `cursor` it got, and goes on exactly
-        /// after it. A session that was opened with a name is shared by all who join it.
+        /// after it. A session that was opened with a name is shared by all who join it; a member that lost
+        /// its connection joins again with its last `cursor`. If nobody is in it any more, whoever knows what
+        /// was opened opens it again with its own, under the same name, and the others join that.
         pub async fn replay(
             &mut self,
             request: impl tonic::IntoStreamingRequest<Message = super::ReplayRequest>,
@@ -1658,7 +1677,9 @@ pub mod tickreel_server {
         /// ends its requests.
         ///
         /// A client that lost its connection opens again with the last `cursor` it got, and goes on exactly
-        /// after it. A session that was opened with a name is shared by all who join it.
+        /// after it. A session that was opened with a name is shared by all who join it; a member that lost
+        /// its connection joins again with its last `cursor`. If nobody is in it any more, whoever knows what
+        /// was opened opens it again with its own, under the same name, and the others join that.
         async fn replay(
             &self,
             request: tonic::Request<tonic::Streaming<super::ReplayRequest>>,

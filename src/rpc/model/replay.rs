@@ -166,6 +166,9 @@ pub struct JoinQuery {
     pub decimals: DecimalAs,
     /// Rows of a frame, in whole messages; 0: as many as are good.
     pub frame_rows_max: usize,
+    /// The last cursor of a member that lost its connection, to go on after it; empty: where the
+    /// others are.
+    pub resume_cursor: bytes::Bytes,
 }
 
 impl JoinQuery {
@@ -179,6 +182,7 @@ impl JoinQuery {
             form: RowForm::default(),
             decimals: DecimalAs::default(),
             frame_rows_max: 0,
+            resume_cursor: bytes::Bytes::new(),
         }
     }
 
@@ -208,6 +212,7 @@ impl TryFrom<proto::ReplayJoin> for JoinQuery {
             form: atoms::form(join.form)?,
             decimals: atoms::decimals(join.decimals)?,
             frame_rows_max: frame_rows(join.frame_rows_max)?,
+            resume_cursor: join.resume_cursor,
         })
     }
 }
@@ -222,6 +227,7 @@ impl From<&JoinQuery> for proto::ReplayJoin {
             decimals: atoms::decimals_code(query.decimals),
             frame_rows_max: levels(query.frame_rows_max),
             form: atoms::form_code(query.form),
+            resume_cursor: query.resume_cursor.clone(),
         }
     }
 }
@@ -392,7 +398,8 @@ mod tests {
         (query.looped, query.session, query.follow) = (false, None, true);
         query.range.end = TsNs::MAX;
         assert_eq!(ReplayQuery::try_from(proto::ReplayOpen::from(&query)).unwrap(), query);
-        let join = JoinQuery { opening_depth: Some(3), ..JoinQuery::new("desk") };
+        let resume_cursor = bytes::Bytes::from("here");
+        let join = JoinQuery { opening_depth: Some(3), resume_cursor, ..JoinQuery::new("desk") };
         assert_eq!(JoinQuery::try_from(proto::ReplayJoin::from(&join)).unwrap(), join);
         let nameless = proto::ReplayJoin::from(&JoinQuery::new(""));
         assert_eq!(JoinQuery::try_from(nameless).unwrap_err().kind(), ErrorKind::Invalid);

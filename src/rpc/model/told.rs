@@ -137,7 +137,7 @@ pub struct SessionState {
     pub rows: u64,
     /// The condition that stopped it, if one did just now.
     pub stop: Option<StopNotice>,
-    /// Tells of another member's command.
+    /// Tells what others did, perhaps several commands as one; or what was joined is like.
     pub by_other: bool,
     /// Members of the session, with this one.
     pub members: u64,
@@ -145,6 +145,8 @@ pub struct SessionState {
     pub live: bool,
     /// After the last message that was sent.
     pub cursor: bytes::Bytes,
+    /// Another one after each seek of any member: counts and hashes begin anew.
+    pub epoch: u64,
 }
 
 impl TryFrom<proto::ReplayState> for SessionState {
@@ -162,6 +164,7 @@ impl TryFrom<proto::ReplayState> for SessionState {
             members: state.members,
             live: state.live,
             cursor: state.cursor,
+            epoch: state.epoch,
         })
     }
 }

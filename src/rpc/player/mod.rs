@@ -18,7 +18,7 @@ use super::model::{
 use super::parts::Width;
 use super::proto;
 use super::stops::{StopWatch, gap_rows};
-use super::transport::Mark;
+use super::transport::{Mark, Place};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Batch, Kind, StreamKey, book};
 use crate::limit;
@@ -140,13 +140,7 @@ impl Player {
         };
         match query.resume_cursor.is_empty() {
             true => player.begin_sampling(query.range.start),
-            false => {
-                let wrong = |error: Error| match error.kind() {
-                    ErrorKind::Invalid => ProtocolError::new("resume_cursor", error.text()).into(),
-                    _ => error,
-                };
-                player.go_to_cursor(&query.resume_cursor).map_err(wrong)?;
-            }
+            false => player.go_to_cursor(&query.resume_cursor).map_err(wrong_cursor)?,
         }
         player.keep_books()?;
         Ok(player)
@@ -196,9 +190,9 @@ impl Player {
             rows_at_most: extent.rows_at_most,
             first_ns: extent.span.0.0,
             last_ns: extent.span.1.0,
-            session: String::new(),
             order: order_code(self.replay.order()),
             books: self.sampling != Sampling::Rows,
+            ..proto::ReplayOpened::default()
         }
     }
 
@@ -303,6 +297,7 @@ impl Player {
     /// # Errors
     /// As [`Replay::go_to`].
     fn go_to_cursor(&mut self, cursor: &[u8]) -> Result<()> {
+        let (_, cursor) = Place::split(cursor);
         let another = || Error::invalid("a cursor of another output");
         let (&output, mut position) = cursor.split_first().ok_or_else(another)?;
         match (&mut self.sampling, output) {
@@ -333,10 +328,18 @@ impl Player {
     /// Goes to where another player of the same streams is.
     ///
     /// # Errors
-    /// As [`Replay::go_to`].
+    /// As [`Replay::go_to`], of the request's `resume_cursor`.
     pub(super) fn go_to(&mut self, mark: &Mark) -> Result<()> {
-        self.go_to_cursor(&mark.cursor)?;
-        self.watch = mark.watch.clone();
+        self.go_to_cursor(&mark.cursor).map_err(wrong_cursor)?;
+        self.watch_as(mark.watch.clone())
+    }
+
+    /// Watches as another player does that is here.
+    ///
+    /// # Errors
+    /// As [`Player::set_stops`].
+    pub(super) fn watch_as(&mut self, watch: StopWatch) -> Result<()> {
+        self.watch = watch;
         self.keep_books()
     }
 
@@ -345,8 +348,7 @@ impl Player {
     /// # Errors
     /// [`crate::ErrorKind::Corrupt`] if a book that is needed now cannot be read.
     pub(super) fn set_stops(&mut self, stops: Stops) -> Result<()> {
-        self.watch = StopWatch::new(stops);
-        self.keep_books()
+        self.watch_as(StopWatch::new(stops))
     }
 
     /// Goes on in the newest snapshot, if it shows more; gives what it covers then.
@@ -383,7 +385,6 @@ impl Player {
         self.last = played.last.or(self.last);
         if let Some(frame) = &mut played.frame {
             frame.rows = played.rows;
-            frame.cursor = self.cursor();
         }
         Ok(played)
     }
@@ -475,8 +476,16 @@ impl Player {
             rows: self.rows,
             hash: self.hash.then(|| self.replay.total().value()),
             streams: streams.collect(),
-            cursor: self.cursor(),
+            ..proto::ReplayEnd::default()
         }
+    }
+}
+
+/// Names the field that a cursor came in.
+fn wrong_cursor(error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::Invalid => ProtocolError::new("resume_cursor", error.text()).into(),
+        _ => error,
     }
 }
 

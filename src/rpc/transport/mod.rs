@@ -8,6 +8,7 @@
 //!
 //! Pure: every call is told what time it is, and none waits.
 
+mod place;
 mod plan;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -15,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+pub(super) use self::place::Place;
 use super::clock::ReplayClock;
 use super::model::{PlayState, ReplayQuery, Speed, StepAmount, StopCondition, StopNotice, Stops};
 use super::stops::StopWatch;
@@ -51,6 +53,8 @@ pub(super) enum Plan {
     Lap,
     /// Stop at these from now on.
     Stops(Stops),
+    /// Everything was heard again that the others had come past: watch as they do.
+    Watch(StopWatch),
     /// A step was done.
     Stepped,
     /// A condition was met.
@@ -98,6 +102,13 @@ enum Leg {
     Stops(Stops),
 }
 
+/// What a member that came back has to hear before it is where it is counted.
+#[derive(Clone, Copy, Debug)]
+struct Missed {
+    laps: u64,
+    messages: u64,
+}
+
 /// How far a member is.
 #[derive(Clone, Debug)]
 struct Member {
@@ -116,8 +127,9 @@ struct Member {
     armed: bool,
     playing: bool,
     end_told: bool,
-    /// Where another member can begin to be as far as this one.
+    /// Where another member can begin to be as far as this one is counted.
     mark: Option<Mark>,
+    missed: Option<Missed>,
 }
 
 impl Member {
@@ -136,7 +148,15 @@ impl Member {
             playing: false,
             end_told: false,
             mark: None,
+            missed: None,
         }
+    }
+
+    /// Where its player is.
+    fn place(&self) -> Place {
+        let Missed { laps, messages } = self.missed.unwrap_or(Missed { laps: 0, messages: 0 });
+        let (lap, messages) = (self.lap - laps, self.messages - messages);
+        Place { epoch: self.epoch, lap, messages }
     }
 }
 
@@ -148,6 +168,7 @@ pub(super) struct Transport {
     looped: bool,
     follow: bool,
     stops: Stops,
+    /// Another one after each seek, unlike any before.
     epoch: u64,
     /// Where the last seek went; nobody is told to go to the opening.
     start: TsNs,
@@ -160,6 +181,8 @@ pub(super) struct Transport {
     running: bool,
     ended: bool,
     lap: u64,
+    /// The one that the epoch began in.
+    first_lap: u64,
     members: BTreeMap<MemberId, Member>,
     next_member: MemberId,
     commands: u64,
@@ -190,6 +213,7 @@ impl Transport {
             follow: query.follow,
             stops: query.stops,
             epoch: 0,
+            first_lap: 0,
             start: position,
             began: position,
             legs: VecDeque::new(),
@@ -206,21 +230,35 @@ impl Transport {
         }
     }
 
-    /// Adds the first member, whose player stands at the beginning.
-    pub(super) fn open(&mut self, mark: Mark) -> MemberId {
-        let mark = Some(mark);
-        self.add(Member { mark, ..Member::at_start(self.epoch, self.first_leg, self.stops) })
+    /// Adds the first member, whose player stands at the beginning: `from` there, if another
+    /// session was left there.
+    pub(super) fn open(&mut self, mark: Mark, from: Option<Place>) -> MemberId {
+        let Place { epoch, lap, messages } = from.unwrap_or_else(Place::unlike_any);
+        (self.epoch, self.lap, self.first_lap) = (epoch, lap, lap);
+        let member = Member::at_start(epoch, self.first_leg, self.stops);
+        self.add(Member { lap, messages, mark: Some(mark), ..member })
     }
 
     /// Adds a member where the furthest one is, after the mark that is given. Without one it is
-    /// told to seek.
-    pub(super) fn join(&mut self) -> (MemberId, Option<Mark>) {
-        let member = match self.furthest().filter(|furthest| furthest.mark.is_some()) {
-            Some(furthest) => Member { playing: false, end_told: false, ..furthest.clone() },
+    /// told to seek. One that was here before and came `from` further back has missed something.
+    pub(super) fn join(&mut self, from: Option<Place>) -> (MemberId, Option<Mark>) {
+        let mut member = match self.furthest().filter(|furthest| furthest.mark.is_some()) {
+            Some(furthest) => {
+                Member { playing: false, end_told: false, missed: None, ..furthest.clone() }
+            }
             None => Member::at_start(u64::MAX, self.first_leg, self.stops),
         };
+        member.missed = from.filter(|from| from.epoch == member.epoch).and_then(|from| {
+            let laps = member.lap.checked_sub(from.lap)?;
+            Some(Missed { laps, messages: member.messages.checked_sub(from.messages)? })
+        });
         let mark = member.mark.clone();
         (self.add(member), mark)
+    }
+
+    /// Where the player of a member is.
+    pub(super) fn place(&self, id: MemberId) -> Place {
+        self.members.get(&id).map_or_else(Place::unlike_any, Member::place)
     }
 
     fn add(&mut self, member: Member) -> MemberId {
@@ -295,13 +333,14 @@ impl Transport {
         let Some(member) = self.members.get(&id).filter(|_| state != PlayState::Playing) else {
             return state;
         };
-        let comes = (member.leg..self.end_leg()).any(|leg| match self.leg(leg) {
-            Some(Leg::Step(_)) => true,
-            Some(Leg::Stand { messages, lap, open, .. }) => {
-                member.messages < *messages || member.lap < *lap || !open.is_empty()
-            }
-            _ => false,
-        });
+        let comes = member.missed.is_some()
+            || (member.leg..self.end_leg()).any(|leg| match self.leg(leg) {
+                Some(Leg::Step(_)) => true,
+                Some(Leg::Stand { messages, lap, open, .. }) => {
+                    member.messages < *messages || member.lap < *lap || !open.is_empty()
+                }
+                _ => false,
+            });
         if comes { PlayState::Playing } else { state }
     }
 
@@ -460,10 +499,10 @@ impl Transport {
     pub(super) fn seek(&mut self, to: TsNs, now: Instant) {
         self.first_leg = self.end_leg();
         self.legs.clear();
-        self.epoch += 1;
+        self.epoch = Place::unlike_any().epoch;
         self.start = to;
         self.ended = false;
-        self.lap = 0;
+        (self.lap, self.first_lap) = (0, 0);
         self.began = to.max(self.span.0).min(self.span.1);
         self.clock.put(self.began, now);
         if self.running {

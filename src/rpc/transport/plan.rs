@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use super::{Leg, Mark, Member, MemberId, Plan, Reach, Report, Transport};
+use super::{Leg, Mark, Member, MemberId, Missed, Plan, Reach, Report, Transport};
 use crate::quantity::TsNs;
 use crate::rpc::model::{Speed, StepAmount, StopCondition, StopNotice, Stops};
 
@@ -28,7 +28,8 @@ impl Transport {
             self.acted = now;
         }
         if let (Plan::Play(_), true, Some(member)) = (&plan, commit, self.member(id)) {
-            member.playing = true;
+            // What it missed brings it no further than others were.
+            member.playing = member.missed.is_none();
         }
         plan
     }
@@ -45,6 +46,9 @@ impl Transport {
             return Some(Plan::Seek(epoch, start));
         }
         let Some(member) = self.members.get(&id).cloned() else { return Some(Plan::Rest) };
+        if let Some(missed) = member.missed {
+            return Some(self.plan_missed(id, &member, missed, next));
+        }
         match self.leg(member.leg).cloned() {
             Some(Leg::Stand { until, messages, lap, open, stop }) => {
                 self.plan_stand(id, &member, next, (until, messages, lap), !open.is_empty(), stop)
@@ -60,6 +64,28 @@ impl Transport {
         member.leg += 1;
         member.left = None;
         Some(member)
+    }
+
+    fn plan_missed(
+        &mut self,
+        id: MemberId,
+        member: &Member,
+        missed: Missed,
+        next: Option<TsNs>,
+    ) -> Plan {
+        match (missed, next) {
+            (Missed { laps: 1.., .. }, Some(_)) => Plan::Play(Reach::ANY),
+            (Missed { laps: 1.., .. }, None) => Plan::Lap,
+            (Missed { messages: messages @ 1.., .. }, Some(_)) => {
+                Plan::Play(Reach { messages, ..Reach::ANY })
+            }
+            _ => {
+                if let Some(member) = self.member(id) {
+                    member.missed = None;
+                }
+                Plan::Watch(member.mark.clone().unwrap_or_default().watch)
+            }
+        }
     }
 
     fn plan_stand(
@@ -161,9 +187,9 @@ impl Transport {
 
     /// A member has no message left: the lap or the replay is over.
     fn reach_end(&mut self, id: MemberId, member: &Member, now: Instant) -> Plan {
-        // A range without a row would go round for ever. The first lap may have begun behind all
-        // rows, by a seek or a cursor.
-        let began_inside = member.lap == 0 && self.began > self.span.0;
+        // A range without a row would go round for ever. A seek or a cursor may have begun the
+        // first lap behind all rows.
+        let began_inside = member.lap == self.first_lap && self.began > self.span.0;
         if self.looped && (member.lap_messages > 0 || began_inside) {
             return Plan::Lap;
         }
@@ -192,6 +218,10 @@ impl Transport {
         let epoch = self.epoch;
         let here = self.members.get_mut(&id).filter(|member| member.epoch == epoch);
         let Some(member) = here else { return };
+        if let Some(missed) = &mut member.missed {
+            missed.laps = missed.laps.saturating_sub(1);
+            return;
+        }
         member.lap += 1;
         (member.lap_messages, member.armed, member.last) = (0, true, TsNs::MIN);
         member.mark = Some(mark);
@@ -228,8 +258,9 @@ impl Transport {
             return Some(plan);
         };
         let (leg, last) = (self.leg(member.leg), member.last);
-        let began = if member.lap == 0 { self.began } else { self.span.0 };
-        if matches!(leg, Some(Leg::Stand { .. })) || member.lap < self.lap {
+        let began = if member.lap == self.first_lap { self.began } else { self.span.0 };
+        let comes = member.missed.is_some() || member.lap < self.lap;
+        if comes || matches!(leg, Some(Leg::Stand { .. })) {
             return Some(plan);
         }
         let paced = leg.is_none() && self.clock.speed() != Speed::FLAT_OUT;
@@ -283,6 +314,10 @@ impl Transport {
         now: Instant,
     ) {
         let Some(member) = self.members.get_mut(&id) else { return };
+        if let Some(missed) = &mut member.missed {
+            missed.messages = missed.messages.saturating_sub(report.messages);
+            return;
+        }
         member.playing = false;
         member.mark = Some(mark);
         member.messages += report.messages;

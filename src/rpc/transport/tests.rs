@@ -31,15 +31,32 @@ impl Play {
 
     fn open(transport: &mut Transport) -> Self {
         let mut play = Self { id: 0, next: 0, times: times(), heard: Vec::new() };
-        play.id = transport.open(play.mark());
+        play.id = transport.open(play.mark(), None);
         play
     }
 
     fn join(transport: &mut Transport) -> Self {
-        let (id, mark) = transport.join();
+        let (id, mark) = transport.join(None);
         let mut play = Self { id, next: 0, times: times(), heard: Vec::new() };
         if let Some(mark) = mark {
             play.go_to(&mark);
+        }
+        play
+    }
+
+    /// Leaves; gives where that was.
+    fn lose(self, transport: &mut Transport) -> (Place, usize) {
+        let place = transport.place(self.id);
+        assert!(transport.leave(self.id), "others are left");
+        (place, self.next)
+    }
+
+    /// Comes back to where it was, if it is not there before the others.
+    fn come_back(transport: &mut Transport, (place, next): (Place, usize)) -> Self {
+        let (id, mark) = transport.join(Some(place));
+        let mut play = Self { id, next, times: times(), heard: Vec::new() };
+        if transport.place(id) != place {
+            mark.iter().for_each(|mark| play.go_to(mark));
         }
         play
     }
@@ -65,6 +82,7 @@ impl Play {
                 transport.lapped(self.id, self.mark(), now);
             }
             Plan::Stops(stops) => transport.stops_set(self.id, &stops, self.mark()),
+            Plan::Watch(_) => {}
             told => self.heard.push(told),
         }
         true
@@ -125,9 +143,10 @@ fn members_stand_at_the_same_message_whatever_is_commanded() {
         let looped = dice(&mut state, 2) == 0;
         let mut transport = transport(&ReplayQuery { looped, ..query() }, now);
         let mut plays = vec![Play::open(&mut transport)];
+        let mut lost = Vec::new();
         for _ in 0..60 {
             now += Duration::from_nanos(dice(&mut state, 300));
-            match dice(&mut state, 12) {
+            match dice(&mut state, 14) {
                 0 => transport.pause(now),
                 1 => transport.resume(now),
                 2 => {
@@ -144,12 +163,13 @@ fn members_stand_at_the_same_message_whatever_is_commanded() {
                 6 if plays.len() < 4 => plays.push(Play::join(&mut transport)),
                 7 if plays.len() > 1 => {
                     let gone = usize::try_from(dice(&mut state, plays.len() as u64)).unwrap();
-                    assert!(transport.leave(plays.swap_remove(gone).id));
+                    lost.push(plays.swap_remove(gone).lose(&mut transport));
                 }
                 8 => {
                     let at = Some(TsNs(1000 + dice(&mut state, 4400).cast_signed()));
                     transport.set_stops(Stops { at, ..Stops::default() }, now).unwrap();
                 }
+                9 => plays.extend(lost.pop().map(|was| Play::come_back(&mut transport, was))),
                 _ => {}
             }
             // Some act, some are slow, some are in the middle of a frame when others command.
@@ -224,6 +244,73 @@ fn a_member_that_joins_begins_where_the_furthest_is_and_a_late_one_catches_up() 
 
     let there = times().partition_point(|ts| *ts < 1500);
     assert!(plays.iter().all(|play| play.next == there));
+}
+
+#[test]
+fn one_who_comes_back_hears_what_it_missed_before_it_does_as_the_others() {
+    let now = Instant::now();
+    let looped = ReplayQuery { looped: true, paused: true, ..query() };
+    let mut transport = transport(&looped, now);
+    let mut plays = vec![Play::open(&mut transport), Play::join(&mut transport)];
+    transport.step(StepAmount::Messages(30), now).unwrap();
+    settle(&mut transport, &mut plays, now);
+    let was = plays.pop().unwrap().lose(&mut transport);
+    // Further than a lap, in legs that are all done.
+    transport.step(StepAmount::Messages(190), now).unwrap();
+    settle(&mut transport, &mut plays, now);
+
+    let mut back = Play::come_back(&mut transport, was);
+    assert_eq!((back.next, transport.motion_of(back.id)), (30, PlayState::Playing));
+    let late = Play::join(&mut transport);
+    assert_eq!(late.next, 20, "where it is counted");
+    let mut played = 0;
+    while transport.motion_of(back.id) == PlayState::Playing {
+        let before = back.next;
+        assert!(back.act(&mut transport, 7, now));
+        played += back.next.saturating_sub(before);
+    }
+    assert_eq!((back.next, played), (20, 190));
+    plays.extend([back, late]);
+    transport.step(StepAmount::Messages(5), now).unwrap();
+    settle(&mut transport, &mut plays, now);
+    assert!(plays.iter().all(|play| play.next == 25));
+    // Who was further than the others are now begins where they are.
+    let ahead = Place { messages: 300, ..transport.place(plays[0].id) };
+    let place = transport.place(plays[0].id);
+    let (id, mark) = transport.join(Some(ahead));
+    assert!(mark.is_some() && transport.place(id) == place && place.is_before(ahead));
+}
+
+#[test]
+fn a_session_that_is_opened_where_another_was_left_goes_on_in_its_epoch() {
+    let now = Instant::now();
+    let from = Place { epoch: 7, lap: 3, messages: 600 };
+    let mut transport = transport(&ReplayQuery { looped: true, paused: true, ..query() }, now);
+    let mut opener = Play { id: 0, next: 0, times: times(), heard: Vec::new() };
+    opener.id = transport.open(opener.mark(), Some(from));
+    assert_eq!((transport.place(opener.id), transport.lap()), (from, 3));
+
+    let late = Play::come_back(&mut transport, (Place { lap: 2, messages: 590, ..from }, 190));
+    let mut plays = [opener, late];
+    transport.step(StepAmount::Messages(4), now).unwrap();
+    settle(&mut transport, &mut plays, now);
+    assert!(plays.iter().all(|play| play.next == 4));
+    transport.seek(SPAN.0, now);
+    settle(&mut transport, &mut plays, now);
+    let place = transport.place(plays[0].id);
+    assert_ne!(place.epoch, from.epoch);
+    assert_eq!((place.lap, place.messages), (0, 0));
+}
+
+#[test]
+fn a_cursor_of_a_member_holds_its_place_and_only_such_a_one_does() {
+    let place = Place { epoch: u64::MAX, lap: 1, messages: i64::MAX.cast_unsigned() };
+    let cursor = place.cursor(b"player");
+    assert_eq!(Place::split(&cursor), (Some(place), &b"player"[..]));
+    let too_far = Place { messages: place.messages + 1, ..place }.cursor(b"player");
+    for other in [&b""[..], b"\0player", &cursor[..24], &too_far] {
+        assert_eq!(Place::split(other), (None, other));
+    }
 }
 
 #[test]

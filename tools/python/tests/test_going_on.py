@@ -48,9 +48,18 @@ def state(
     return pb.ReplayResponse(state=made)
 
 
-def end(rows: int, reason: pb.ReplayEnd.Reason = pb.ReplayEnd.REASON_LAST_ROW) -> pb.ReplayResponse:
+def end(
+    rows: int,
+    reason: pb.ReplayEnd.Reason = pb.ReplayEnd.REASON_LAST_ROW,
+    cursor: bytes = b"",
+) -> pb.ReplayResponse:
     totals = [pb.StreamTotal(rows=rows)]
-    return pb.ReplayResponse(end=pb.ReplayEnd(reason=reason, rows=rows, streams=totals))
+    made = pb.ReplayEnd(reason=reason, rows=rows, streams=totals, cursor=cursor)
+    return pb.ReplayResponse(end=made)
+
+
+def book() -> pb.ReplayResponse:
+    return pb.ReplayResponse(opening_book=pb.Book(instrument="x:Y", state=pb.BOOK_STATE_LIVE))
 
 
 class GoingOn(unittest.TestCase):
@@ -74,7 +83,8 @@ class GoingOn(unittest.TestCase):
             session.sent(command)
         session.event(state(1, PAUSED, speed=7.0, cursor=b"two"))
         again, *commands = session.first_requests()
-        self.assertEqual((again.open.resume_cursor, again.open.opening_depth), (b"two", 0))
+        self.assertEqual(again.open.resume_cursor, b"two")
+        self.assertFalse(again.open.HasField("opening_depth"))
         self.assertEqual((again.open.paused, again.open.speed), (True, 7.0))
         # Of a step nobody knows how far it came; the pause was answered.
         self.assertEqual(commands, [ask.seek_command(9)])
@@ -96,8 +106,38 @@ class GoingOn(unittest.TestCase):
     def test_a_lap_that_ended_is_not_ended_again_by_a_new_connection(self) -> None:
         session = self.session(loop=True)
         session.event(frame(b"last"))
-        session.event(end(2, pb.ReplayEnd.REASON_LOOPED))
-        self.assertEqual(session.first_requests()[0].open.resume_cursor, b"")
+        session.event(end(2, pb.ReplayEnd.REASON_LOOPED, b"the next"))
+        self.assertEqual(session.first_requests()[0].open.resume_cursor, b"the next")
+
+    def test_opening_books_come_once_whatever_is_lost(self) -> None:
+        session = Session(ask.open_request("x:Y", "book", None, None, {}))
+        streams = [pb.OpenedStream(instrument=f"x:{n}", kind=pb.KIND_BOOK) for n in "YZ"]
+
+        def connect() -> None:
+            session.begin(pb.ReplayResponse(opened=pb.ReplayOpened(streams=streams)))
+
+        def told() -> bool:
+            return session.event(book()) is not None
+
+        connect()
+        self.assertEqual(told(), True)
+        connect()
+        self.assertEqual((told(), told()), (False, True))
+        session.sent(ask.seek_command(9))
+        session.event(state(1, epoch=1))
+        self.assertEqual(told(), True)
+        connect()
+        self.assertEqual((told(), told()), (False, True))
+        connect()
+        self.assertEqual((told(), told()), (False, False))
+        session.sent(ask.seek_command(9))
+        session.event(state(1, epoch=2))
+        self.assertEqual((told(), told()), (True, True))
+
+    def test_a_session_without_opening_books_hears_those_of_nobody(self) -> None:
+        session = self.session(opening_depth=0)
+        session.begin(opened())
+        self.assertEqual(session.first_requests()[0].open.opening_depth, 0)
 
     def test_counts_are_those_of_all_connections(self) -> None:
         session = self.session()
@@ -123,24 +163,74 @@ class GoingOn(unittest.TestCase):
         session.sent(ask.seek_command(9))
         session.event(state(1, PAUSED, rows=2))
         session.event(frame())
-        session.event(state(2))
+        session.event(state(2, epoch=5))
         session.event(frame(rows=1))
         self.assertIsInstance(session.event(end(1)), End)
 
     def test_what_others_command(self) -> None:
         session = Session(ask.join_request("class", {}))
         session.begin(opened(session="class"))
-        self.assertFalse(session.can_go_on(Unavailable("gone")))
         session.event(frame())
         session.sent(ask.pause_command())
-        told = session.event(state(7, by_other=True, rows=0, members=3))
+        told = session.event(state(7, by_other=True, rows=0, members=3, epoch=8))
         assert isinstance(told, State)
-        self.assertEqual((told.by_other, told.members), (True, 3))
+        self.assertEqual((told.by_other, told.members, told.epoch), (True, 3, 8))
         session.event(frame(rows=1))
         session.event(end(1))
         self.assertFalse(session.is_over, "the pause is not answered yet")
         session.event(state(9, pb.ReplayState.STATE_ENDED, rows=1))
         self.assertTrue(session.is_over)
+
+    def test_a_member_joins_again_where_it_was_or_where_others_went(self) -> None:
+        session = Session(ask.join_request("class", {"frame_rows": 7, "opening_depth": 3}))
+        session.begin(opened(session="class", epoch=1, cursor=b"one"))
+        self.assertTrue(session.can_go_on(Unavailable("gone")))
+        session.event(frame(b"two"))
+        session.sent(ask.step_command(9, None, None))
+        again, *commands = session.first_requests()
+        self.assertEqual(
+            again.join,
+            pb.ReplayJoin(
+                session="class",
+                opening_depth=3,
+                frame_rows_max=7,
+                decimals=pb.DECIMAL_FORM_FLOAT64,
+                form=pb.ROW_FORM_COLUMNS,
+                resume_cursor=b"two",
+            ),
+        )
+        # Others may be playing the step; what it left to do is not known.
+        self.assertEqual(commands, [ask.pause_command()])
+        session.begin(opened(session="class", epoch=1, cursor=b"two"))
+        session.event(frame(b"three", rows=1))
+        whole = session.event(end(1))
+        assert isinstance(whole, End)
+        self.assertEqual(whole.rows, 3)
+        session.begin(opened(session="class", epoch=2, cursor=b"elsewhere"))
+        self.assertEqual(session.first_requests()[0].join.resume_cursor, b"elsewhere")
+        session.event(frame(rows=1))
+        moved = session.event(end(1))
+        assert isinstance(moved, End)
+        self.assertEqual(moved.rows, 1)
+
+    def test_of_a_replay_that_nobody_is_left_in_one_opens_it_again_and_others_join(self) -> None:
+        gone, there = NotFound("no session"), InvalidArgument("session: open already")
+        opener = self.session(name="class")
+        opener.begin(opened(session="class", cursor=b"one"))
+        self.assertEqual(opener.first_requests()[0].join.resume_cursor, b"one")
+        self.assertTrue(opener.passes(gone))
+        (again,) = opener.first_requests()
+        self.assertEqual((again.open.session, again.open.resume_cursor), ("class", b"one"))
+        self.assertFalse(opener.passes(Unavailable("gone")))
+        self.assertTrue(opener.passes(there))
+        self.assertTrue(opener.first_requests()[0].HasField("join"))
+        self.assertFalse(opener.passes(InvalidArgument("resume_cursor: of other streams")))
+        member = Session(ask.join_request("class", {}))
+        member.begin(opened(session="class", cursor=b"two"))
+        self.assertTrue(member.passes(gone))
+        self.assertTrue(member.first_requests()[0].HasField("join"))
+        alone = self.session()
+        self.assertFalse(alone.passes(gone) or alone.passes(there))
 
     def test_laps_are_counted_apart_and_are_no_end(self) -> None:
         session = self.session(loop=True)

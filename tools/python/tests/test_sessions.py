@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,6 +28,7 @@ from tickreel import (
     OrderBook,
     Reconnected,
     Refused,
+    Replay,
     Retry,
     State,
     Stops,
@@ -98,6 +100,94 @@ class LostConnections(ServerTest):
         self.assertEqual(rows, self.near.replay(BTC, "book").end().rows)
         assert end is not None
         self.assertEqual((end.rows, end.stream_hashes), (rows, (None,)))
+
+    def test_a_member_comes_back_to_its_place_in_a_shared_replay(self) -> None:
+        with self.near.replay(BTC, name="class", paused=True, hashes=True) as near:
+            far = self.far.join("class", verify=True, frame_rows=5000)
+            self.both_hear_everything(near, far)
+
+    def test_who_opened_a_shared_replay_comes_back_to_it(self) -> None:
+        far = self.far.replay(BTC, name="class", paused=True, verify=True, frame_rows=5000)
+        with self.near.join("class", hashes=True) as near:
+            self.both_hear_everything(near, far)
+
+    def both_hear_everything(self, near: Replay, far: Replay) -> None:
+        with far, ThreadPoolExecutor() as threads:
+            other = threads.submit(near.end)
+            far.resume()
+            end = self.end_after_cuts(far)
+            self.assertEqual(end.hash, other.result().hash)
+
+    def test_who_is_alone_in_a_shared_replay_opens_it_again(self) -> None:
+        with self.far.replay(BTC, name="class", verify=True, frame_rows=5000) as replay:
+            self.end_after_cuts(replay)
+
+    def end_after_cuts(self, replay: Replay) -> End:
+        """Hears all of it over a connection that is lost now and then."""
+        lost = frames = 0
+        for event in replay:
+            lost += isinstance(event, Reconnected)
+            frames += isinstance(event, Frame)
+            if isinstance(event, Frame) and frames % 40 == 0:
+                self.proxy.cut()
+            if isinstance(event, End):
+                break
+        self.assertGreater(lost, 1)
+        expected = self.near.replay(BTC, hashes=True).end()
+        self.assertEqual(event, expected)
+        return expected
+
+    def test_an_async_member_comes_back_too(self) -> None:
+        async def hear() -> End:
+            frames = 0
+            async with AsyncClient(self.proxy.url, retry=SOON) as client:
+                far = await client.join("class", verify=True, frame_rows=5000)
+                async with far:
+                    await far.resume()
+                    async for event in far:
+                        frames += isinstance(event, Frame)
+                        if isinstance(event, Frame) and frames % 60 == 0:
+                            self.proxy.cut()
+                        if isinstance(event, End):
+                            return event
+            raise AssertionError("it did not end")
+
+        with self.near.replay(BTC, name="class", paused=True) as near, ThreadPoolExecutor() as pool:
+            other = pool.submit(near.end)
+            end = asyncio.run(hear())
+            self.assertEqual(end.rows, other.result().rows)
+        self.assertEqual(end, self.near.replay(BTC, hashes=True).end())
+
+    def test_who_comes_back_after_a_seek_of_others_is_told(self) -> None:
+        with self.near.replay(BTC, name="class", paused=True) as near:
+            far = self.enterContext(self.far.join("class", verify=True, frame_rows=5000))
+            near.step(rows=50_000)
+            before = next(event for event in far if isinstance(event, State))
+            self.until_paused(far)
+            self.proxy.cut()
+            near.seek(MIDNIGHT)
+            states = (event for event in near if isinstance(event, State))
+            told = next(state for state in states if state.epoch != before.epoch)
+            self.assertIsInstance(next(iter(far)), Reconnected)
+            moved = next(event for event in far if isinstance(event, State))
+            self.assertNotEqual(moved.epoch, before.epoch)
+            self.assertEqual(moved.epoch, told.epoch)
+            near.resume()
+            end = far.end()
+        self.assertEqual(end.rows, self.near.replay(BTC, start=MIDNIGHT).end().rows)
+
+    def test_a_seek_after_a_lost_connection_gives_opening_books(self) -> None:
+        with self.far.replay(BTC, "book", paused=True) as replay:
+            self.assertIsInstance(next(replay), Book)
+            replay.step(3)
+            self.until_paused(replay)
+            self.proxy.cut()
+            self.assertIsInstance(next(replay), Reconnected)
+            replay.seek(MIDNIGHT)
+            replay.resume()
+            events = itertools.takewhile(lambda event: not isinstance(event, Frame), replay)
+            books = [event for event in events if isinstance(event, Book)]
+        self.assertEqual([book.at_ns >= START for book in books], [True])
 
     def test_what_was_commanded_still_holds(self) -> None:
         with self.far.replay(BTC, "trades", MIDNIGHT, paused=True) as replay:

@@ -364,7 +364,7 @@ class AsyncReplay(AsyncIterator[Event]):
             raise lost
         waits, error = self._retry.waits(self._retry.replay_attempts), lost
         while True:
-            await asyncio.sleep(waits.after(error))
+            await asyncio.sleep(waits.after(error, passes=self._session.passes(error)))
             try:
                 await self._open()
             except TickreelError as failed:

@@ -451,7 +451,7 @@ class Replay(Iterator[Event]):
             raise lost
         waits, error = self._retry.waits(self._retry.replay_attempts), lost
         while True:
-            time.sleep(waits.after(error))
+            time.sleep(waits.after(error, passes=self._session.passes(error)))
             try:
                 self._open()
             except grpc.RpcError as failed:

@@ -55,8 +55,9 @@ class Stop:
 class State:
     """A command, or a step, was done, or a condition stopped the replay.
 
-    `state` is `playing`, `paused` or `ended`. In a named replay, `by_other` says that another
-    member gave a command, `members` how many there are.
+    `state` is `playing`, `paused` or `ended`. In a named replay, `by_other` says that it tells what
+    others did, perhaps several commands as one, or what was joined is like; `members` how many
+    there are. `epoch` is another one after each seek of any member: counts begin anew.
     """
 
     state: str
@@ -68,6 +69,7 @@ class State:
     by_other: bool
     members: int
     live: bool
+    epoch: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,8 @@ class Refused:
 class Reconnected:
     """The connection was lost and made again; the replay goes on exactly where it stopped.
 
-    A step that was not done is forgotten: the replay stands still.
+    A step that was not done is forgotten: the replay stands still. A replay with a name may have
+    been moved by others meanwhile: then a `State` with another `epoch` comes next.
     """
 
     error: TickreelError

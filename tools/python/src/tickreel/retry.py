@@ -43,8 +43,8 @@ class Waits:
     def __init__(self, delays_s: Iterator[float]) -> None:
         self._delays_s = delays_s
 
-    def after(self, error: TickreelError) -> float:
-        """Seconds to wait before the next attempt.
+    def after(self, error: TickreelError, *, passes: bool = False) -> float:
+        """Seconds to wait before the next attempt; `passes`: this error may, whatever it is.
 
         Raises:
             TickreelError: `error` itself, if there is to be none.
@@ -52,8 +52,10 @@ class Waits:
         """
         asked = error.retry_after_s
         # Above a limit is above it next time too, unless the server says when it is not.
-        passing = isinstance(error, Unavailable) or (
-            isinstance(error, ResourceExhausted) and asked is not None
+        passing = (
+            passes
+            or isinstance(error, Unavailable)
+            or (isinstance(error, ResourceExhausted) and asked is not None)
         )
         delay_s = next(self._delays_s, None) if passing else None
         if delay_s is None:

@@ -10,9 +10,17 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pyarrow as pa
 
+from . import asking
 from ._proto import tickreel_pb2 as pb
 from .convert import PLAY_STATES, book_from
-from .errors import NotFound, ProtocolError, TickreelError, Unavailable, refusal_of
+from .errors import (
+    InvalidArgument,
+    NotFound,
+    ProtocolError,
+    TickreelError,
+    Unavailable,
+    refusal_of,
+)
 from .events import (
     End,
     Event,
@@ -69,6 +77,33 @@ class Tally:
         self.total.then(other.total)
 
 
+class _Openings:
+    """The books that come at the opening and after each seek or lap: one of each book stream."""
+
+    def __init__(self, books: int) -> None:
+        self._all = books
+        self._due = books
+        """Of the newest set, still to be told."""
+        self._again = 0
+        """Told before, and to come again on a new connection."""
+
+    def begin_anew(self) -> None:
+        """After a seek or a lap."""
+        self._due, self._again = self._all, 0
+
+    def reconnected(self) -> None:
+        """On a new connection the newest set comes from its first book on."""
+        self._again = self._all - self._due
+
+    def take(self) -> bool:
+        """Whether the book that came is to be told."""
+        if self._again:
+            self._again -= 1
+            return False
+        self._due = max(self._due - 1, 0)
+        return True
+
+
 def _in_order(frame: Frame, found: Sequence[Words]) -> Words:
     """Hashes of the rows of each chunk as those of one replay, in the order they happened."""
     words = [
@@ -107,6 +142,13 @@ class Session:
         """What came by this connection since the opening, the last seek or lap."""
         self._before: Tally | None = None
         """What came by earlier ones."""
+        self._cursor = b""
+        """After all that came."""
+        self._epoch = 0
+        """Another one after each seek."""
+        self._openings = _Openings(0)
+        self._joins = request.HasField("join")
+        """Whether the next connection joins what goes on at the server."""
         self._unanswered: deque[pb.ReplayRequest] = deque()
         self._done = 0
         self._over = False
@@ -138,27 +180,60 @@ class Session:
         return self.range
 
     def can_go_on(self, error: TickreelError) -> bool:
-        """Whether a new connection goes on where this one was lost.
+        """Whether a new connection goes on where this one was lost."""
+        return isinstance(error, Unavailable) and self.range is not None
 
-        A replay with a name lives on the server, with its other members: it is theirs.
+    def passes(self, error: TickreelError) -> bool:
+        """Whether a named replay may be had again a while after this error. Of several members that
+        were lost, who opened it opens it again, and the others join that.
         """
-        opening = self._request.open
-        mine = self._request.HasField("open") and not opening.session
-        return isinstance(error, Unavailable) and self.range is not None and mine
+        if not self.opened.name:
+            return False
+        if isinstance(error, NotFound):
+            self._joins = self._request.HasField("join")
+        elif isinstance(error, InvalidArgument) and error.text.startswith("session: "):
+            self._joins = True
+        else:
+            return False
+        return True
 
     def first_requests(self) -> list[pb.ReplayRequest]:
         """What is sent on a new connection: the opening, and commands that were not answered."""
-        request = pb.ReplayRequest()
-        request.CopyFrom(self._request)
-        if self.range is not None and request.open.resume_cursor:
-            # Whoever keeps books has them already.
-            request.open.opening_depth = 0
-        kept = deque(c for c in self._unanswered if not c.HasField("step"))
+        if self.range is not None and self._joins:
+            self._unanswered = deque(
+                # What was played of a step is not known; others may be playing it.
+                asking.pause_command() if _is_step(command) else command
+                for command in self._unanswered
+            )
+            return [self._joining(), *self._unanswered]
+        kept = deque(command for command in self._unanswered if not _is_step(command))
         if len(kept) < len(self._unanswered):
             # What a step left to play is not played without it.
-            request.open.paused = self._request.open.paused = True
+            self._request.open.paused = True
         self._unanswered = kept
+        request = pb.ReplayRequest()
+        request.CopyFrom(self._request)
+        if self._cursor:
+            request.open.resume_cursor = self._cursor
         return [request, *self._unanswered]
+
+    def _joining(self) -> pb.ReplayRequest:
+        """Asks to be a member again."""
+        join = pb.ReplayJoin(
+            session=self.opened.name,
+            opening_depth=optional(self._asked, "opening_depth"),
+            hash=self._asked.hash,
+            decimals=self._asked.decimals,
+            frame_rows_max=self._asked.frame_rows_max,
+            form=self._asked.form,
+            resume_cursor=self._cursor,
+        )
+        return pb.ReplayRequest(join=join)
+
+    @property
+    def _asked(self) -> pb.ReplayOpen | pb.ReplayJoin:
+        request = self._request
+        return request.join if request.HasField("join") else request.open
 
     def sent(self, command: pb.ReplayRequest) -> None:
         """A command was sent."""
@@ -178,10 +253,20 @@ class Session:
             OpenedStream(stream.instrument, kind_from_code(stream.kind))
             for stream in opened.streams
         )
-        if self.range is not None:
-            if streams != self.range.streams:
-                raise ProtocolError("the server opened other streams than before")
+        if self.range is None:
+            told = optional(self._asked, "opening_depth") != 0
+            self._openings = _Openings(sum(told and s.kind == "book" for s in streams))
+        elif streams != self.range.streams:
+            raise ProtocolError("the server opened other streams than before")
+        elif self._joins and opened.epoch != self._epoch:
+            # Others went elsewhere.
+            self._begin_counts()
+        else:
             self._carry()
+            self._openings.reconnected()
+        self._epoch = opened.epoch
+        self._joins = bool(opened.session)
+        self._note(opened.cursor)
         self.range = ReplayRange(
             streams,
             opened.generation,
@@ -202,7 +287,8 @@ class Session:
             case "frame":
                 return self._frame(answer.frame)
             case "opening_book":
-                return book_from(answer.opening_book)
+                book = book_from(answer.opening_book)
+                return book if self._openings.take() else None
             case "gap":
                 gap = answer.gap
                 stream = self._stream(gap.stream)
@@ -228,8 +314,7 @@ class Session:
             self._before.then(self._here)
 
     def _note(self, cursor: bytes) -> None:
-        if cursor and self._request.HasField("open"):
-            self._request.open.resume_cursor = cursor
+        self._cursor = cursor or self._cursor
 
     def _stream(self, number: int) -> OpenedStream:
         streams = self.range.streams if self.range else ()
@@ -239,6 +324,7 @@ class Session:
 
     def _begin_counts(self) -> None:
         self._here, self._before = Tally(len(self._here.rows)), None
+        self._openings.begin_anew()
 
     def _frame(self, answer: pb.ReplayFrame) -> Frame | Samples | None:
         frame = self._reader.read(answer)
@@ -269,12 +355,11 @@ class Session:
             # The server counts the commands of all.
             self._done = state.commands
             answered = None
-            sought = state.rows < sum(self._here.rows)
         else:
             answered = self._answered(state.commands)
-            sought = answered is not None and answered.HasField("seek")
-        if sought:
-            # What came before belongs to the time before the seek.
+        if state.epoch != self._epoch:
+            # What came before belongs to the time before a seek.
+            self._epoch = state.epoch
             self._begin_counts()
         self._over = play_state == "ended"
         self._remember(state, answered)
@@ -288,6 +373,7 @@ class Session:
             state.by_other,
             state.members,
             state.live,
+            state.epoch,
         )
 
     def _remember(self, state: pb.ReplayState, answered: pb.ReplayRequest | None) -> None:
@@ -330,8 +416,6 @@ class Session:
         self._over = reason != "looped"
         if reason == "looped":
             self._begin_counts()
-            # The next lap begins at the beginning; the cursor would end this one again.
-            self._request.open.ClearField("resume_cursor")
         elif reason != "last_row":
             self._unanswered.clear()
         return End(reason, sum(rows), digest, tuple(rows), tuple(hashes))

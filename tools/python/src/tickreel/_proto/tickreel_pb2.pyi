@@ -363,20 +363,22 @@ class ReplayOpen(_message.Message):
     def __init__(self, streams: _Optional[_Iterable[_Union[ReplayStream, _Mapping]]] = ..., from_ns: _Optional[int] = ..., to_ns: _Optional[int] = ..., speed: _Optional[float] = ..., idle_ns_max: _Optional[int] = ..., opening_depth: _Optional[int] = ..., paused: bool = ..., hash: bool = ..., decimals: _Optional[_Union[DecimalForm, str]] = ..., frame_rows_max: _Optional[int] = ..., form: _Optional[_Union[RowForm, str]] = ..., resume_cursor: _Optional[bytes] = ..., loop: bool = ..., stops: _Optional[_Union[ReplayStops, _Mapping]] = ..., books: _Optional[_Union[ReplayBooks, _Mapping]] = ..., metrics: _Optional[_Union[ReplayMetrics, _Mapping]] = ..., follow: bool = ..., session: _Optional[str] = ..., order: _Optional[_Union[ReplayOrder, str]] = ...) -> None: ...
 
 class ReplayJoin(_message.Message):
-    __slots__ = ("session", "opening_depth", "hash", "decimals", "frame_rows_max", "form")
+    __slots__ = ("session", "opening_depth", "hash", "decimals", "frame_rows_max", "form", "resume_cursor")
     SESSION_FIELD_NUMBER: _ClassVar[int]
     OPENING_DEPTH_FIELD_NUMBER: _ClassVar[int]
     HASH_FIELD_NUMBER: _ClassVar[int]
     DECIMALS_FIELD_NUMBER: _ClassVar[int]
     FRAME_ROWS_MAX_FIELD_NUMBER: _ClassVar[int]
     FORM_FIELD_NUMBER: _ClassVar[int]
+    RESUME_CURSOR_FIELD_NUMBER: _ClassVar[int]
     session: str
     opening_depth: int
     hash: bool
     decimals: DecimalForm
     frame_rows_max: int
     form: RowForm
-    def __init__(self, session: _Optional[str] = ..., opening_depth: _Optional[int] = ..., hash: bool = ..., decimals: _Optional[_Union[DecimalForm, str]] = ..., frame_rows_max: _Optional[int] = ..., form: _Optional[_Union[RowForm, str]] = ...) -> None: ...
+    resume_cursor: bytes
+    def __init__(self, session: _Optional[str] = ..., opening_depth: _Optional[int] = ..., hash: bool = ..., decimals: _Optional[_Union[DecimalForm, str]] = ..., frame_rows_max: _Optional[int] = ..., form: _Optional[_Union[RowForm, str]] = ..., resume_cursor: _Optional[bytes] = ...) -> None: ...
 
 class ReplayStops(_message.Message):
     __slots__ = ("at_ns", "rows", "gap", "spread_bps", "trade_qty", "end")
@@ -479,7 +481,7 @@ class ReplayResponse(_message.Message):
     def __init__(self, opened: _Optional[_Union[ReplayOpened, _Mapping]] = ..., opening_book: _Optional[_Union[Book, _Mapping]] = ..., frame: _Optional[_Union[ReplayFrame, _Mapping]] = ..., gap: _Optional[_Union[ReplayGap, _Mapping]] = ..., progress: _Optional[_Union[ReplayProgress, _Mapping]] = ..., state: _Optional[_Union[ReplayState, _Mapping]] = ..., error: _Optional[_Union[ReplayError, _Mapping]] = ..., end: _Optional[_Union[ReplayEnd, _Mapping]] = ...) -> None: ...
 
 class ReplayOpened(_message.Message):
-    __slots__ = ("streams", "generation", "rows_at_most", "first_ns", "last_ns", "session", "order", "books")
+    __slots__ = ("streams", "generation", "rows_at_most", "first_ns", "last_ns", "session", "order", "books", "cursor", "epoch")
     STREAMS_FIELD_NUMBER: _ClassVar[int]
     GENERATION_FIELD_NUMBER: _ClassVar[int]
     ROWS_AT_MOST_FIELD_NUMBER: _ClassVar[int]
@@ -488,6 +490,8 @@ class ReplayOpened(_message.Message):
     SESSION_FIELD_NUMBER: _ClassVar[int]
     ORDER_FIELD_NUMBER: _ClassVar[int]
     BOOKS_FIELD_NUMBER: _ClassVar[int]
+    CURSOR_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
     streams: _containers.RepeatedCompositeFieldContainer[OpenedStream]
     generation: int
     rows_at_most: int
@@ -496,7 +500,9 @@ class ReplayOpened(_message.Message):
     session: str
     order: ReplayOrder
     books: bool
-    def __init__(self, streams: _Optional[_Iterable[_Union[OpenedStream, _Mapping]]] = ..., generation: _Optional[int] = ..., rows_at_most: _Optional[int] = ..., first_ns: _Optional[int] = ..., last_ns: _Optional[int] = ..., session: _Optional[str] = ..., order: _Optional[_Union[ReplayOrder, str]] = ..., books: bool = ...) -> None: ...
+    cursor: bytes
+    epoch: int
+    def __init__(self, streams: _Optional[_Iterable[_Union[OpenedStream, _Mapping]]] = ..., generation: _Optional[int] = ..., rows_at_most: _Optional[int] = ..., first_ns: _Optional[int] = ..., last_ns: _Optional[int] = ..., session: _Optional[str] = ..., order: _Optional[_Union[ReplayOrder, str]] = ..., books: bool = ..., cursor: _Optional[bytes] = ..., epoch: _Optional[int] = ...) -> None: ...
 
 class OpenedStream(_message.Message):
     __slots__ = ("instrument", "kind", "arrow_schema")
@@ -575,7 +581,7 @@ class ReplayProgress(_message.Message):
     def __init__(self, position_ns: _Optional[int] = ..., rows: _Optional[int] = ..., percent: _Optional[float] = ..., eta_ns: _Optional[int] = ..., speed: _Optional[float] = ..., rows_at_most: _Optional[int] = ..., rows_per_s: _Optional[float] = ..., live: bool = ..., laps: _Optional[int] = ..., cursor: _Optional[bytes] = ...) -> None: ...
 
 class ReplayState(_message.Message):
-    __slots__ = ("state", "position_ns", "speed", "commands", "rows", "stop", "by_other", "members", "live", "cursor")
+    __slots__ = ("state", "position_ns", "speed", "commands", "rows", "stop", "by_other", "members", "live", "cursor", "epoch")
     class State(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         STATE_UNSPECIFIED: _ClassVar[ReplayState.State]
@@ -596,6 +602,7 @@ class ReplayState(_message.Message):
     MEMBERS_FIELD_NUMBER: _ClassVar[int]
     LIVE_FIELD_NUMBER: _ClassVar[int]
     CURSOR_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
     state: ReplayState.State
     position_ns: int
     speed: float
@@ -606,7 +613,8 @@ class ReplayState(_message.Message):
     members: int
     live: bool
     cursor: bytes
-    def __init__(self, state: _Optional[_Union[ReplayState.State, str]] = ..., position_ns: _Optional[int] = ..., speed: _Optional[float] = ..., commands: _Optional[int] = ..., rows: _Optional[int] = ..., stop: _Optional[_Union[ReplayStop, _Mapping]] = ..., by_other: bool = ..., members: _Optional[int] = ..., live: bool = ..., cursor: _Optional[bytes] = ...) -> None: ...
+    epoch: int
+    def __init__(self, state: _Optional[_Union[ReplayState.State, str]] = ..., position_ns: _Optional[int] = ..., speed: _Optional[float] = ..., commands: _Optional[int] = ..., rows: _Optional[int] = ..., stop: _Optional[_Union[ReplayStop, _Mapping]] = ..., by_other: bool = ..., members: _Optional[int] = ..., live: bool = ..., cursor: _Optional[bytes] = ..., epoch: _Optional[int] = ...) -> None: ...
 
 class ReplayStop(_message.Message):
     __slots__ = ("condition", "time_ns", "stream")

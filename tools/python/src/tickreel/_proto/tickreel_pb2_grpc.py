@@ -124,7 +124,9 @@ class TickreelServicer(object):
         ends its requests.
 
         A client that lost its connection opens again with the last `cursor` it got, and goes on exactly
-        after it. A session that was opened with a name is shared by all who join it.
+        after it. A session that was opened with a name is shared by all who join it; a member that lost
+        its connection joins again with its last `cursor`. If nobody is in it any more, whoever knows what
+        was opened opens it again with its own, under the same name, and the others join that.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
