@@ -247,6 +247,7 @@ class AsyncReplay(AsyncIterator[Event]):
         self._start = start
         self._retry = retry
         self._session = session.Session(request, verify=verify)
+        self._lock = asyncio.Lock()
 
     @property
     def streams(self) -> tuple[OpenedStream, ...]:
@@ -352,11 +353,17 @@ class AsyncReplay(AsyncIterator[Event]):
 
     async def _open(self) -> None:
         """Begins, or goes on, on a new connection."""
-        self._call = self._start()
-        for request in self._session.first_requests():
-            await _write(self._call, request)
-        answer = await _read(self._call)
-        self._session.begin(pb.ReplayResponse() if answer is _EOF else answer)
+        async with self._lock:
+            self._call = self._start()
+            try:
+                for request in self._session.first_requests():
+                    await _write(self._call, request)
+                answer = await _read(self._call)
+                self._session.begin(pb.ReplayResponse() if answer is _EOF else answer)
+            except BaseException:
+                # Nobody knows of it, so nobody else would end it.
+                self._call.cancel()
+                raise
 
     async def _reopen(self, lost: TickreelError) -> Reconnected:
         """Makes a lost connection again, as patiently as `Retry` says."""
@@ -373,8 +380,9 @@ class AsyncReplay(AsyncIterator[Event]):
                 return Reconnected(lost)
 
     async def _send(self, command: pb.ReplayRequest) -> None:
-        self._session.sent(command)
-        await _write(self._call, command)
+        async with self._lock:
+            self._session.sent(command)
+            await _write(self._call, command)
 
 
 class AsyncAppender(AsyncIterator[Appended]):
