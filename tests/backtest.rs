@@ -360,6 +360,22 @@ fn recorded_latency_is_that_of_the_last_message() {
 }
 
 #[test]
+fn what_takes_less_time_does_not_overtake_what_was_sent_before() {
+    // What is sent at 10 is there at 10 + 2 x 3 + 2 = 18; alone, at 13, at 13 + 2 x 1 + 2 = 17.
+    let market = Market::start().trade(8, TradeSide::Buy, 101, 1).end(12).end(60);
+    let latency = Latency { entry_ns: 2, response_ns: 6, feed_ns: 0, recorded: true };
+    let settings = Settings { latency, ..Settings::default() };
+
+    let (report, _) = play_with(settings, &market, &[(10, Act::Trade(2)), (13, Act::Trade(3))]);
+    assert_eq!(fills(&report), ["18 took 2 at 101", "18 took 3 at 102"]);
+    assert_eq!(report.fills.iter().map(|fill| fill.order).collect::<Vec<_>>(), [0, 1]);
+
+    let (_, heard) = play_with(settings, &market, &[(10, Act::Buy(1, 100)), (13, Act::Cancel(0))]);
+    let heard: Vec<_> = heard.iter().map(|(_, what)| what.as_str()).collect();
+    assert_eq!(heard, ["0 Open", "0 Cancelled cancelled"]);
+}
+
+#[test]
 fn round_trips_are_from_flat_to_flat_and_through_zero() {
     let market = Market::default()
         .snapshot(0, &[(100, 50)], &[(101, 50)])

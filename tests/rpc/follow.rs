@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use tickreel::event::{Batch, ContentHash, Kind, StreamKey};
 use tickreel::rpc::{
-    Client, EndReason, Event, Output, Patience, ReplayQuery, RowForm, ServeOptions, Session, Speed,
+    Client, EndReason, Event, Output, Patience, PlayState, ReplayQuery, RowForm, ServeOptions,
+    Session, Speed,
 };
 use tickreel::store::{GroupCommit, LiveOptions, Recorder, Store};
 use tickreel::{ErrorKind, TsNs, limit};
@@ -213,6 +214,51 @@ async fn a_lasting_replay_follows_across_a_restart_of_its_server() {
         drop(stop);
         server.await.unwrap().unwrap();
     }
+    drop(feed.recorder.close().unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commands_given_while_it_follows_are_done_in_their_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("live.reel");
+    let (mut feed, store) = Feed::new(&root, 600);
+    while feed.at[0] < 300 {
+        feed.append();
+    }
+    let options = ServeOptions { recorder: Some(feed.recorder.clone()), ..ServeOptions::default() };
+    let served = Served::new(store, options).await;
+    let query = ReplayQuery { speed: Speed::times(1000.0).unwrap(), ..following() };
+    let mut session = served.client.replay(&query).await.unwrap();
+    let mut listener = Listener::new(session.streams());
+    listener.by_time = false;
+    while !listener.live {
+        match session.next().await.unwrap().unwrap() {
+            Event::Frame(frame) => listener.hear(&frame),
+            Event::Progress(progress) => listener.live = progress.live,
+            _ => {}
+        }
+    }
+    // Each is seen in the answer to it, and undone by the one after.
+    let speed = |number: u32| Speed::times(f64::from(1000 + number)).unwrap();
+    for number in 0..20 {
+        feed.append();
+        session.controls().set_speed(speed(number)).await.unwrap();
+        session.controls().pause().await.unwrap();
+        session.controls().resume().await.unwrap();
+    }
+    for number in 0..20 {
+        let playing = [PlayState::Playing, PlayState::Paused, PlayState::Playing];
+        for (commands, expected) in (u64::from(number) * 3 + 1..).zip(playing) {
+            let state = listener.state(&mut session).await;
+            assert_eq!((state.commands, state.state), (commands, expected));
+            assert_eq!(state.speed, speed(number).factor());
+        }
+    }
+    while feed.append() {}
+    let rows = feed.rows.iter().map(|(_, batch)| batch.rows() as u64).sum();
+    hear(&mut session, &mut listener, rows).await;
+    assert_eq!(listener.hashes, feed.hashes());
+    served.stop().await;
     drop(feed.recorder.close().unwrap());
 }
 

@@ -179,6 +179,28 @@ async fn samples_are_the_books_at_their_times_also_after_a_seek_and_from_any_cur
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cursor_with_a_sample_before_the_range_is_refused() {
+    let market = Market::new(300);
+    let served = market.serve().await;
+    let output = Output::metrics().every(10 * EVERY_NS);
+    let range = TsNs(START)..TsNs(START + 200 * EVERY_NS);
+    let base = ReplayQuery { range, output, ..ReplayQuery::all(&[btc(), swap()]) };
+    let mut session = served.client.replay(&base).await.unwrap();
+    let cursor = Heard::all(&mut session).await.frames[0].cursor.clone();
+
+    // The number of the output, the interval, the time of the next sample.
+    let with = |sample_ns: i64| {
+        let mut bytes = cursor.to_vec();
+        bytes[9..17].copy_from_slice(&sample_ns.to_le_bytes());
+        ReplayQuery { resume_cursor: bytes.into(), ..base.clone() }
+    };
+    drop(served.client.replay(&with(START)).await.unwrap());
+    let error = served.client.replay(&with(START - 1)).await.unwrap_err();
+    assert_eq!(error.text(), "resume_cursor: a cursor of another range");
+    served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn steps_of_books_are_as_long_as_they_say() {
     let market = Market::new(500);
     let served = market.serve().await;

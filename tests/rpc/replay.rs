@@ -187,6 +187,31 @@ async fn after_a_seek_rows_and_hash_are_those_from_there() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_wants_no_opening_books_is_told_none_also_after_a_seek_or_a_lap() {
+    let market = Market::new(300);
+    let served = market.serve().await;
+    let query = ReplayQuery {
+        opening_depth: Some(0),
+        paused: true,
+        looped: true,
+        ..ReplayQuery::all(&[btc(), swap()])
+    };
+    let mut session = served.client.replay(&query).await.unwrap();
+    let mut listener = Listener::new(session.streams());
+    session.controls().seek(TsNs(START + 100 * EVERY_NS)).await.unwrap();
+    session.controls().resume().await.unwrap();
+    for _ in 0..2 {
+        listener.state(&mut session).await;
+    }
+    for _ in 0..2 {
+        listener.end(&mut session).await;
+        listener.begin_anew();
+    }
+    assert_eq!(listener.openings, 0);
+    served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn time_runs_at_the_speed_asked_for() {
     // 0.2 s of recorded time.
     let market = Market::new(2000);

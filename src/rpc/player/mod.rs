@@ -201,11 +201,10 @@ impl Player {
         self.replay.snapshot()
     }
 
-    /// The book of lane `lane` before the next message, shown as of `at`, if it is a book stream
-    /// and opening books were asked for.
+    /// The book of lane `lane` before the next message, shown as of `at`, if it is a book stream.
     pub(super) fn opening_book(&self, lane: usize, at: TsNs) -> Result<Option<proto::Book>> {
         let Some(key) = self.lanes.get(lane).map(|lane| &lane.key) else { return Ok(None) };
-        if key.kind != Kind::Book || self.opening_depth == Some(0) {
+        if key.kind != Kind::Book {
             return Ok(None);
         }
         let (tracker, digits) = self.replay.opening_book(lane)?;
