@@ -12,7 +12,6 @@ use crate::compact::{self, Pace, Report, Selection, Task, Watch};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Kind;
 use crate::format::manifest::SegmentEntry;
-use crate::limit;
 use crate::quantity::{Instrument, TsNs};
 use crate::segment::WriterOptions;
 use crate::store::{Dropped, Expired, GroupCommit, LiveOptions, Recorder, Rewritten, Store};

@@ -10,7 +10,6 @@ use indicatif::ProgressBar;
 use super::{args, screen};
 use crate::error::{Error, Result};
 use crate::ingest::{self, Format, LoadReport, OpenOptions, Reject, Watch};
-use crate::limit;
 use crate::quantity::Instrument;
 use crate::segment::WriterOptions;
 use crate::store::{ImportOptions, ImportReport, Store};
