@@ -85,3 +85,8 @@ pub mod rpc;
 pub use error::{Error, ErrorKind, Result};
 pub use event::{Batch, BatchBuilder, Kind};
 pub use quantity::{Decimal, Instrument, TsNs};
+
+/// The code in the README compiles.
+#[cfg(all(doctest, feature = "rpc"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

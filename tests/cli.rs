@@ -611,6 +611,10 @@ fn a_replay_of_a_server_stops_goes_round_is_shared_and_shows_books() {
     assert_eq!(here, replay(&["--order", "event", "--hash"]));
     assert_ne!(here, replay(&["--hash"]));
 
+    // 100 s of recorded time, of which a millisecond is waited between two messages.
+    assert_eq!(replay(&["--speed", "1", "--idle-max", "1ms"]), replay(&[]));
+    refused(&[&from[..], &["deribit:X", "--paused"]].concat(), &["--paused", "--session"]);
+
     let stopped = tickreel(&[&from[..], &["deribit:X", "--stop-rows", "60"]].concat());
     assert_eq!(stopped.status.code(), Some(0));
     assert_eq!(String::from_utf8(stopped.stdout).unwrap().lines().count(), 60);

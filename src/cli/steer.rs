@@ -18,6 +18,12 @@ pub struct SteerArgs {
     /// After the last stored row, go on with rows as they arrive
     #[arg(long, conflicts_with = "store", conflicts_with_all = ["hash", "to", "session"])]
     follow: bool,
+    /// Of a pause between two messages, wait no longer than this recorded time, e.g. 1s
+    #[arg(long, conflicts_with = "store", value_name = "TIME", value_parser = duration)]
+    idle_max: Option<Duration>,
+    /// Begin paused: for the live view, or for whoever joins the session
+    #[arg(long, conflicts_with = "store")]
+    paused: bool,
     /// Stop before the first row at or after this time
     #[arg(long, conflicts_with = "store", value_name = "T", value_parser = args::time)]
     stop_at: Option<TsNs>,
@@ -40,7 +46,7 @@ pub struct SteerArgs {
     /// Join the session of this name: same streams, same clock; every command is for all members
     #[arg(long, conflicts_with = "store", value_name = "NAME")]
     #[arg(conflicts_with_all = ["instruments", "kinds", "from", "to", "speed", "session", "looped",
-        "follow", "order", "stop_at", "stop_rows", "stop_at_gap", "stop_spread", "stop_trade",
+        "follow", "order", "idle_max", "paused", "stop_at", "stop_rows", "stop_at_gap", "stop_spread", "stop_trade",
         "books", "metrics", "every"])]
     join: Option<String>,
     /// Print the best N levels of each book instead of rows
@@ -117,7 +123,11 @@ impl SteerArgs {
         if let Some(name) = &self.join {
             return Ok(Begin::Join(JoinQuery { opening_depth, hash, ..JoinQuery::new(name) }));
         }
-        let every_ns = self.every.map_or(0, |every| every.as_nanos());
+        if self.paused && !view && self.session.is_none() {
+            let text = "--paused waits for a key or a member: it needs the live view or --session";
+            return Err(Error::invalid(text));
+        }
+        let ns = |time: Duration| i64::try_from(time.as_nanos()).unwrap_or(i64::MAX);
         let output = match (self.books, self.metrics) {
             (Some(levels), _) => Output::books(usize::from(levels)),
             (None, true) => Output::metrics(),
@@ -142,7 +152,9 @@ impl SteerArgs {
                 trade_qty: self.stop_trade,
                 end: !view,
             },
-            output: output.every(i64::try_from(every_ns).unwrap_or(i64::MAX)),
+            output: output.every(self.every.map_or(0, ns)),
+            idle_ns_max: self.idle_max.map(ns),
+            paused: self.paused,
             follow: self.follow,
             session: self.session.clone(),
             order: request.order,
