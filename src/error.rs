@@ -162,13 +162,6 @@ impl Error {
         self
     }
 
-    /// The same failure for another caller, without the operating system's own error.
-    pub(crate) fn again(&self) -> Self {
-        let Inner { kind, text, path, place, .. } = &*self.0;
-        let (text, path) = (text.clone(), path.clone());
-        Self(Box::new(Inner { kind: *kind, text, path, place: *place, source: None }))
-    }
-
     /// The class of the failure.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {

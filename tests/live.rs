@@ -725,15 +725,14 @@ fn a_damaged_segment_is_moved_aside_and_what_it_held_is_a_gap() {
     }
 }
 
-/// Changes a bit in the middle of the newest segment of a stream; its path.
+/// Changes a bit of every few bytes of the newest segment of a stream; its path.
 fn damage_newest(folder: &tempfile::TempDir, snapshot: &Snapshot, key: &StreamKey) -> PathBuf {
     let id = snapshot.stream_id(&key.instrument, key.kind).unwrap();
     let newest = snapshot.segments(id).last().unwrap();
     let day = tickreel::quantity::Day(newest.day);
     let path = tickreel::catalog::segment_path(folder.path(), id, day, newest.segment_id);
     let mut bytes = std::fs::read(&path).unwrap();
-    let at = bytes.len() / 2;
-    bytes[at] ^= 0x10;
+    bytes.iter_mut().step_by(50).for_each(|byte| *byte ^= 0x10);
     std::fs::remove_file(&path).unwrap();
     std::fs::write(&path, bytes).unwrap();
     path

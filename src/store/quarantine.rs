@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::refill::Refill;
+use super::refill::{Opening, Refill};
 use super::sealing::{Sealing, StreamFiles};
-use super::{Snapshot, Store};
+use super::{Snapshot, Store, StreamTail};
 use crate::book::{State, Tracker};
 use crate::catalog::{self, Manifest, segment_path};
 use crate::error::{Error, ErrorKind, Result};
@@ -213,7 +213,8 @@ impl<'a> Next<'a> {
         let mut reader = store.journal_reader(&self.contents);
         let books = store.sealed_books(snapshot.manifest_arc());
         let read = refill.read_all(&mut reader, &books).and_then(|_| reader.torn());
-        refill.check().map_err(|error| error.context("this segment is to be moved aside first"))?;
+        let first = |error: Error| error.context("this segment is to be moved aside first");
+        refill.open(&books).map_err(first)?;
         match read {
             Err(error) if error.kind() == ErrorKind::Corrupt => {}
             Err(error) => return Err(error),
@@ -243,25 +244,10 @@ impl<'a> Next<'a> {
                 Kind::Status => holes.get(instrument).map(|hole| status_hole(hole)).transpose()?,
                 _ => None,
             };
-            if last.is_none() && hole.is_none() {
-                continue;
+            if last.is_some() || hole.is_some() {
+                let hole = hole.unwrap_or_default();
+                self.write_tail(stream, refill.tail.stream(stream.id), &hole, &books)?;
             }
-            let tail = refill.tail.stream(stream.id);
-            let opening = match (kind, tail) {
-                (Kind::Book, Some(tail)) => {
-                    let mut tracker = Tracker::new();
-                    tail.restore(0, &mut tracker)?;
-                    Some(tracker)
-                }
-                (Kind::Book, None) => Some(books(stream.id)?),
-                _ => None,
-            };
-            let mut files = Sealing::stream(stream.id, *kind, opening);
-            let batches = tail.iter().flat_map(|tail| tail.batches());
-            for batch in batches.chain(hole.iter().flatten()) {
-                self.sealing.append(&mut files, batch)?;
-            }
-            self.written.push(files);
         }
         self.contents.streams = streams.into_values().collect();
         let given = self.contents.streams.last().map_or(0, |stream| stream.id + 1);
@@ -274,6 +260,32 @@ impl<'a> Next<'a> {
             files.push(store.copy_aside(&path, &format!("journal-{number}"))?);
         }
         Ok(QuarantineReport { files, missing })
+    }
+
+    /// Writes the live rows of a stream into segments, and `hole` after them.
+    fn write_tail(
+        &mut self,
+        stream: &StreamEntry,
+        tail: Option<&Arc<StreamTail>>,
+        hole: &[Batch],
+        books: Opening<'_>,
+    ) -> Result<()> {
+        let kind = stream.key.kind;
+        let opening = match (kind, tail) {
+            (Kind::Book, Some(tail)) => {
+                let mut tracker = Tracker::new();
+                tail.restore(0, &mut tracker)?;
+                Some(tracker)
+            }
+            (Kind::Book, None) => Some(books(stream.id)?),
+            _ => None,
+        };
+        let mut files = Sealing::stream(stream.id, kind, opening);
+        for batch in tail.iter().flat_map(|tail| tail.batches()).chain(hole) {
+            self.sealing.append(&mut files, batch)?;
+        }
+        self.written.push(files);
+        Ok(())
     }
 }
 

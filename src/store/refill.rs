@@ -69,24 +69,12 @@ impl Refill {
         }
     }
 
-    /// Forgets the rows of streams that go on with a damaged segment, to be read again; whether
-    /// there are any.
-    fn forget_damaged(&mut self) -> bool {
-        let damaged = self.tail.damaged();
-        for id in &damaged {
-            Arc::make_mut(&mut self.tail).forget(*id);
-            self.streams.get_mut(id).into_iter().for_each(|known| known.next_row = 0);
-        }
-        !damaged.is_empty()
-    }
-
-    /// Whether the rows of all streams can be shown.
+    /// Reads the books anew that could not be read.
     ///
     /// # Errors
-    /// [`ErrorKind::Corrupt`] with the damaged segment of a book that rows go on with.
-    pub(super) fn check(&self) -> Result<()> {
-        let mut damaged = self.tail.damaged().into_iter();
-        damaged.try_for_each(|id| self.tail.stream(id).map_or(Ok(()), |stream| stream.check()))
+    /// What `opening` says of one that cannot be read now either.
+    pub(super) fn open(&mut self, opening: Opening<'_>) -> Result<()> {
+        Arc::make_mut(&mut self.tail).open(opening)
     }
 
     /// Goes on from a newer manifest: what it has in segments is no longer in the tail.
@@ -148,7 +136,7 @@ impl Refill {
     }
 
     /// Adds what a frame of journal file `journal` said; rows that are there already are left out.
-    /// Those of a book whose last segment is damaged are noted and not shown.
+    /// Those of a book whose last segment cannot be read wait for it.
     fn take(&mut self, item: &Item, journal: u64, opening: Opening<'_>) -> Result<()> {
         let (stream_id, first_row, batch) = match item {
             Item::Nothing => return Ok(()),
@@ -186,18 +174,18 @@ impl Refill {
             known.first_journal = journal;
         }
         let (entry, row) = (&known.entry, known.next_row);
-        match tail.append(entry, row, batch, limit::CHECKPOINT_ROWS, || opening(stream_id)) {
-            // Nothing but this stream needs the segment.
-            Err(error) if error.kind() == ErrorKind::Corrupt && of_segment(&error) => {
-                tail.append_damaged(entry, row, batch, error)?;
-            }
-            appended => appended?,
+        let begins = entry.key.kind == Kind::Book && tail.stream(stream_id).is_none();
+        let book = if begins { opening(stream_id) } else { Ok(Tracker::new()) };
+        match book {
+            Ok(book) => tail.append(entry, row, batch, limit::CHECKPOINT_ROWS, || Ok(book))?,
+            // Nothing but this stream needs the segment. Who asks for the rows reads it again.
+            Err(_) => tail.append_unopened(entry, row, batch)?,
         }
         known.next_row = end_row;
         Ok(())
     }
 
-    /// Adds all whole frames; how many. [`Refill::check`] says whether all rows can be shown.
+    /// Adds all whole frames; how many. [`Refill::open`] says whether all rows can be shown.
     pub(super) fn read_all(
         &mut self,
         reader: &mut JournalReader,
@@ -241,11 +229,6 @@ impl Known {
     }
 }
 
-/// Whether the error is of a segment that a book was to begin with, not of the journal.
-fn of_segment(error: &Error) -> bool {
-    error.path().and_then(|path| path.extension()).is_some_and(|end| end == "seg")
-}
-
 /// Follows the journal of a writer in another process, up to what is durable.
 pub(super) struct Follower {
     generation: u64,
@@ -280,7 +263,7 @@ impl Follower {
     ///
     /// What damaged bytes of the journal held, and all rows after them, are left out; `verify`
     /// reports them. Rows that go on with a damaged segment are an error for those who ask for
-    /// them, until there is another generation.
+    /// them.
     pub(super) fn tail(
         &mut self,
         manifest: &Manifest,
@@ -291,7 +274,6 @@ impl Follower {
         if contents.generation != self.generation {
             self.generation = contents.generation;
             let gone = self.reader.number().is_none_or(|number| number < contents.first_journal);
-            let damaged = self.refill.forget_damaged();
             if gone {
                 // Of what was read, only what segments have counts: perhaps it was moved aside as
                 // damaged, and its numbers of rows were given again.
@@ -299,7 +281,9 @@ impl Follower {
             } else {
                 self.refill.rebase(manifest)?;
             }
-            if gone || damaged || self.stopped {
+            // Perhaps the book is in another segment now. Who asks for the rows hears if not.
+            drop(self.refill.open(opening));
+            if gone || self.stopped {
                 self.restart(reader());
             }
         }
@@ -343,7 +327,6 @@ impl Follower {
                 if *seq > durable {
                     break;
                 }
-                // It waits on if a segment cannot be read now.
                 self.refill.take(item, *journal, opening)?;
                 self.waiting.pop_front();
             }

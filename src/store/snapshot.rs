@@ -211,8 +211,16 @@ impl Snapshot {
             Some(entry) => Ok(Some(Part::Sealed(self.open(entry, kind)?))),
             None => {
                 let tail = parts.tail.filter(|_| index == parts.segments.len());
-                tail.map(|tail| tail.check().map(|()| Part::Live(tail.clone()))).transpose()
+                tail.map(|tail| self.open_tail(tail).map(Part::Live)).transpose()
             }
+        }
+    }
+
+    /// Live rows, after the book that they go on with.
+    fn open_tail(&self, tail: &Arc<StreamTail>) -> Result<Arc<StreamTail>> {
+        match tail.is_unopened() {
+            true => Ok(Arc::new(tail.opened(&self.book_sealed(tail.entry().id)?)?)),
+            false => Ok(tail.clone()),
         }
     }
 

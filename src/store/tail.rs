@@ -40,8 +40,8 @@ pub struct StreamTail {
     /// Rows since the last book that was kept.
     rows_since: u64,
     bounds: Bounds,
-    /// Why the book before the first row is not known, and so no row can be shown.
-    damage: Option<Arc<Error>>,
+    /// The book before the first row could not be read: no row is shown before it is.
+    unopened: bool,
 }
 
 /// Some messages, one after another.
@@ -196,32 +196,34 @@ impl Tail {
         Ok(())
     }
 
-    /// As [`Tail::append`], with the first rows of a book that cannot be shown because of `damage`.
-    pub(super) fn append_damaged(
+    /// As [`Tail::append`], with the first rows of a book that could not be read.
+    pub(super) fn append_unopened(
         &mut self,
         entry: &StreamEntry,
         first_row: u64,
         batch: &Batch,
-        damage: Error,
     ) -> Result<()> {
         let mut stream = StreamTail::new(entry.clone(), first_row, None);
-        stream.damage = Some(Arc::new(damage));
+        stream.unopened = true;
         stream.append(batch, u64::MAX, None)?;
         self.streams.insert(entry.id, Arc::new(stream));
         Ok(())
     }
 
-    /// The streams whose rows cannot be shown.
-    pub(super) fn damaged(&self) -> Vec<u32> {
-        let damaged = self.streams.iter().filter(|(_, stream)| stream.damage.is_some());
-        let mut damaged: Vec<u32> = damaged.map(|(id, _)| *id).collect();
-        damaged.sort_unstable();
-        damaged
-    }
-
-    /// Forgets all rows of a stream.
-    pub(super) fn forget(&mut self, stream_id: u32) {
-        self.streams.remove(&stream_id);
+    /// Reads the books anew that could not be read.
+    ///
+    /// # Errors
+    /// What `opening` says of the first that cannot be read now either.
+    pub(super) fn open(&mut self, opening: impl Fn(u32) -> Result<Tracker>) -> Result<()> {
+        let mut streams: Vec<_> =
+            self.streams.iter_mut().filter(|(_, stream)| stream.unopened).collect();
+        streams.sort_by_key(|(id, _)| **id);
+        let open = |(id, stream): (&u32, &mut Arc<StreamTail>)| -> Result<()> {
+            *stream = Arc::new(stream.opened(&opening(*id)?)?);
+            Ok(())
+        };
+        // One that cannot be read must not keep the others.
+        streams.into_iter().map(open).fold(Ok(()), Result::and)
     }
 
     /// Forgets the rows of a stream before number `row`.
@@ -259,7 +261,7 @@ impl StreamTail {
             chunks: Vec::new(),
             rows_since: 0,
             bounds: opening.map(Bounds::of).unwrap_or_default(),
-            damage: None,
+            unopened: false,
         }
     }
 
@@ -269,12 +271,18 @@ impl StreamTail {
         &self.entry
     }
 
-    /// Whether the rows can be shown.
-    ///
-    /// # Errors
-    /// [`crate::ErrorKind::Corrupt`] with the damaged segment whose book the rows go on with.
-    pub(super) fn check(&self) -> Result<()> {
-        self.damage.as_ref().map_or(Ok(()), |damage| Err(damage.again()))
+    /// Whether the book before the first row could not be read.
+    pub(super) fn is_unopened(&self) -> bool {
+        self.unopened
+    }
+
+    /// The same rows after the book that could not be read.
+    pub(super) fn opened(&self, opening: &Tracker) -> Result<Self> {
+        let mut opened = Self::new(self.entry.clone(), self.first_row, Some(opening));
+        let mut first = Some(opening);
+        self.batches()
+            .try_for_each(|batch| opened.append(batch, limit::CHECKPOINT_ROWS, first.take()))?;
+        Ok(opened)
     }
 
     /// Number of the first row in its stream.
@@ -380,7 +388,7 @@ impl StreamTail {
     }
 
     fn append(&mut self, batch: &Batch, spacing: u64, opening: Option<&Tracker>) -> Result<()> {
-        let is_book = self.entry.key.kind == Kind::Book && self.damage.is_none();
+        let is_book = self.entry.key.kind == Kind::Book && !self.unopened;
         let mut bounds = if is_book { self.bounds.with(batch)? } else { self.bounds };
         if bounds.levels > limit::LEVELS_PER_SIDE_MAX {
             bounds.levels = self.count_levels(batch, opening)?;
@@ -421,12 +429,13 @@ impl StreamTail {
     fn rest_from(&self, row: u64) -> Result<Self> {
         let message = self.message_of_row(row);
         let mut tracker = Tracker::new();
-        let is_book = self.entry.key.kind == Kind::Book;
+        let is_book = self.entry.key.kind == Kind::Book && !self.unopened;
         if is_book {
             self.restore(message, &mut tracker)?;
         }
         let opening = is_book.then_some(&tracker);
         let mut rest = Self::new(self.entry.clone(), row, opening);
+        rest.unopened = self.unopened;
         let mut at = message;
         let mut opening = opening;
         while at < self.messages {
@@ -522,10 +531,9 @@ impl StreamTail {
     /// Makes `tracker` the book before message `message`.
     ///
     /// # Errors
-    /// [`crate::ErrorKind::Invalid`] if the stream holds no book; [`crate::ErrorKind::Corrupt`] if
-    /// the segment before it is damaged.
+    /// [`crate::ErrorKind::Invalid`] if the stream holds no book, or the segment that has the book
+    /// before its first row could not be read.
     pub fn restore(&self, message: u64, tracker: &mut Tracker) -> Result<()> {
-        self.check()?;
         let Some((start, opening)) = self.opening_before(message) else {
             return Err(Error::invalid(format!("{} has no book", self.entry.key.kind)));
         };

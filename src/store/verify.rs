@@ -114,7 +114,7 @@ impl Store {
         // may not write here is told of none.
         let _lock = match self.lock() {
             Err(error) if error.kind() == ErrorKind::Locked => {
-                return Ok((frames, refill.check()));
+                return Ok((frames, refill.open(&books)));
             }
             lock => lock.ok(),
         };
@@ -127,7 +127,7 @@ impl Store {
                 return Err(error);
             }
             match reader.torn() {
-                Ok(_) => return Ok((frames, refill.check())),
+                Ok(_) => return Ok((frames, refill.open(&books))),
                 Err(error) => damage = Some(error),
             }
         }

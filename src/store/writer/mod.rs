@@ -179,7 +179,8 @@ impl Writer {
         let mut reader = store.journal_reader(contents);
         let torn = refill
             .read_all(&mut reader, &store.sealed_books(&manifest))
-            .and_then(|_| refill.check().and_then(|()| reader.torn()))
+            .and_then(|_| refill.open(&store.sealed_books(&manifest)))
+            .and_then(|()| reader.torn())
             .map_err(|error| match error.kind() {
                 ErrorKind::Corrupt => error.context("the store cannot be written"),
                 _ => error,
