@@ -51,8 +51,8 @@ impl Packing {
         let (mut plain, mut delta) = (0, 0);
         let mut numbers = Numbers::default();
         for group in values.chunks(GROUP_VALUES).step_by(step) {
-            plain += numbers.fill(group, &units, false).0.cost;
-            delta += numbers.fill(group, &units, true).0.cost;
+            plain += Plan::guess(numbers.values(group, &units), group.len()).cost;
+            delta += Plan::guess(numbers.differences(), group.len()).cost;
         }
         let sampled = groups.div_ceil(step).max(1);
         let data = plain.min(delta) * groups / sampled;
@@ -87,10 +87,16 @@ impl Packing {
         let mut numbers = Numbers::default();
         for (index, group) in values.chunks(GROUP_VALUES).enumerate() {
             let data_offset = u32::try_from(out.len() - start).unwrap_or(u32::MAX);
-            let (plan, first) = numbers.fill(group, &self.units, self.differences);
-            let (base, delta_base) = match self.differences {
-                true => (first.wrapping_sub(plan.base), plan.base),
-                false => (plan.base, 0),
+            let values = numbers.values(group, &self.units);
+            let (plan, base, delta_base) = if self.differences {
+                let first = values.first().copied().unwrap_or_default();
+                let plan = Plan::new(numbers.differences(), group.len());
+                // The first value has no difference: it is packed as 0 and `base` makes it right.
+                numbers.numbers.iter_mut().take(1).for_each(|number| *number = plan.base);
+                (plan, first.wrapping_sub(plan.base), plan.base)
+            } else {
+                let plan = Plan::new(values, group.len());
+                (plan, plan.base, 0)
             };
             let exceptions = numbers.write(&plan, out);
             let entry = GroupEntry {
@@ -113,39 +119,24 @@ impl Packing {
 #[derive(Default)]
 struct Numbers {
     numbers: Vec<i64>,
-    reduced: Vec<i64>,
     positions: Vec<u16>,
     exceptions: Vec<i64>,
 }
 
 impl Numbers {
-    /// Takes the values of a group, or their differences; how they are packed, and the first value
-    /// in units.
-    fn fill<T: Copy + Into<i64>>(
-        &mut self,
-        group: &[T],
-        units: &Units,
-        differences: bool,
-    ) -> (Plan, i64) {
-        units.reduce(group, &mut self.reduced);
-        std::mem::swap(&mut self.reduced, &mut self.numbers);
-        let Some((&first, rest)) = self.numbers.split_first() else {
-            return (Plan::new(&[], 0), 0);
-        };
-        if !differences {
-            return (Plan::new(&self.numbers, group.len()), first);
+    /// Takes the values of a group, in units.
+    fn values<T: Copy + Into<i64>>(&mut self, group: &[T], units: &Units) -> &[i64] {
+        units.reduce(group, &mut self.numbers);
+        &self.numbers
+    }
+
+    /// Makes each value the difference from the one before it, the first one 0; the differences.
+    fn differences(&mut self) -> &[i64] {
+        let mut before = self.numbers.first().copied().unwrap_or_default();
+        for number in &mut self.numbers {
+            (*number, before) = (number.wrapping_sub(before), *number);
         }
-        let between = rest.iter().zip(&self.numbers);
-        self.reduced.clear();
-        self.reduced.push(0);
-        self.reduced.extend(between.map(|(next, value)| next.wrapping_sub(*value)));
-        std::mem::swap(&mut self.reduced, &mut self.numbers);
-        let plan = Plan::new(self.numbers.get(1..).unwrap_or_default(), group.len());
-        // The first value has no difference: it is packed as 0 and `base` makes it right.
-        if let Some(place) = self.numbers.first_mut() {
-            *place = plan.base;
-        }
-        (plan, first)
+        self.numbers.get(1..).unwrap_or_default()
     }
 
     /// Appends the packed numbers, then positions and values of the exceptions; how many there are.
