@@ -23,6 +23,15 @@ pub fn min_max(values: impl Iterator<Item = i64>) -> (i64, i64) {
     (low.wrapping_add(1), high)
 }
 
+/// Whether all `values` are in `low..=high`, which is not empty. Many values per instruction, which
+/// comparing them one by one is not.
+#[must_use]
+pub(crate) fn are_within(values: &[i64], low: i64, high: i64) -> bool {
+    // Below 0 where a value is outside: where one of the differences overflows, the other is.
+    let outside = |value: i64| value.wrapping_sub(low) | high.wrapping_sub(value);
+    values.iter().fold(0, |all, &value| all | outside(value)) >= 0
+}
+
 /// Nanoseconds of one UTC day.
 pub const DAY_NS: i64 = 86_400_000_000_000;
 

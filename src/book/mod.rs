@@ -156,9 +156,6 @@ impl Book {
 
     /// Adds the levels of a side to `prices` and `qtys`, best first.
     pub fn write_levels(&self, side: Side, prices: &mut Vec<i64>, qtys: &mut Vec<i64>) {
-        let count = self.level_count(side);
-        prices.reserve(count);
-        qtys.reserve(count);
         for (price, qty) in self.levels(side) {
             prices.push(price);
             qtys.push(qty);

@@ -76,12 +76,11 @@ fn add_rows(mut value: u64, rows: &[u64]) -> u64 {
     let powers = [power(4), power(3), power(2), R];
     let (fours, rest) = rows.as_chunks::<4>();
     for &[a, b, c, last] in fours {
-        let below_2_62 = [value, a, b, c].map(|hash| (hash & P) + (hash >> 61));
-        let products = below_2_62
-            .iter()
-            .zip(powers)
-            .map(|(&hash, power)| u128::from(hash) * u128::from(power));
-        value = reduce(products.sum::<u128>() + u128::from(last));
+        let products = [value, a, b, c].into_iter().zip(powers);
+        let products = products.map(|(hash, power)| u128::from(hash) * u128::from(power));
+        let sum = products.sum::<u128>() + u128::from(last);
+        // Below 2^127: the part above 2^122 is folded first, so that two folds more are enough.
+        value = reduce((sum & ((1 << 122) - 1)) + (sum >> 122));
     }
     for &row in rest {
         value = reduce(u128::from(value) * u128::from(R) + u128::from(row));
@@ -229,8 +228,10 @@ fn add_column(column: Option<&Column>, ty: ColumnType, key: u64, start: usize, s
             }
         }
         Values::U8(values) => {
+            let few: [u64; 4] = std::array::from_fn(|code| mix_i64(code as i64, key));
             for (sum, &value) in sums.iter_mut().zip(&values[start..]) {
-                *sum ^= mix_i64(i64::from(value), key).rotate_left(17);
+                let few = few.get(usize::from(value)).copied();
+                *sum ^= few.unwrap_or_else(|| mix_i64(value.into(), key)).rotate_left(17);
                 *sum = sum.wrapping_mul(K[13]);
             }
         }

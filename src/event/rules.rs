@@ -86,10 +86,14 @@ fn special_row_with_values(batch: &Batch) -> Option<BrokenRule> {
     if batch.kind() != Kind::Book {
         return None;
     }
+    let actions = batch.u8s(book::ACTION);
+    if actions.iter().fold(0, |all, action| all | action) == Action::Set as u8 {
+        return None;
+    }
     let (sides, prices, qtys) =
         (batch.u8s(book::SIDE), batch.i64s(book::PRICE), batch.i64s(book::QTY));
-    let actions = batch.u8s(book::ACTION).iter().enumerate();
-    let mut special = actions.filter(|(_, action)| **action != Action::Set as u8);
+    let mut special =
+        actions.iter().enumerate().filter(|(_, action)| **action != Action::Set as u8);
     let bare = |row: usize, action: u8| {
         sides.get(row) == Some(&(Side::Bid as u8))
             && prices.get(row) == Some(&0)

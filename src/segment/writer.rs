@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::pages::{self, pad};
-use super::summary::{block_flags, starts_with_reset, zones};
+use super::summary::{block_flags, starts_with_reset, zone_of, zones};
 use crate::book::Tracker;
 use crate::disk::{Disk, WriteFile};
 use crate::error::{Error, Result};
@@ -377,7 +377,7 @@ impl SegmentWriter {
         let (page_count, directory_crc) =
             pages::encode_block(block, self.identity, number, self.compact, &mut self.buffer);
         let times = block.ts_recv();
-        let (ts_event_min, ts_event_max) = min_max(block.i64s(1).iter().copied());
+        let (ts_event_min, ts_event_max) = zone_of(block.i64s(1), &[]);
         BlockEntry {
             offset: self.offset + start as u64,
             first_row: self.hash.rows() - block.rows() as u64,
