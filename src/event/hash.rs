@@ -200,10 +200,11 @@ fn hash_rows(
         };
         add_column(batch.column(at), spec.ty, K[at], start, sums);
     }
-    let mut rest = rows.as_mut_slice();
-    for (message, &mut head) in messages.zip(heads) {
-        let (of_message, others) = rest.split_at_mut(batch.message_rows(message).len());
-        rest = others;
+    let (mut rest, mut start) = (rows.as_mut_slice(), first_row);
+    let ends = batch.ends().get(messages).unwrap_or_default();
+    for (&end, &mut head) in ends.iter().zip(heads) {
+        let (of_message, others) = rest.split_at_mut(end as usize - start);
+        (rest, start) = (others, end as usize);
         // The last row of a message is marked, so that message borders count too.
         let Some((last, before)) = of_message.split_last_mut() else { continue };
         before.iter_mut().for_each(|sum| *sum = mix(*sum ^ K[14], head | 1));
