@@ -99,14 +99,13 @@ struct Group<'a> {
 
 impl<'a> Group<'a> {
     fn new(values: &'a [i64], count: usize) -> Self {
-        let mut sample = match values.len() {
-            0..=SMALL => values.to_vec(),
-            _ => values
-                .chunks(SAMPLE_STEP)
-                .flat_map(|run| run.iter().take(SAMPLE_RUN))
-                .copied()
-                .collect(),
-        };
+        let mut sample = Vec::with_capacity(SMALL);
+        match values.len() {
+            0..=SMALL => sample.extend_from_slice(values),
+            _ => values.chunks(SAMPLE_STEP).for_each(|values| {
+                sample.extend_from_slice(values.get(..SAMPLE_RUN).unwrap_or(values));
+            }),
+        }
         let middle = sample.len() / 2;
         let median = match sample.is_empty() {
             true => 0,
