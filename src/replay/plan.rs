@@ -16,40 +16,35 @@ const _: () = assert!(limit::REQUEST_STREAMS_MAX < 1 << STREAM_BITS);
 /// The streams of the messages that come next.
 #[derive(Debug, Default)]
 pub(super) struct Plan {
-    /// For each message its distance from `base`, then its stream.
-    keys: Vec<u64>,
-    /// The next key.
+    /// Streams and how many of their messages come one after another.
+    runs: Vec<(usize, usize)>,
+    /// The next run.
     at: usize,
+    /// For each message its distance from `base`, then its stream; to be sorted.
+    keys: Vec<u64>,
     /// Time of the first message.
     base: i64,
 }
 
 impl Plan {
-    /// The stream of the next message and its time in the order; `None` if the plan is carried out.
+    /// The stream of the next messages and how many there are; `None` if the plan is carried out.
     #[inline]
-    pub(super) fn next(&self) -> Option<(usize, i64)> {
-        let key = *self.keys.get(self.at)?;
-        Some((stream_of(key), self.time_of(key)))
+    pub(super) fn next(&self) -> Option<(usize, usize)> {
+        self.runs.get(self.at).copied()
     }
 
-    /// How many messages of one stream come next, `messages_max` at most.
-    #[inline]
-    pub(super) fn run(&self, messages_max: usize) -> usize {
-        let keys = self.keys.get(self.at..).unwrap_or_default();
-        let stream = keys.first().map(|key| stream_of(*key));
-        let same = |key: &&u64| Some(stream_of(**key)) == stream;
-        keys.iter().take(messages_max).take_while(same).count()
-    }
-
-    /// Goes on behind `messages` messages.
+    /// Goes on behind `messages` of the next messages.
     #[inline]
     pub(super) fn pass(&mut self, messages: usize) {
-        self.at += messages;
+        if let Some((_, left)) = self.runs.get_mut(self.at) {
+            *left -= messages;
+            self.at += usize::from(*left == 0);
+        }
     }
 
     /// Forgets everything.
     pub(super) fn clear(&mut self) {
-        self.keys.clear();
+        self.runs.clear();
         self.at = 0;
     }
 
@@ -57,21 +52,34 @@ impl Plan {
     /// not read yet: at least for one, if there is any.
     pub(super) fn make(&mut self, cursors: &[StreamCursor]) {
         self.clear();
-        let first = cursors.iter().filter_map(|cursor| cursor.times_left().first()).min();
-        let Some(&base) = first else { return };
-        self.base = base;
+        let first = |cursor: &StreamCursor| cursor.times_left().first().copied();
+        if cursors.iter().filter_map(first).nth(1).is_some() {
+            self.base = cursors.iter().filter_map(first).min().unwrap_or_default();
+            self.sort(cursors);
+        }
+        if self.runs.is_empty() {
+            self.runs.extend(run_of_first(cursors));
+        }
+    }
+
+    fn sort(&mut self, cursors: &[StreamCursor]) {
         let unread = cursors.iter().filter(|cursor| cursor.has_more());
         let last = unread.filter_map(|cursor| cursor.times_left().last()).min();
-        let reach = base.saturating_add(REACH_NS);
+        let reach = self.base.saturating_add(REACH_NS);
         let end = last.map_or(reach, |last| reach.min(*last));
+        self.keys.clear();
         for (stream, cursor) in cursors.iter().enumerate() {
             let times = cursor.times_left().iter().take_while(|time| **time < end);
-            self.keys.extend(times.map(|time| key(time - base, stream)));
+            let distances = times.map(|time| (time - self.base).cast_unsigned());
+            self.keys.extend(distances.map(|distance| distance << STREAM_BITS | stream as u64));
         }
         self.keys.sort_unstable();
         self.order_ties(cursors);
-        if self.keys.is_empty() {
-            self.plan_one_run(cursors);
+        for stream in self.keys.iter().map(|key| stream_of(*key)) {
+            match self.runs.last_mut() {
+                Some((last, messages)) if *last == stream => *messages += 1,
+                _ => self.runs.push((stream, 1)),
+            }
         }
     }
 
@@ -98,29 +106,21 @@ impl Plan {
         }
     }
 
-    /// Plans for the messages that come before those of all other streams, also where the next one
-    /// that is not read may have the same time.
-    fn plan_one_run(&mut self, cursors: &[StreamCursor]) {
-        let next = cursors.iter().enumerate();
-        let mut turns: Vec<Turn> =
-            next.filter_map(|(stream, cursor)| cursor.next_turn(stream)).collect();
-        turns.sort_unstable();
-        let Some(&(.., stream)) = turns.first() else { return };
-        let times = cursors[stream].times_left();
-        let count =
-            turns.get(1).map_or(times.len(), |rival| cursors[stream].run_before(stream, *rival));
-        let distances = times[..count].iter().map(|time| time.saturating_sub(self.base));
-        let near = distances.take_while(|distance| *distance < REACH_NS);
-        self.keys.extend(near.map(|distance| key(distance, stream)));
-    }
-
     fn time_of(&self, key: u64) -> i64 {
         self.base + (key >> STREAM_BITS).cast_signed()
     }
 }
 
-fn key(distance: i64, stream: usize) -> u64 {
-    distance.cast_unsigned() << STREAM_BITS | stream as u64
+/// The stream of the first message and how many of its messages come before those of all others,
+/// also where the next one that is not read may have the same time.
+fn run_of_first(cursors: &[StreamCursor]) -> Option<(usize, usize)> {
+    let next =
+        || cursors.iter().enumerate().filter_map(|(stream, cursor)| cursor.next_turn(stream));
+    let first = next().min()?;
+    let rival = next().filter(|turn| *turn != first).min();
+    let (.., stream) = first;
+    let all = cursors[stream].times_left().len();
+    Some((stream, rival.map_or(all, |rival| cursors[stream].run_before(stream, rival))))
 }
 
 fn stream_of(key: u64) -> usize {

@@ -11,7 +11,8 @@ use crate::event::{Action, Batch, ContentHash, Kind, StreamKey, book};
 use crate::quantity::{NULL, TsNs};
 use crate::store::Snapshot;
 
-/// Messages of a run from which on it is cheaper to look for the best levels once, at its end.
+/// Messages of a run from which on it is cheaper to check them together, and to look for the best
+/// levels once, at its end.
 const LONG_RUN_MESSAGES: usize = 16;
 
 /// Column of the event time, in every kind.
@@ -231,7 +232,7 @@ impl StreamCursor {
         let Some(tracker) = tracker else { return Ok(()) };
         let times = times_of(*order, batch, events);
         let each = |message: usize, book: &Tracker| each(times[message], book);
-        if *bookable {
+        if *bookable && messages.len() < LONG_RUN_MESSAGES {
             tracker.set_levels_each(batch, messages, each);
             return Ok(());
         }
