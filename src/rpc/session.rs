@@ -479,7 +479,7 @@ impl Session {
             Ok(player.mark())
         };
         let mark = self.with_player(go).await?;
-        (self.live, self.heard) = (false, None);
+        (self.live, self.heard, self.held) = (false, None, None);
         let commands = self.member.with(|transport, id| {
             transport.sought(id, epoch, mark);
             transport.commands()

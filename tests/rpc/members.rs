@@ -2,8 +2,8 @@
 //! whoever is ahead by then, and whether or not anybody is left.
 
 use tickreel::rpc::{
-    Client, EndReason, Event, JoinQuery, LastingSession, PlayState, ReplayQuery, Session, Speed,
-    StepAmount,
+    Client, EndReason, Event, JoinQuery, LastingSession, Output, PlayState, ReplayQuery, Session,
+    Speed, StepAmount, Stops,
 };
 use tickreel::{ErrorKind, TsNs};
 use tokio::task::JoinHandle;
@@ -12,6 +12,7 @@ use crate::lasting::{Line, end, reconnected, state, told};
 use crate::limits::until;
 use crate::listener::{Listener, local, played};
 use crate::market::{EVERY_NS, Market, START, Served, btc, swap};
+use crate::outputs::Heard;
 
 fn shared(name: &str) -> ReplayQuery {
     let session = Some(name.to_owned());
@@ -80,6 +81,39 @@ async fn a_member_hears_every_row_once_wherever_its_connection_is_lost() {
         let expected = played(&market.store, &query);
         listener.assert_same(&end, &expected);
         assert_eq!(others.await.unwrap().1.total, expected.total());
+    }
+    assert!(lost > 5, "{lost} connections were lost");
+    served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_hears_every_sample_once_wherever_its_connection_is_lost() {
+    let market = Market::new(1500);
+    let served = market.serve().await;
+    let mut lost = 0;
+    for (number, bytes) in (12_000..120_000).step_by(9_000).enumerate() {
+        let name = format!("samples-{number}");
+        let speed = if number % 2 == 0 { Speed::FLAT_OUT } else { Speed::times(5.0).unwrap() };
+        let output = Output::metrics().every(EVERY_NS / 2);
+        let query = ReplayQuery { speed, output, ..shared(&name) };
+        let mut opened = served.client.replay(&query).await.unwrap();
+        let line = Line::breaking(&served, bytes).await;
+        let (mut session, _) = line.join(&member_of(&name)).await.unwrap();
+        opened.controls().resume().await.unwrap();
+        let other = tokio::spawn(async move { (Heard::all(&mut opened).await, opened) });
+
+        let mut frames = Vec::new();
+        loop {
+            match session.next().await.unwrap().unwrap() {
+                Event::Books(frame) => frames.push(frame),
+                Event::Reconnected => lost += 1,
+                Event::End(_) => break,
+                _ => {}
+            }
+        }
+
+        let (expected, _) = other.await.unwrap();
+        assert_eq!(Heard::tables(&[&frames]), expected.whole());
     }
     assert!(lost > 5, "{lost} connections were lost");
     served.stop().await;
@@ -266,6 +300,57 @@ async fn a_seek_of_another_member_begins_the_counts_of_all_connections_anew() {
     expected.play(true, |_| Ok(true)).unwrap();
     listener.assert_same(&end, &expected);
     drop(others.await.unwrap());
+    served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_comes_back_before_the_server_noticed_it_was_gone_joins_its_own_session() {
+    let market = Market::new(2000);
+    let served = market.serve().await;
+    let line = Line::new(&served).await;
+    let query = shared("alone");
+    let (mut session, mut listener) = line.replay(&query).await.unwrap();
+    step(&mut session, &mut listener, 300).await;
+
+    line.hang_up();
+    reconnected(&mut session, &mut listener).await;
+    assert_eq!(state(&mut session, &mut listener).await.members, 2);
+    session.controls().resume().await.unwrap();
+    let end = end(&mut session, &mut listener).await;
+
+    listener.assert_same(&end, &played(&market.store, &query));
+    line.cut();
+    served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn conditions_count_what_was_played_while_a_member_was_gone_and_count_it_once() {
+    let market = Market::new(2000);
+    let served = market.serve().await;
+    let stops = Stops { rows: Some(1000), ..Stops::default() };
+    let query = ReplayQuery { stops, ..shared("stops") };
+    let opened = served.client.replay(&query).await.unwrap();
+    let controls = opened.controls();
+    let others = hear(opened);
+    let line = Line::new(&served).await;
+    let (mut session, mut listener) = line.join(&member_of("stops")).await.unwrap();
+    step(&mut session, &mut listener, 50).await;
+
+    line.cut();
+    members(&served, 1).await;
+    controls.step(StepAmount::Messages(100)).await.unwrap();
+    reconnected(&mut session, &mut listener).await;
+    stands(&mut session, &mut listener).await;
+    assert_eq!(listener.times.len(), 150);
+    // Nobody else stops it.
+    others.abort();
+    drop(controls);
+    members(&served, 1).await;
+    session.controls().resume().await.unwrap();
+    while state(&mut session, &mut listener).await.stop.is_none() {}
+
+    let rows = listener.total.rows();
+    assert!((1000..1050).contains(&rows), "{rows} rows");
     served.stop().await;
 }
 

@@ -62,12 +62,17 @@ fn at_times(
 
 /// What a session gives up to its end: the tables of its streams, and a cursor after each frame
 /// with the rows until then.
-struct Heard {
+pub struct Heard {
     frames: Vec<BookFrame>,
 }
 
 impl Heard {
-    async fn all(session: &mut Session) -> Self {
+    /// What each stream gave.
+    pub fn whole(&self) -> Vec<RecordBatch> {
+        Self::tables(&[&self.frames])
+    }
+
+    pub async fn all(session: &mut Session) -> Self {
         let mut frames = Vec::new();
         loop {
             match session.next().await.unwrap().unwrap() {
@@ -83,7 +88,7 @@ impl Heard {
         }
     }
 
-    fn tables(frames: &[&[BookFrame]]) -> Vec<RecordBatch> {
+    pub fn tables(frames: &[&[BookFrame]]) -> Vec<RecordBatch> {
         let of = |stream: usize| {
             let tables = frames.iter().copied().flatten().flat_map(|frame| &frame.tables);
             let tables: Vec<_> = tables.filter(|(at, _)| *at == stream).collect();
@@ -120,7 +125,7 @@ async fn books_and_metrics_are_those_of_the_library_at_every_speed() {
                 assert_eq!(session.streams().len(), 2, "only books");
                 let heard = Heard::all(&mut session).await;
 
-                assert_eq!(Heard::tables(&[&heard.frames]), expected);
+                assert_eq!(heard.whole(), expected);
                 // Every row is in the order of its message.
                 for frame in &heard.frames {
                     assert_eq!(
@@ -150,12 +155,12 @@ async fn samples_are_the_books_at_their_times_also_after_a_seek_and_from_any_cur
             let heard = Heard::all(&mut session).await;
             let columns = columns_of(&query.output).0;
             let expected = at_times(&market.store, span, every_ns, &columns);
-            assert_eq!(Heard::tables(&[&heard.frames]), expected);
+            assert_eq!(heard.whole(), expected);
 
             let paced = ReplayQuery { speed: Speed::times(5.0).unwrap(), ..base.clone() };
             let mut session = served.client.replay(&paced).await.unwrap();
             let again = Heard::all(&mut session).await;
-            assert_eq!(Heard::tables(&[&again.frames]), expected);
+            assert_eq!(again.whole(), expected);
 
             for cut in (1..heard.frames.len()).step_by(5) {
                 let resume_cursor: Bytes = heard.frames[cut - 1].cursor.clone();
@@ -172,7 +177,7 @@ async fn samples_are_the_books_at_their_times_also_after_a_seek_and_from_any_cur
             session.controls().resume().await.unwrap();
             let heard = Heard::all(&mut session).await;
             let expected = at_times(&market.store, (to, span.1), every_ns, &columns);
-            assert_eq!(Heard::tables(&[&heard.frames]), expected);
+            assert_eq!(heard.whole(), expected);
         }
     }
     served.stop().await;
@@ -254,7 +259,7 @@ async fn books_at_rare_times_are_sent_long_before_every_row_was_looked_at() {
 
     let columns = columns_of(&query.output).0;
     let expected = at_times(&market.store, span, 5_000 * EVERY_NS, &columns);
-    assert_eq!(Heard::tables(&[&heard.frames]), expected);
+    assert_eq!(heard.whole(), expected);
     assert!(heard.frames.len() > 1, "all at once, after all rows");
     served.stop().await;
 }

@@ -156,7 +156,11 @@ impl Transport {
         next: Option<TsNs>,
         now: Instant,
     ) -> Plan {
-        if self.ended && next.is_none() {
+        if self.ended {
+            if next.is_some() {
+                // Samples behind the last message, which are no part of a leg.
+                return Plan::Play(Reach::ANY);
+            }
             let told = self.member(id).is_none_or(|m| std::mem::replace(&mut m.end_told, true));
             return if told { Plan::Rest } else { Plan::End };
         }
