@@ -1,5 +1,6 @@
 //! A lost connection changes nothing of a lasting replay, whatever it was doing meanwhile.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tickreel::rpc::{
@@ -9,7 +10,7 @@ use tickreel::rpc::{
 use tickreel::{Result, TsNs};
 use tokio::io::{AsyncReadExt, copy, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::limits::until;
 use crate::listener::{Listener, played};
@@ -61,6 +62,11 @@ impl Line {
     /// Loses the connections that there are.
     pub fn cut(&self) {
         self.tell(Told::Cut);
+    }
+
+    /// As [`Line::cut`], but the server does not notice.
+    pub fn hang_up(&self) {
+        self.tell(Told::HangUp);
     }
 
     /// A replay over this way that outlives it, and who listens to it.
@@ -209,6 +215,47 @@ async fn a_step_that_was_lost_with_the_connection_pauses_all_the_same() {
         assert_eq!((state.state, state.commands), (PlayState::Paused, commands));
     }
     drop(session);
+    served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commands_are_answered_once_and_in_their_order_whatever_is_lost_meanwhile() {
+    const COMMANDS: u32 = 400;
+    let market = Market::new(100);
+    let served = market.serve().await;
+    let line = Line::new(&served).await;
+    let query = ReplayQuery { paused: true, ..ReplayQuery::all(&[btc()]) };
+    let (mut session, mut listener) = line.replay(&query).await.unwrap();
+    let controls = session.controls();
+    let speed = |number: u32| Speed::times(f64::from(1 + number)).unwrap();
+    // So many are under way at any time.
+    let ahead = Arc::new(Semaphore::new(8));
+    let room = Arc::clone(&ahead);
+    let commands = tokio::spawn(async move {
+        for number in 0..COMMANDS {
+            room.acquire().await.unwrap().forget();
+            controls.set_speed(speed(number)).await.unwrap();
+        }
+    });
+
+    let mut lost = 0;
+    for number in 0..COMMANDS {
+        let state = loop {
+            match told(&mut session, &mut listener).await {
+                Event::State(state) => break state,
+                Event::Reconnected => lost += 1,
+                Event::OpeningBook(_) => {}
+                other => panic!("expected a state, found {other:?}"),
+            }
+        };
+        assert_eq!(state.speed, speed(number).factor());
+        ahead.add_permits(1);
+        if number % 40 == 20 {
+            line.cut();
+        }
+    }
+    commands.await.unwrap();
+    assert!(lost > 2, "{lost} connections were lost");
     served.stop().await;
 }
 

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use tickreel::book::Tracker;
 use tickreel::event::{ContentHash, Kind};
@@ -15,6 +14,7 @@ use tickreel::{ErrorKind, TsNs};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::lasting::quick;
 use crate::listener::{Listener, local, played};
 use crate::market::{Dice, EVERY_NS, Market, START, Served, btc, swap};
 
@@ -171,10 +171,6 @@ async fn carry(client: TcpStream, target: &str, mut room: usize) {
         }
     }
     up.abort();
-}
-
-fn quick() -> Patience {
-    Patience { first: Duration::from_millis(1), longest: Duration::from_millis(20), attempts: 200 }
 }
 
 /// Hears everything up to the end.
