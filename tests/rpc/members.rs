@@ -421,3 +421,59 @@ async fn a_member_that_only_joined_gives_up_when_nobody_opens_the_session_again(
     assert!(error.text().contains("there is no session \"over\""), "{error}");
     served.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cursors_of_places_that_cannot_be_harm_nobody_else() {
+    let market = Market::new(1000);
+    let served = market.serve().await;
+    let query = ReplayQuery { looped: true, ..shared("forged") };
+    let opened = served.client.replay(&query).await.unwrap();
+    let controls = opened.controls();
+    let others = hear(opened);
+    let line = Line::new(&served).await;
+    let (mut session, mut listener) = line.join(&member_of("forged")).await.unwrap();
+    let start = state(&mut session, &mut listener).await.cursor;
+    step(&mut session, &mut listener, 200).await;
+    let there = listener.cursor.clone();
+
+    // What it is, the epoch, the lap, the messages, then the cursor of the player.
+    let with = |cursor: &[u8], lap: u64, messages: u64| {
+        let numbers = [lap.to_le_bytes(), messages.to_le_bytes()].concat();
+        [&cursor[..9], &numbers, &cursor[25..]].concat()
+    };
+    let most = i64::MAX.cast_unsigned();
+    let client = Client::connect(&served.url).await.unwrap();
+    let mut kept = Vec::new();
+    for (forged, refused) in [
+        (with(&start, 0, most), false),
+        (with(&there, most, most), false),
+        (with(&there, most, 0), false),
+        (with(&there, 0, 0), false),
+        (with(&there, u64::MAX, u64::MAX), false),
+        (there[..24].to_vec(), false),
+        (b"nonsense".to_vec(), false),
+        (there[..30].to_vec(), true),
+        ([&there[..25], &[9]].concat(), true),
+    ] {
+        let resume_cursor = forged.into();
+        match client.join(&JoinQuery { resume_cursor, ..member_of("forged") }).await {
+            Ok(session) => {
+                assert!(!refused);
+                kept.push(hear(session));
+            }
+            Err(error) => {
+                assert!(refused, "{error}");
+                assert_eq!(error.kind(), ErrorKind::Invalid);
+                assert!(error.text().starts_with("resume_cursor: "), "{error}");
+            }
+        }
+    }
+    controls.resume().await.unwrap();
+    let end = end(&mut session, &mut listener).await;
+
+    let expected = played(&market.store, &query);
+    listener.assert_same(&end, &expected);
+    assert_eq!(others.await.unwrap().1.total, expected.total());
+    kept.iter().for_each(JoinHandle::abort);
+    served.stop().await;
+}

@@ -193,7 +193,9 @@ class Client:
     def join(self, name: str, **options: Unpack[JoinOptions]) -> Replay:
         """Becomes a member of the replay that was opened with this name.
 
-        All members have one clock; a command of any acts on all. `options`: see `JoinOptions`.
+        All members have one clock; a command of any acts on all. A connection that is lost is made
+        again, as of `replay`; after a seek of others meanwhile it goes on where they are.
+        `options`: see `JoinOptions`.
         """
         request = asking.join_request(name, options)
         return Replay(self._begin_replay, request, self._retry, options.get("verify", False))
