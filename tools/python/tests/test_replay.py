@@ -21,6 +21,7 @@ from tickreel import (
     Event,
     Frame,
     GapNotice,
+    Internal,
     InvalidArgument,
     Kind,
     NotFound,
@@ -271,7 +272,8 @@ class NotOpened(unittest.TestCase):
 
         async def replay() -> None:
             async with AsyncClient(url) as client:
-                with self.assertRaises(ProtocolError):
+                # Under load grpcio may lose the status of a call that ends while it is written to.
+                with self.assertRaises((ProtocolError, Internal)):
                     await client.replay(BTC)
 
         asyncio.run(replay())
