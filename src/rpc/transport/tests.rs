@@ -108,6 +108,24 @@ fn transport(query: &ReplayQuery, now: Instant) -> Transport {
     Transport::new(query, SPAN, SPAN.0, now)
 }
 
+#[test]
+fn how_much_is_played_and_when_it_ends_follow_the_clock() {
+    let start = Instant::now();
+    let at = |us| start + Duration::from_micros(us);
+    let speed = |times| Speed::times(times).unwrap();
+    let mut transport = transport(&ReplayQuery { speed: speed(0.001), ..query() }, start);
+    let told = |transport: &Transport, us| (transport.percent(at(us)), transport.eta_ns(at(us)));
+
+    assert_eq!(told(&transport, 0), (0.0, Some(4_400_000)));
+    assert_eq!(told(&transport, 1100), (25.0, Some(3_300_000)));
+    transport.set_speed(speed(0.002), at(2200));
+    assert_eq!(told(&transport, 2200), (50.0, Some(1_100_000)));
+    transport.pause(at(2750));
+    assert_eq!(told(&transport, 9999), (75.0, None));
+    transport.seek(TsNs(SPAN.0.0 + 1100), at(9999));
+    assert_eq!(told(&transport, 9999), (25.0, None));
+}
+
 /// What the members and the script are, for a test that fails.
 fn shown(transport: &Transport, plays: &[Play]) -> String {
     let members = plays.iter().map(|play| (play.next, transport.members.get(&play.id)));
