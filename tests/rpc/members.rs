@@ -2,8 +2,8 @@
 //! whoever is ahead by then, and whether or not anybody is left.
 
 use tickreel::rpc::{
-    Client, EndReason, Event, JoinQuery, LastingSession, Output, PlayState, ReplayQuery, Session,
-    Speed, StepAmount, Stops,
+    Client, EndReason, Event, JoinQuery, LastingSession, Output, PlayState, ReplayQuery, RowForm,
+    Session, Speed, StepAmount, Stops,
 };
 use tickreel::{ErrorKind, TsNs};
 use tokio::task::JoinHandle;
@@ -121,17 +121,20 @@ async fn a_member_hears_every_sample_once_wherever_its_connection_is_lost() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_was_ahead_of_the_others_hears_nothing_twice() {
-    let market = Market::new(20_000);
+    // Several times what fits on the way to a client.
+    let market = Market::new(45_000);
     let served = market.serve().await;
-    let query = shared("slow");
+    let form = RowForm::Arrow;
+    let query = ReplayQuery { form, ..shared("slow") };
     let expected = played(&market.store, &query);
     // Reads nothing for now, and so is behind.
     let other = Client::connect(&served.url).await.unwrap();
-    let slow = other.replay(&query).await.unwrap();
+    let mut slow = other.replay(&query).await.unwrap();
     let line = Line::new(&served).await;
-    let (mut session, mut listener) = line.join(&member_of("slow")).await.unwrap();
+    let join = JoinQuery { form, ..member_of("slow") };
+    let (mut session, mut listener) = line.join(&join).await.unwrap();
     session.controls().resume().await.unwrap();
-    while listener.total.rows() < 30_000 {
+    while listener.total.rows() < 90_000 {
         if let Event::Frame(frame) = session.next().await.unwrap().unwrap() {
             listener.hear(&frame);
         }
@@ -139,20 +142,29 @@ async fn who_was_ahead_of_the_others_hears_nothing_twice() {
 
     line.cut();
     members(&served, 1).await;
+    let mut others = Listener::new(slow.streams());
+    slow.controls().pause().await.unwrap();
+    while others.state(&mut slow).await.state == PlayState::Playing {}
+    assert!(others.total.rows() < listener.total.rows());
     reconnected(&mut session, &mut listener).await;
     let before = listener.total;
-    assert_eq!(state(&mut session, &mut listener).await.members, 2);
     // Nor if it is lost again while it waits for the others.
-    line.cut();
-    members(&served, 1).await;
-    reconnected(&mut session, &mut listener).await;
-    state(&mut session, &mut listener).await;
-    assert_eq!(listener.total, before, "the others are behind");
-    let others = hear(slow);
-    let end = end(&mut session, &mut listener).await;
+    for lost in [false, true] {
+        if lost {
+            line.cut();
+            members(&served, 1).await;
+            reconnected(&mut session, &mut listener).await;
+        }
+        let told = state(&mut session, &mut listener).await;
+        assert_eq!((told.members, told.state), (2, PlayState::Paused));
+        assert_eq!(listener.total, before, "the others are behind");
+    }
+    slow.controls().resume().await.unwrap();
+    let all = async { while !matches!(others.next(&mut slow).await.unwrap(), Event::End(_)) {} };
+    let (end, ()) = tokio::join!(end(&mut session, &mut listener), all);
 
     listener.assert_same(&end, &expected);
-    assert_eq!(others.await.unwrap().1.total, expected.total());
+    assert_eq!(others.total, expected.total());
     served.stop().await;
 }
 
