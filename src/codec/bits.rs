@@ -26,41 +26,30 @@ fn mask(width: u32) -> u64 {
 
 /// Appends `values`, at most [`GROUP_VALUES`] and each below 2^`width`, to `out`.
 pub fn pack(values: &[u64], width: u32, out: &mut Vec<u8>) {
-    let mut packed: Group = [[0; LANES]; LANE_VALUES];
-    if values.len() == GROUP_VALUES {
-        pack_lanes(values.as_chunks::<LANES>().0, width, &mut packed);
-    } else {
-        pack_stream(values, width, packed.as_flattened_mut());
-    }
-    let bytes: &[u8] = bytemuck::cast_slice(packed.as_flattened());
-    out.extend_from_slice(bytes.get(..packed_len(values.len(), width)).unwrap_or_default());
-}
-
-fn pack_lanes(values: &[[u64; LANES]], width: u32, packed: &mut Group) {
-    for (at, values) in (0u32..).zip(values) {
-        let (word, shift) = ((at * width / 64) as usize, at * width % 64);
-        if let Some(low) = packed.get_mut(word) {
-            low.iter_mut().zip(values).for_each(|(low, value)| *low |= value << shift);
-        }
-        if shift + width > 64
-            && let Some(high) = packed.get_mut(word + 1)
-        {
-            high.iter_mut().zip(values).for_each(|(high, value)| *high |= value >> (64 - shift));
-        }
+    match values.len() {
+        _ if width == 0 => {}
+        GROUP_VALUES => pack_lanes(values.as_chunks::<LANES>().0, width, out),
+        _ => pack_lanes(values.as_chunks::<1>().0, width, out),
     }
 }
 
-fn pack_stream(values: &[u64], width: u32, packed: &mut [u64]) {
-    for (at, &value) in (0u32..).zip(values) {
-        let (word, shift) = ((at * width / 64) as usize, at * width % 64);
-        if let Some(low) = packed.get_mut(word) {
-            *low |= value << shift;
+/// Packs lanes that lie side by side; one lane is a stream of bits.
+fn pack_lanes<const COUNT: usize>(values: &[[u64; COUNT]], width: u32, out: &mut Vec<u8>) {
+    // One word of each lane, and how many of its bits are in use.
+    let (mut words, mut bits) = ([0; COUNT], 0);
+    for values in values {
+        words.iter_mut().zip(values).for_each(|(word, value)| *word |= value << bits);
+        bits += width;
+        if bits >= u64::BITS {
+            out.extend_from_slice(bytemuck::cast_slice(&words));
+            bits -= u64::BITS;
+            // In two steps, since a shift by all 64 bits is none.
+            let taken = width - bits - 1;
+            words.iter_mut().zip(values).for_each(|(word, value)| *word = value >> 1 >> taken);
         }
-        if shift + width > 64
-            && let Some(high) = packed.get_mut(word + 1)
-        {
-            *high |= value >> (64 - shift);
-        }
+    }
+    if bits > 0 {
+        out.extend_from_slice(bytemuck::cast_slice(&words));
     }
 }
 

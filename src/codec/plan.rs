@@ -21,7 +21,7 @@ const WIDTHS: usize = 65;
 const EXCEPTION_BYTES_MIN: usize = 3;
 
 /// Values that are looked at together for the smallest and the largest one.
-const CHUNK_VALUES: usize = 64;
+const CHUNK_VALUES: usize = 32;
 
 /// Bits of a group's values from which those outside a width are not counted: sums would overflow.
 const COUNTED_WIDTH_MAX: u32 = 61;
@@ -62,9 +62,14 @@ impl Plan {
         if group.sample.len() == values.len() || group.width_of_all(base) > COUNTED_WIDTH_MAX {
             return guess;
         }
-        let near = guess.width.saturating_sub(NEAR_WIDTHS)..=guess.width + NEAR_WIDTHS;
-        let plans = near.map(|width| group.plan(base, width, group.outside(base, width)));
-        plans.min_by_key(|plan| plan.cost).unwrap_or(guess)
+        let exact = |width| group.plan(base, width, group.outside(base, width));
+        let mut best = exact(guess.width);
+        for width in guess.width.saturating_sub(NEAR_WIDTHS)..=guess.width + NEAR_WIDTHS {
+            if width != guess.width && bits::packed_len(count, width) < best.cost {
+                best = std::cmp::min_by_key(best, exact(width), |plan| plan.cost);
+            }
+        }
+        best
     }
 
     /// As [`Plan::new`], as far as some of the values tell.
