@@ -123,8 +123,8 @@ impl Scan {
         self
     }
 
-    /// The next rows, a part of a block at most; `None` at the end of the range. The batch is reused
-    /// by the next call.
+    /// The next rows, a part of a block at most; `None` at the end of the range. The next call uses
+    /// the batch again.
     ///
     /// # Errors
     /// [`crate::ErrorKind::Corrupt`] with file and offset; nothing of a damaged page is given out.
