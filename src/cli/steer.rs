@@ -46,8 +46,8 @@ pub struct SteerArgs {
     /// Join the session of this name: same streams, same clock; every command is for all members
     #[arg(long, conflicts_with = "store", value_name = "NAME")]
     #[arg(conflicts_with_all = ["instruments", "kinds", "from", "to", "speed", "session", "looped",
-        "follow", "order", "idle_max", "paused", "stop_at", "stop_rows", "stop_at_gap", "stop_spread", "stop_trade",
-        "books", "metrics", "every"])]
+        "follow", "order", "idle_max", "paused", "stop_at", "stop_rows", "stop_at_gap",
+        "stop_spread", "stop_trade", "books", "metrics", "every"])]
     join: Option<String>,
     /// Print the best N levels of each book instead of rows
     #[arg(long, value_name = "N", conflicts_with_all = ["store", "hash", "metrics"])]
