@@ -218,8 +218,14 @@ impl Ladder {
     }
 
     /// Becomes these levels, price and quantity, best first, on `grid`.
-    fn place(&mut self, grid: Grid, levels: impl Iterator<Item = (i64, i64)>) {
+    fn place(&mut self, grid: Grid, levels: impl Iterator<Item = (i64, i64)> + Clone) {
         self.take_grid(grid);
+        if self.pages.is_empty() {
+            // Memory that is aligned like this cannot be extended, growing copies it: there is room
+            // for these levels, and for those that come next.
+            let pages = pages_of(&grid, levels.clone());
+            self.pages.reserve_exact(pages + pages / 4 + PAGES_PLACED);
+        }
         self.pages.resize(1, EMPTY);
         let (mut far, mut at, mut used, mut count) = (Vec::new(), usize::MAX, 0, 0);
         let directory = self.directory.as_mut_slice();
@@ -381,6 +387,16 @@ impl Ladder {
             (far, _) => far.is_some(),
         };
     }
+}
+
+/// How many pages the slots of some levels take, best first.
+fn pages_of(grid: &Grid, levels: impl Iterator<Item = (i64, i64)>) -> usize {
+    let slots = levels.map(|(price, _)| grid.slot(price)).filter(|slot| *slot < grid.slots());
+    let (pages, _) = slots.fold((0, usize::MAX), |(pages, last), slot| {
+        let page = slot / PAGE_SLOTS;
+        (pages + usize::from(page != last), page)
+    });
+    pages
 }
 
 /// The index after the last page in a part of a directory; 0 if there is none.
