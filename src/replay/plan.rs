@@ -11,6 +11,10 @@ const STREAM_BITS: u32 = 16;
 /// How far a plan reaches, so that a time fits the other bits of a key.
 const REACH_NS: i64 = 1 << (64 - STREAM_BITS);
 
+/// Messages that a stream adds to a plan on average from which on it is cheaper to merge them, as
+/// a stable sort does with what is in order, than to sort them as if they were in none.
+const LONG_MESSAGES: usize = 64;
+
 const _: () = assert!(limit::REQUEST_STREAMS_MAX < 1 << STREAM_BITS);
 
 /// The streams of the messages that come next.
@@ -73,7 +77,10 @@ impl Plan {
             let distances = times.map(|time| (time - self.base).cast_unsigned());
             self.keys.extend(distances.map(|distance| distance << STREAM_BITS | stream as u64));
         }
-        self.keys.sort_unstable();
+        match self.keys.len() / cursors.len() < LONG_MESSAGES {
+            true => self.keys.sort_unstable(),
+            false => self.keys.sort(),
+        }
         self.order_ties(cursors);
         for stream in self.keys.iter().map(|key| stream_of(*key)) {
             match self.runs.last_mut() {

@@ -13,7 +13,7 @@ use crate::store::Snapshot;
 
 /// Messages of a run from which on it is cheaper to check them together, and to look for the best
 /// levels once, at its end.
-const LONG_RUN_MESSAGES: usize = 16;
+const LONG_RUN_MESSAGES: usize = 8;
 
 /// Column of the event time, in every kind.
 const TS_EVENT: usize = 1;
