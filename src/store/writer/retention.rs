@@ -90,8 +90,8 @@ impl Writer {
     /// newest sealed one of a book, because the rows after it go on with that book.
     ///
     /// # Errors
-    /// [`ErrorKind::Full`] if there is no room for the next manifest: nothing was dropped, and it
-    /// can be tried again. Otherwise the writer is poisoned.
+    /// [`crate::ErrorKind::Full`] if there is no room for the next manifest: nothing was dropped,
+    /// and it can be tried again. Otherwise the writer is poisoned.
     pub fn drop_expired(&mut self, expired: &Expired) -> Result<Dropped> {
         let mut dropped = Dropped::default();
         if let Some(dropping) = self.begin_drop(expired)? {
