@@ -181,10 +181,18 @@ impl Ladder {
         let (count, grid) = (prices.len().min(qtys.len()), self.grid);
         let (prices, qtys) = (&prices[..count], &qtys[..count]);
         let sorted = prices.windows(2).all(|pair| grid.flip(pair[0]) > grid.flip(pair[1]));
-        if count == 0 || !sorted || qtys.contains(&0) {
-            self.clear();
-            prices.iter().zip(qtys).for_each(|(&price, &qty)| self.set(price, qty));
-            return;
+        if sorted && !qtys.contains(&0) {
+            return self.load_ordered(prices, qtys);
+        }
+        self.clear();
+        prices.iter().zip(qtys).for_each(|(&price, &qty)| self.set(price, qty));
+    }
+
+    /// Replaces all levels by as many prices and quantities, best first and none 0.
+    pub(super) fn load_ordered(&mut self, prices: &[i64], qtys: &[i64]) {
+        let (count, grid) = (prices.len(), self.grid);
+        if count == 0 {
+            return self.clear();
         }
         let fitted = grid.fit(count, |index| grid.flip(prices[index]), 0);
         self.place(fitted, prices.iter().copied().zip(qtys.iter().copied()));

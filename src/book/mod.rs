@@ -154,6 +154,11 @@ impl Book {
         self.sides[side as usize].load(prices, qtys);
     }
 
+    /// As [`Book::load`], of levels that are known to be best first, none of them empty.
+    fn load_ordered(&mut self, side: Side, prices: &[i64], qtys: &[i64]) {
+        self.sides[side as usize].load_ordered(prices, qtys);
+    }
+
     /// Adds the levels of a side to `prices` and `qtys`, best first.
     pub fn write_levels(&self, side: Side, prices: &mut Vec<i64>, qtys: &mut Vec<i64>) {
         for (price, qty) in self.levels(side) {

@@ -155,14 +155,20 @@ impl Tracker {
         }
         check_side("bid", bid_prices, bid_qtys, |better, worse| better > worse)?;
         check_side("ask", ask_prices, ask_qtys, |better, worse| better < worse)?;
+        self.restore_checked(checkpoint);
+        Ok(())
+    }
+
+    /// As [`Tracker::restore`], of a checkpoint that was found good when it was decoded.
+    pub(crate) fn restore_checked(&mut self, checkpoint: &Checkpoint<'_>) {
+        let Checkpoint { bid_prices, bid_qtys, ask_prices, ask_qtys, .. } = *checkpoint;
         self.book.restart(checkpoint.price_scale, checkpoint.qty_scale);
-        self.book.load(Side::Bid, bid_prices, bid_qtys);
-        self.book.load(Side::Ask, ask_prices, ask_qtys);
+        self.book.load_ordered(Side::Bid, bid_prices, bid_qtys);
+        self.book.load_ordered(Side::Ask, ask_prices, ask_qtys);
         self.state = checkpoint.state;
         self.ts_recv = checkpoint.ts_recv.map_or(NULL, |ts| ts.0);
         self.ts_event = checkpoint.ts_event.map_or(NULL, |ts| ts.0);
         self.venue_seq = checkpoint.venue_seq.unwrap_or(NULL);
-        Ok(())
     }
 
     /// Applies whole messages of a `book` batch, in order. Messages that the batch does not have

@@ -335,16 +335,16 @@ impl Table {
     /// The numbers of a group, dealt to the streams that begin at these bits; moves those behind.
     fn numbers(&self, window: &Window, at: &mut [usize; STREAMS], out: &mut [u64]) {
         match WORD_BITS / self.longest.max(1) {
-            4.. => self.numbers_of_words::<4>(window, at, out),
-            2.. => self.numbers_of_words::<2>(window, at, out),
-            _ => self.numbers_of_words::<1>(window, at, out),
+            4.. => self.numbers_of_words::<4, true>(window, at, out),
+            2.. => self.numbers_of_words::<2, true>(window, at, out),
+            _ => self.numbers_of_words::<2, false>(window, at, out),
         }
     }
 
-    /// As [`Table::numbers`], where a word always holds so many numbers.
+    /// As [`Table::numbers`], where a word holds so many numbers: always, if `SURE`, else mostly.
     // Not inlined: as arguments, the compiler knows table, window and numbers as three things.
     #[inline(never)]
-    fn numbers_of_words<const COUNT: usize>(
+    fn numbers_of_words<const COUNT: usize, const SURE: bool>(
         &self,
         window: &Window,
         streams: &mut [usize; STREAMS],
@@ -355,13 +355,17 @@ impl Table {
         let (words, fours) = fours.as_chunks_mut::<COUNT>();
         for fours in words {
             for (lane, at) in at.iter_mut().enumerate() {
-                let mut word = word(window, *at);
+                let (mut rest, mut rest_bits) = (word(window, *at), WORD_BITS);
                 for four in fours.iter_mut() {
-                    let (number, bits) = self.number(word);
+                    if !SURE && rest_bits < self.longest {
+                        (rest, rest_bits) = (word(window, *at), WORD_BITS);
+                    }
+                    let (number, bits) = self.number(rest);
                     if let Some(out) = four.get_mut(lane) {
                         *out = number;
                     }
-                    word >>= bits;
+                    rest >>= bits;
+                    rest_bits -= bits;
                     *at += bits as usize;
                 }
             }

@@ -168,12 +168,14 @@ pub fn decode(bytes: &[u8], at: u64) -> Result<CheckpointBook> {
     if start != bytes.len() {
         return Err(fault("bytes after the last page of a checkpoint"));
     }
-    if columns.iter().any(|values| values.contains(&crate::quantity::NULL)) {
+    // Bits without branches: a pass over thousands of levels is then as fast as memory.
+    let has = |values: &[i64], value| values.iter().fold(false, |has, &one| has | (one == value));
+    if columns.iter().any(|values| has(values, crate::quantity::NULL)) {
         return Err(fault("null in a level of a checkpoint"));
     }
     let [bid_prices, bid_qtys, ask_prices, ask_qtys] = columns;
     let in_order = bid_prices.is_sorted_by(|a, b| a > b) && ask_prices.is_sorted_by(|a, b| a < b);
-    if !in_order || bid_qtys.contains(&0) || ask_qtys.contains(&0) {
+    if !in_order || has(&bid_qtys, 0) || has(&ask_qtys, 0) {
         return Err(fault("levels of a checkpoint are not in order"));
     }
     Ok(CheckpointBook {

@@ -104,9 +104,8 @@ impl Segment {
         }
         let index = self.checkpoints().partition_point(|entry| entry.message <= message);
         let (entry, checkpoint) = self.checkpoint(index.saturating_sub(1))?;
-        tracker
-            .restore(&checkpoint.checkpoint(entry.ts_recv, entry.ts_event, entry.venue_seq))
-            .map_err(|error| error.at_path(self.path()).at_byte(entry.offset))?;
+        let times = (entry.ts_recv, entry.ts_event, entry.venue_seq);
+        tracker.restore_checked(&checkpoint.checkpoint(times.0, times.1, times.2));
         self.apply(entry.message, message, tracker, scratch)
     }
 

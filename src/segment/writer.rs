@@ -425,7 +425,10 @@ impl Checkpoints {
         while message < block.messages() {
             let asked = options.checkpoint_rows;
             let spacing = self.spacing(asked, rows_so_far, after_block);
-            if self.entries.is_empty() || self.rows_since >= spacing {
+            // Where nothing is promised, as near as can be to the beginning of packed groups, for
+            // what is in a group before the checkpoint is unpacked with what is behind.
+            let group = if asked.is_none() { limit::GROUP_VALUES } else { 1 };
+            if self.entries.is_empty() || self.rows_since + group as u64 / 2 >= spacing {
                 let row = block.message_rows(message).start as u64;
                 self.place(
                     entry.first_row + row,
@@ -438,6 +441,7 @@ impl Checkpoints {
             let room = spacing.saturating_sub(self.rows_since).max(1);
             let start_row = block.message_rows(message).start;
             let target = start_row.saturating_add(usize::try_from(room).unwrap_or(usize::MAX));
+            let target = target.saturating_add(group / 2) / group * group;
             let end = if target >= block.rows() {
                 block.messages()
             } else {
