@@ -13,7 +13,7 @@ use tickreel::compact::{self, Selection};
 use tickreel::disk::{Disk, OsDisk};
 use tickreel::event::{Batch, StreamKey};
 use tickreel::segment::WriterOptions;
-use tickreel::store::{GroupCommit, ImportOptions, LiveOptions, Recorder, Store};
+use tickreel::store::{GroupCommit, ImportOptions, LiveOptions, Recorder, Store, Writer};
 
 use crate::oracle::Random;
 use crate::source::Source;
@@ -220,35 +220,38 @@ fn append_all(
 }
 
 fn seal(store: &Store, closing: &AtomicBool) -> Result<()> {
-    let mut random = random();
-    let mut writer = store.writer(options())?;
-    let mut lanes = Lane::all(store)?;
-    while !closing.load(Ordering::Relaxed) {
-        append_few(&mut lanes, &mut random, |key, rows| writer.append(key, rows).map(drop))?;
-        writer.commit()?;
-        lanes.iter().for_each(|lane| tell_durable(lane.stream, lane.messages));
-        if random.below(20) == 0 {
-            writer.seal_all()?;
-        }
-        writer.maintain()?;
-    }
-    Ok(())
+    commit_and(store, closing, |writer, random| match random.below(20) {
+        0 => writer.seal_all(),
+        _ => Ok(()),
+    })
 }
 
 fn compact(store: &Store, closing: &AtomicBool) -> Result<()> {
-    let mut random = random();
-    let mut writer = store.writer(options())?;
-    let mut lanes = Lane::all(store)?;
-    while !closing.load(Ordering::Relaxed) {
-        append_few(&mut lanes, &mut random, |key, rows| writer.append(key, rows).map(drop))?;
-        writer.commit()?;
-        lanes.iter().for_each(|lane| tell_durable(lane.stream, lane.messages));
+    commit_and(store, closing, |writer, random| {
         if random.below(10) == 0 {
             writer.seal_all()?;
             for task in compact::plan(&store.snapshot()?, &Selection::default()) {
                 writer.rewrite(&task.segments, options().segments, &mut |_| Ok(()))?;
             }
         }
+        Ok(())
+    })
+}
+
+/// Appends and commits a few rows again and again, and does `then` after each time.
+fn commit_and(
+    store: &Store,
+    closing: &AtomicBool,
+    then: impl Fn(&mut Writer, &mut Random) -> Result<()>,
+) -> Result<()> {
+    let mut random = random();
+    let mut writer = store.writer(options())?;
+    let mut lanes = Lane::all(store)?;
+    while !closing.load(Ordering::Relaxed) {
+        append_few(&mut lanes, &mut random, |key, rows| writer.append(key, rows).map(drop))?;
+        writer.commit()?;
+        lanes.iter().for_each(|lane| tell_durable(lane.stream, lane.messages));
+        then(&mut writer, &mut random)?;
         writer.maintain()?;
     }
     Ok(())

@@ -537,28 +537,24 @@ fn blocks() -> Vec<Vector> {
             ONE,
             "the only message ends after row 2 of 1, checksums right",
             "message ends are not in order",
-            |d| {
-                let (_, block) = d.block(0);
-                let at = block.offset as usize;
-                let start = u32::from_le_bytes(d.bytes[at..at + 4].try_into().unwrap());
-                d.put(at + start as usize, &[2]);
-                d.seal_page(0, 0);
-            },
+            first_message_ends_after_2,
         ),
         bad(
             "ends-short",
             ORDERS,
             "the only message of a block of 3 rows ends after 2, checksums right",
             "message ends are not in order",
-            |d| {
-                let (_, block) = d.block(0);
-                let at = block.offset as usize;
-                let start = u32::from_le_bytes(d.bytes[at..at + 4].try_into().unwrap());
-                d.put(at + start as usize, &[2]);
-                d.seal_page(0, 0);
-            },
+            first_message_ends_after_2,
         ),
     ]
+}
+
+fn first_message_ends_after_2(d: &mut Damage) {
+    let (_, block) = d.block(0);
+    let at = block.offset as usize;
+    let start = u32::from_le_bytes(d.bytes[at..at + 4].try_into().unwrap());
+    d.put(at + start as usize, &[2]);
+    d.seal_page(0, 0);
 }
 
 /// Rows that break a rule of the model, in a file whose checksums and content hash are right.
